@@ -1,0 +1,118 @@
+# postern: one Makefile; everything built goes under $(BUILD).
+#
+#   make          build/postern            make test     build, run every test, count them
+#   make demo     the filter at work       make asan     the same tests under sanitizers
+#   make deps     install what is missing  make bench    ratios against an accept-all consumer
+#   make record   make pcaps/ anew         make format, make tidy, make install, make clean
+
+BUILD    ?= build
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+SANITIZE ?=
+CC       ?= cc
+AR       ?= ar
+VERSION  := 0.1.0
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wcast-qual -Wswitch-enum -Wundef -Wvla -Werror
+CFLAGS   ?= -O2 -g
+override CPPFLAGS += -Isrc -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"'
+override CFLAGS   += -std=c17 -fno-strict-aliasing -fno-common -fstack-protector-strong $(WARNINGS) $(SANITIZE)
+override LDFLAGS  += $(SANITIZE)
+
+# The core is pure (law 5): these rooms see packets and the time, nothing else.
+CORE_ROOMS  := base tcp smtp policy engine
+# Everything else touches the world.
+OUTER_ROOMS := io report conf cmd
+
+CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
+OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))
+MAIN_SRC  := src/cmd/main.c
+LIBS      := -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson
+
+CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
+OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
+
+.PHONY: all deps demo test check-core asan bench record format tidy install uninstall clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/postern
+
+$(BUILD)/postern: $(BUILD)/src/cmd/main.o $(BUILD)/libouter.a $(BUILD)/libcore.a
+	@echo '  LINK  $@'
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/libcore.a: $(CORE_OBJ)
+	@echo '  AR    $@'
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(BUILD)/libouter.a: $(OUTER_OBJ)
+	@echo '  AR    $@'
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- tests -------------------------------------------------------------------------------------
+UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c tests/property/*_test.c))
+TOOLS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*_main.c tests/sim/*_main.c))
+TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/libcore.a
+	@echo '  LINK  $@'
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+check-core: $(BUILD)/libcore.a
+	@tests/core_symbols $<
+
+test: deps
+	@$(MAKE) --no-print-directory all $(UNIT) $(TOOLS)
+	@tests/run $(BUILD)
+
+asan: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g' \
+	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' test-offline
+
+# The tests that need neither privileges nor time, for sanitizer and valgrind builds.
+test-offline: all $(UNIT) $(TOOLS)
+	@tests/run --offline $(BUILD)
+
+bench: deps
+	@$(MAKE) --no-print-directory all $(TOOLS)
+	@tests/bench/run $(BUILD)
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tests/live/demo $(BUILD)
+
+record: deps
+	@$(MAKE) --no-print-directory all
+	@tests/live/record $(BUILD)
+
+deps:
+	@tests/deps
+
+# ---- upkeep ------------------------------------------------------------------------------------
+ALL_C := $(shell find src tests -name '*.[ch]' 2>/dev/null)
+
+format:
+	clang-format -i $(ALL_C)
+
+tidy:
+	clang-tidy --quiet $(CORE_SRC) $(OUTER_SRC) -- $(CPPFLAGS) -std=c17
+
+install: all
+	install -D -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/sbin/postern
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/postern
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

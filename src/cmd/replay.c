@@ -1,0 +1,328 @@
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "io/capture.h"
+#include "report/dialogue.h"
+#include "report/json.h"
+#include "report/table.h"
+#include "report/transaction.h"
+
+enum format {
+    FORMAT_DIALOGUE,
+    FORMAT_TABLE,
+    FORMAT_JSON,
+    FORMAT_NONE,
+};
+
+/* A frame whose packet waits for its verdict. */
+struct waiting {
+    struct waiting *next;
+    uint64_t token;
+    uint32_t ip_at;
+    uint32_t frame_len;
+    uint8_t frame[];
+};
+
+struct replay {
+    struct conf conf;
+    enum format format;
+    bool stats;
+    const char *out_path;
+    struct capture_writer *writer;
+    int link_type;
+    FILE *events;
+    struct dialogue dialogue;
+    struct table *table;
+    struct transactions *transactions;
+    struct engine *engine;
+    struct waiting *waiting;
+    uint64_t tokens;
+    int64_t out_us; /* the latest stamp written */
+};
+
+static int usage(void)
+{
+    return cmd_complain(CMD_USAGE, "usage: postern replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] "
+                                   "[--format dialogue|table|json|none] [--stats] CAPTURE...");
+}
+
+static void write_frame(struct replay *replay, int64_t time_us, struct span link, struct span ip)
+{
+    if (!replay->writer)
+        return;
+    if (time_us > replay->out_us)
+        replay->out_us = time_us;
+    capture_write(replay->writer, time_us, link, ip);
+}
+
+static void carry_out_waiting(struct replay *replay, const struct engine_verdict *verdict, int64_t now_us)
+{
+    struct waiting **place = &replay->waiting;
+    while (*place && (*place)->token != verdict->token)
+        place = &(*place)->next;
+    struct waiting *waiting = *place;
+    if (!waiting)
+        return;
+    *place = waiting->next;
+    struct span frame = {waiting->frame, waiting->frame_len};
+    if (verdict->action == ENGINE_ACCEPT)
+        write_frame(replay, now_us, span_head(frame, waiting->ip_at),
+                    verdict->edited ? verdict->packet : span_tail(frame, waiting->ip_at));
+    free(waiting);
+}
+
+static bool show_events(struct replay *replay)
+{
+    struct event event;
+    bool good = true;
+    while (engine_next_event(replay->engine, &event)) {
+        if (replay->format == FORMAT_DIALOGUE)
+            dialogue_show(&replay->dialogue, &event);
+        else if (replay->format == FORMAT_TABLE)
+            table_take(replay->table, &event);
+        else if (replay->format == FORMAT_JSON)
+            good = json_write_event(stdout, &event) && transactions_take(replay->transactions, &event, stdout) && good;
+        if (replay->events)
+            good = json_write_event(replay->events, &event) &&
+                   (replay->format == FORMAT_JSON || transactions_take(replay->transactions, &event, replay->events)) &&
+                   good;
+    }
+    return good;
+}
+
+/* What the engine decided in this call. `frame` is the current one, NULL after a tick. True where it has its verdict.
+ */
+static bool carry_out(struct replay *replay, const struct capture_packet *frame, int64_t now_us)
+{
+    struct engine_verdict verdict;
+    bool decided = false;
+    while (engine_next_verdict(replay->engine, &verdict)) {
+        if (!frame || verdict.token != replay->tokens) {
+            carry_out_waiting(replay, &verdict, now_us);
+            continue;
+        }
+        decided = true;
+        struct span whole = {frame->frame, frame->frame_len};
+        if (verdict.action == ENGINE_ACCEPT)
+            write_frame(replay, now_us, span_head(whole, frame->ip_at),
+                        verdict.edited ? verdict.packet : span_tail(whole, frame->ip_at));
+    }
+    return decided;
+}
+
+static bool wait_for_verdict(struct replay *replay, const struct capture_packet *frame)
+{
+    struct waiting *waiting = malloc(sizeof *waiting + frame->frame_len);
+    if (!waiting)
+        return false;
+    waiting->token = replay->tokens;
+    waiting->ip_at = frame->ip_at;
+    waiting->frame_len = frame->frame_len;
+    memcpy(waiting->frame, frame->frame, frame->frame_len);
+    waiting->next = replay->waiting;
+    replay->waiting = waiting;
+    return true;
+}
+
+static bool take_frame(struct replay *replay, struct capture_packet *frame)
+{
+    bool good = true;
+    for (int64_t due; (due = engine_next_due(replay->engine)) <= frame->time_us;) {
+        engine_tick(replay->engine, due);
+        carry_out(replay, NULL, due);
+        good = show_events(replay) && good;
+    }
+    if (frame->ip_len == 0 || frame->cut_short) {
+        write_frame(replay, frame->time_us, (struct span){0}, (struct span){frame->frame, frame->frame_len});
+        return good;
+    }
+    struct engine_packet packet = {
+        .bytes = frame->frame + frame->ip_at,
+        .len = frame->ip_len < ENGINE_PACKET_BYTES_MAX ? frame->ip_len : ENGINE_PACKET_BYTES_MAX,
+        .room = CAPTURE_FRAME_BYTES_MAX - frame->ip_at,
+        .token = ++replay->tokens,
+        .checksum = ENGINE_CHECKSUM_GOOD,
+    };
+    engine_packet(replay->engine, &packet, frame->time_us);
+    if (!carry_out(replay, frame, frame->time_us))
+        good = wait_for_verdict(replay, frame) && good;
+    return show_events(replay) && good;
+}
+
+/* Nanoseconds of processor time that this process has used. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void show_stats(const struct replay *replay, const char *path, uint64_t ns)
+{
+    const struct engine_counters *counters = engine_counters(replay->engine);
+    struct engine_gauges gauges = engine_gauges(replay->engine);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double packets = counters->packets ? (double)counters->packets : 1;
+    json_t *stats = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i, s:I, s:i}", "capture", path, "packets",
+        (json_int_t)counters->packets, "accepted", (json_int_t)counters->accepted, "dropped",
+        (json_int_t)counters->dropped, "edited", (json_int_t)counters->edited, "held", (json_int_t)counters->held,
+        "malformed", (json_int_t)counters->malformed, "flows_created", (json_int_t)counters->flows_created,
+        "keywords_stripped", (json_int_t)counters->keywords_stripped, "commands_refused",
+        (json_int_t)counters->commands_refused, "ns_per_packet", (double)ns / packets, "flow_bytes",
+        (int)gauges.flow_bytes, "blocks", (json_int_t)gauges.blocks, "max_rss_kib", (int)usage.ru_maxrss);
+    json_write_line(stderr, stats);
+}
+
+static int open_writer(struct replay *replay, const char *path, int link_type)
+{
+    char message[CMD_MESSAGE_BYTES];
+    struct stat in, out;
+    if (!replay->out_path)
+        return CMD_GOOD;
+    if (replay->writer && replay->link_type != link_type)
+        return cmd_complain(CMD_FAILED,
+                            "%s: its link type differs from the first capture's; write it to a file of its own", path);
+    if (replay->writer)
+        return CMD_GOOD;
+    if (stat(path, &in) == 0 && stat(replay->out_path, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return cmd_complain(CMD_FAILED, "%s: would be overwritten while it is read; give -w another name", path);
+    if (capture_create(replay->out_path, link_type, &replay->writer, message, sizeof message) != CAPTURE_OK)
+        return cmd_complain(CMD_FAILED, "%s", message);
+    replay->link_type = link_type;
+    return CMD_GOOD;
+}
+
+static int replay_capture(struct replay *replay, const char *path)
+{
+    char message[CMD_MESSAGE_BYTES];
+    struct capture_reader *reader;
+    struct capture_packet frame;
+    if (capture_open(path, &reader, message, sizeof message) != CAPTURE_OK)
+        return cmd_complain(CMD_FAILED, "%s", message);
+    int code = open_writer(replay, path, capture_link_type(reader));
+    if (code != CMD_GOOD) {
+        capture_close(reader);
+        return code;
+    }
+    replay->engine = cmd_engine_new(&replay->conf.engine, &replay->conf.policy);
+    if (!replay->engine) {
+        capture_close(reader);
+        return cmd_complain(CMD_FAILED, "no memory for %u flows; lower 'flows' in the rules",
+                            replay->conf.engine.flows_max);
+    }
+    enum capture_status status;
+    int64_t last_us = 0;
+    bool good = true;
+    uint64_t began_ns = cpu_ns();
+    while (good && (status = capture_next(reader, &frame, message, sizeof message)) == CAPTURE_OK) {
+        last_us = frame.time_us > last_us ? frame.time_us : last_us;
+        good = take_frame(replay, &frame);
+    }
+    engine_stop(replay->engine, last_us);
+    carry_out(replay, NULL, last_us);
+    good = show_events(replay) && good;
+    if (replay->stats)
+        show_stats(replay, path, cpu_ns() - began_ns);
+    cmd_engine_free(replay->engine, &replay->conf.engine);
+    capture_close(reader);
+    if (!good)
+        return cmd_complain(CMD_FAILED, "%s: the output cannot be written or memory ran out", path);
+    return status == CAPTURE_END ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
+}
+
+static int finish(struct replay *replay, int code)
+{
+    char message[CMD_MESSAGE_BYTES];
+    if (replay->table)
+        table_show(replay->table, stdout);
+    table_free(replay->table);
+    transactions_free(replay->transactions);
+    if (capture_finish(replay->writer, message, sizeof message) != CAPTURE_OK)
+        code = cmd_complain(CMD_FAILED, "%s", message);
+    if (replay->events && fclose(replay->events) != 0)
+        code = cmd_complain(CMD_FAILED, "the events cannot be written");
+    if (fflush(stdout) != 0)
+        code = cmd_complain(CMD_FAILED, "standard output cannot be written");
+    return code;
+}
+
+static bool format_of(const char *word, enum format *format)
+{
+    static const char *const names[] = {"dialogue", "table", "json", "none"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(word, names[i]) == 0) {
+            *format = (enum format)i;
+            return true;
+        }
+    return false;
+}
+
+static const struct option options[] = {
+    {"rules", required_argument, NULL, 'r'},  {"write", required_argument, NULL, 'w'},
+    {"events", required_argument, NULL, 'e'}, {"format", required_argument, NULL, 'f'},
+    {"stats", no_argument, NULL, 's'},        {0},
+};
+
+int cmd_replay(int argc, char **argv)
+{
+    static struct replay replay;
+    char message[CMD_MESSAGE_BYTES];
+    const char *events_path = NULL;
+    conf_init(&replay.conf);
+    for (int c; (c = getopt_long(argc, argv, "r:w:e:", options, NULL)) != -1;)
+        switch (c) {
+        case 'r':
+            if (!conf_read(&replay.conf, optarg, message, sizeof message))
+                return cmd_complain(CMD_FAILED, "%s", message);
+            break;
+        case 'w':
+            replay.out_path = optarg;
+            break;
+        case 'e':
+            events_path = optarg;
+            break;
+        case 'f':
+            if (!format_of(optarg, &replay.format))
+                return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json or none", optarg);
+            break;
+        case 's':
+            replay.stats = true;
+            break;
+        default:
+            return usage();
+        }
+    if (optind == argc)
+        return usage();
+    if (events_path && !(replay.events = fopen(events_path, "w")))
+        return cmd_complain(CMD_FAILED, "%s: cannot be written: %m", events_path);
+
+    replay.conf.engine.peers = ENGINE_PEERS_RECORDED;
+    replay.dialogue = (struct dialogue){.out = stdout, .colour = isatty(STDOUT_FILENO)};
+    if (replay.format == FORMAT_DIALOGUE)
+        replay.conf.engine.events = dialogue_events();
+    if (replay.format == FORMAT_TABLE) {
+        replay.table = table_new();
+        replay.conf.engine.events = table_events();
+    }
+    if (replay.events || replay.format == FORMAT_JSON)
+        replay.conf.engine.events = (1u << EVENT_KINDS) - 1;
+    if ((replay.events || replay.format == FORMAT_JSON) && !(replay.transactions = transactions_new()))
+        return cmd_complain(CMD_FAILED, "no memory");
+    if (getrandom(&replay.conf.engine.seed, sizeof replay.conf.engine.seed, 0) < 0)
+        replay.conf.engine.seed = (uint64_t)time(NULL);
+
+    int code = CMD_GOOD;
+    for (int i = optind; i < argc; i++)
+        if (replay_capture(&replay, argv[i]) != CMD_GOOD)
+            code = CMD_FAILED;
+    return finish(&replay, code);
+}

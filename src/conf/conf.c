@@ -1,0 +1,206 @@
+#include "conf/conf.h"
+
+#include <confuse.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* The keys, for messages; cfg_opt_t tables are made anew for each file. */
+static const char *const keys[] = {"strip", "ports", "line-hold-ms", "order-hold-ms", "flows"};
+
+/* What the error function may write to: libConfuse gives it no context of ours. */
+static _Thread_local struct {
+    char *text;
+    size_t size;
+} message_out;
+
+static size_t min3(size_t a, size_t b, size_t c)
+{
+    size_t least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Edits between two words (Levenshtein); words over 63 octets are as far as can be. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t a_len = strlen(a), b_len = strlen(b), row[64];
+    if (a_len >= 64 || b_len >= 64)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t above = row[j];
+            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[b_len];
+}
+
+static const char *nearest_key(const char *word)
+{
+    const char *best = NULL;
+    size_t least = 4;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        size_t edits = distance(word, keys[i]);
+        if (edits < least) {
+            least = edits;
+            best = keys[i];
+        }
+    }
+    return best;
+}
+
+/* libConfuse: "no such option 'WORD'" */
+static bool unknown_word(const char *text, char *word, size_t size)
+{
+    const char *from = strchr(text, '\'');
+    const char *to = from ? strrchr(text, '\'') : NULL;
+    if (strncmp(text, "no such option", 14) != 0 || to <= from || (size_t)(to - from) > size)
+        return false;
+    memcpy(word, from + 1, (size_t)(to - from) - 1);
+    word[to - from - 1] = '\0';
+    return true;
+}
+
+static void keep_message(cfg_t *cfg, const char *format, va_list args)
+{
+    char text[512], word[64];
+    if (message_out.text[0])
+        return; /* the first is the cause */
+    vsnprintf(text, sizeof text, format, args);
+    const char *file = cfg && cfg->filename ? cfg->filename : "rules";
+    int line = cfg ? cfg->line : 0;
+    if (!unknown_word(text, word, sizeof word)) {
+        snprintf(message_out.text, message_out.size, "%s:%d: %s", file, line, text);
+        return;
+    }
+    const char *nearest = nearest_key(word);
+    if (nearest)
+        snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; did you mean '%s'?", file, line, word,
+                 nearest);
+    else
+        snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; docs/rules.md lists the known ones",
+                 file, line, word);
+}
+
+static int complain(cfg_t *cfg, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    keep_message(cfg, format, args);
+    va_end(args);
+    return -1;
+}
+
+struct range {
+    const char *key;
+    long least, most;
+};
+
+static const struct range ranges[] = {
+    {"line-hold-ms", 1, 10000},
+    {"order-hold-ms", 1, 60000},
+    {"flows", 16, 16777216},
+};
+
+static int check_range(cfg_t *cfg, cfg_opt_t *option)
+{
+    long value = cfg_opt_getnint(option, cfg_opt_size(option) - 1);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (strcmp(ranges[i].key, cfg_opt_name(option)) == 0 && (value < ranges[i].least || value > ranges[i].most))
+            return complain(cfg, "%s = %ld is out of range; write a number from %ld to %ld", ranges[i].key, value,
+                            ranges[i].least, ranges[i].most);
+    return 0;
+}
+
+static int check_port(cfg_t *cfg, cfg_opt_t *option)
+{
+    long value = cfg_opt_getnint(option, cfg_opt_size(option) - 1);
+    if (value < 1 || value > 65535)
+        return complain(cfg, "%ld is no TCP port; write numbers from 1 to 65535", value);
+    if (cfg_opt_size(option) > 16)
+        return complain(cfg, "more than 16 ports");
+    return 0;
+}
+
+static int check_keyword(cfg_t *cfg, cfg_opt_t *option)
+{
+    static struct policy scratch;
+    const char *word = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    policy_init_empty(&scratch);
+    if (!policy_strip(&scratch, span_of(word)))
+        return complain(cfg, "'%s' is no EHLO keyword; write letters, digits and hyphens, for example \"XEXCH50\"",
+                        word);
+    if (cfg_opt_size(option) > SMTP_KEYWORDS_MAX)
+        return complain(cfg, "more than %d keywords to strip", SMTP_KEYWORDS_MAX);
+    return 0;
+}
+
+void conf_init(struct conf *conf)
+{
+    conf->engine = engine_settings_default();
+    policy_init_default(&conf->policy);
+}
+
+static void take(struct conf *conf, cfg_t *cfg)
+{
+    conf->engine.line_hold_ms = (uint32_t)cfg_getint(cfg, "line-hold-ms");
+    conf->engine.order_hold_ms = (uint32_t)cfg_getint(cfg, "order-hold-ms");
+    conf->engine.flows_max = (uint32_t)cfg_getint(cfg, "flows");
+    if (cfg_size(cfg, "ports") > 0) {
+        conf->engine.ports_count = cfg_size(cfg, "ports");
+        for (unsigned i = 0; i < conf->engine.ports_count; i++)
+            conf->engine.ports[i] = (uint16_t)cfg_getnint(cfg, "ports", i);
+    }
+    policy_init_empty(&conf->policy);
+    for (unsigned i = 0; i < cfg_size(cfg, "strip"); i++)
+        policy_strip(&conf->policy, span_of(cfg_getnstr(cfg, "strip", i)));
+}
+
+bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
+{
+    struct stat about;
+    if (stat(path, &about) != 0 || !S_ISREG(about.st_mode)) {
+        snprintf(message, size, "%s: cannot read the rules: %s", path,
+                 errno && !S_ISDIR(about.st_mode) ? strerror(errno) : "not a file");
+        return false;
+    }
+    static char strip_default[] = "{XEXCH50, X-LINK2STATE}";
+    static char ports_default[] = "{25, 587, 2525}";
+    struct engine_settings defaults = engine_settings_default();
+    cfg_opt_t options[] = {
+        CFG_STR_LIST("strip", strip_default, CFGF_NONE),
+        CFG_INT_LIST("ports", ports_default, CFGF_NONE),
+        CFG_INT("line-hold-ms", defaults.line_hold_ms, CFGF_NONE),
+        CFG_INT("order-hold-ms", defaults.order_hold_ms, CFGF_NONE),
+        CFG_INT("flows", defaults.flows_max, CFGF_NONE),
+        CFG_END(),
+    };
+    message[0] = '\0';
+    message_out.text = message;
+    message_out.size = size;
+    cfg_t *cfg = cfg_init(options, CFGF_NONE);
+    if (!cfg) {
+        snprintf(message, size, "%s: no memory to read it", path);
+        return false;
+    }
+    cfg_set_error_function(cfg, keep_message);
+    cfg_set_validate_func(cfg, "strip", check_keyword);
+    cfg_set_validate_func(cfg, "ports", check_port);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        cfg_set_validate_func(cfg, ranges[i].key, check_range);
+    int status = cfg_parse(cfg, path);
+    if (status == CFG_SUCCESS)
+        take(conf, cfg);
+    else if (!message[0])
+        snprintf(message, size, "%s: cannot read the rules: %s", path,
+                 status == CFG_FILE_ERROR ? strerror(errno) : "syntax error");
+    cfg_free(cfg);
+    return status == CFG_SUCCESS;
+}

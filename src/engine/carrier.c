@@ -1,0 +1,301 @@
+#include "engine/state.h"
+
+#include "base/octets.h"
+
+/* A packet on its way out. */
+struct carrier {
+    struct engine *engine;
+    const struct flow *flow;
+    struct half *half;        /* of its sender */
+    const struct half *other; /* the one its acknowledgment is about */
+    struct packet packet;
+    bool checksum_absent;
+    bool edited;
+    bool checksum_stale; /* more changed than was adjusted for */
+};
+
+static bool recorded(const struct carrier *carrier)
+{
+    return carrier->engine->settings.peers == ENGINE_PEERS_RECORDED;
+}
+
+/* Where octets of egress [from, to) come from, piece by piece, into `out`. `raw` holds the packet's own payload. */
+static void compose(const struct carrier *carrier, uint32_t from, uint32_t to, struct span raw, uint8_t *out)
+{
+    const struct half *half = carrier->half;
+    uint32_t anchor = half->log.anchor_egress;
+    if (seq_before(from, anchor)) {
+        /* Its receiver has these and will not look at them: not even live can they become other octets there. */
+        uint32_t len = seq_before(to, anchor) ? to - from : anchor - from;
+        if (recorded(carrier) && len <= raw.len)
+            memcpy(out, raw.ptr, len);
+        else
+            memset(out, 0, len);
+        out += len;
+        from += len;
+    }
+    uint32_t retained_end = half_retained_end(half);
+    if (seq_before(from, to) && seq_before(from, retained_end)) {
+        uint32_t len = seq_min(to, retained_end) - from;
+        retain_read(&half->retained, &carrier->engine->blocks, from - anchor, out, len);
+        out += len;
+        from += len;
+    }
+    if (seq_before(from, to)) {
+        /* Behind what is retained everything leaves as it comes, at a constant distance. */
+        uint32_t ingress = from - (half->log.end_egress - half->log.end);
+        struct span own = span_tail(raw, ingress - carrier->packet.seq);
+        assert(own.len >= to - from);
+        memcpy(out, own.ptr, to - from);
+    }
+}
+
+/* Nothing of the segment is left: one octet that its receiver has, to be answered with an acknowledgment. */
+static void make_probe(struct carrier *carrier, uint32_t egress, uint8_t *payload)
+{
+    compose(carrier, egress - 1, egress, (struct span){0}, payload);
+}
+
+/*
+ * The payload as it was decided. Returns its first egress position. Sets *gone where nothing of it is left and the
+ * packet has no other use.
+ */
+static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
+{
+    struct engine *engine = carrier->engine;
+    struct packet *packet = &carrier->packet;
+    const struct half *half = carrier->half;
+    uint32_t came = packet->payload_len;
+    uint32_t from = edit_forward(&half->log, &engine->entries, packet->seq);
+    if (came == 0)
+        return from;
+    if (packet->flags & PACKET_RST) {
+        /* RFC 9293 3.10.7.4 has no use for octets in a reset, so nothing reads them and they stay here. */
+        packet_set_payload_len(packet, 0);
+        carrier->edited = true;
+        carrier->checksum_stale = true;
+        return from;
+    }
+    uint32_t to = edit_forward(&half->log, &engine->entries, packet->seq + came);
+    uint32_t len = to - from;
+    if (plain && len == came)
+        return from;
+
+    /* No longer than what came, or than the receiver takes; the sender's own resend carries the rest. */
+    uint32_t mss = carrier->other->mss ? carrier->other->mss : 536;
+    uint32_t limit = came > mss ? came : mss;
+    bool fin = packet->flags & PACKET_FIN;
+    if (len > limit) {
+        len = limit;
+        if (fin)
+            packet_set_flags(packet, (uint8_t)(packet->flags & ~PACKET_FIN), true);
+    }
+    uint8_t *leaves = engine->scratch + packet->payload_at;
+    if (len > 0) {
+        compose(carrier, from, from + len, packet_payload(packet), leaves);
+        if (len == came && memcmp(leaves, packet->bytes + packet->payload_at, len) == 0)
+            return from;
+    } else if (!fin) {
+        *gone = recorded(carrier);
+        make_probe(carrier, from, leaves);
+        from--;
+        len = 1;
+    }
+    engine->counters.rewritten++;
+    memcpy(engine->scratch, packet->bytes, packet->payload_at);
+    packet->bytes = engine->scratch;
+    packet_set_payload_len(packet, len);
+    carrier->edited = true;
+    carrier->checksum_stale = true;
+    return from;
+}
+
+/* SACK blocks into the numbers of the one who reads them; one that shrinks to nothing is left out (RFC 2018 4). */
+static void carry_sack(struct carrier *carrier)
+{
+    struct packet *packet = &carrier->packet;
+    const struct edit_log *log = &carrier->other->log;
+    const struct pool *entries = &carrier->engine->entries;
+    if (!packet->sack_at || (log->anchor == log->anchor_egress && edit_offset(log) == 0 && log->head == POOL_NONE))
+        return;
+    uint8_t *option = packet->bytes + packet->sack_at;
+    uint8_t len = option[1];
+    uint8_t kept = 2;
+    for (uint8_t at = 2; at + 8 <= len; at = (uint8_t)(at + 8)) {
+        uint32_t left = load_be32(option + at);
+        uint32_t right = load_be32(option + at + 4);
+        if (recorded(carrier)) {
+            left = edit_forward(log, entries, left);
+            right = edit_forward(log, entries, right);
+            if (!seq_before(left, right))
+                continue;
+        } else if (!edit_backward_block(log, entries, &left, &right)) {
+            continue;
+        }
+        store_be32(option + kept, left);
+        store_be32(option + kept + 4, right);
+        kept = (uint8_t)(kept + 8);
+    }
+    if (kept == 2)
+        kept = 0;
+    memset(option + kept, 1, (size_t)(len - kept)); /* no-operation */
+    if (kept)
+        option[1] = kept;
+    carrier->edited = true;
+    carrier->checksum_stale = true;
+}
+
+static void carry_acknowledgment(struct carrier *carrier, bool *gone)
+{
+    struct packet *packet = &carrier->packet;
+    const struct half *other = carrier->other;
+    const struct pool *entries = &carrier->engine->entries;
+    if (!(packet->flags & PACKET_ACK) || !other->synchronized)
+        return;
+    uint32_t came = packet->ack;
+    uint32_t ack;
+    if (recorded(carrier)) {
+        ack = seq_min(edit_forward(&other->log, entries, came), other->sent_egress);
+        /* It acknowledged what was taken out, or what has not left yet, and says nothing now. */
+        bool empty = packet_seq_len(packet) == 0 && !(packet->flags & PACKET_RST);
+        if (empty && came != carrier->half->ack_came && ack == carrier->half->ack_left && ack != came)
+            *gone = true;
+    } else {
+        ack = edit_backward(&other->log, entries, came);
+    }
+    carrier->half->ack_came = came;
+    carrier->half->ack_left = ack;
+    if (ack != came) {
+        packet_set_ack(packet, ack, carrier->checksum_absent || carrier->checksum_stale);
+        carrier->edited = true;
+    }
+    carry_sack(carrier);
+}
+
+/* No wider than what may be retained of the other direction (law 2 needs every octet that is not acknowledged). */
+static void carry_window(struct carrier *carrier)
+{
+    struct packet *packet = &carrier->packet;
+    uint32_t shift = carrier->half->window_shift;
+    uint32_t bound = (carrier->engine->settings.flow_blocks_max - 4) * RETAIN_BLOCK_PAYLOAD / 2;
+    if (carrier->flow->smtp.opaque || recorded(carrier) || (uint32_t)packet->window << shift <= bound)
+        return;
+    packet_set_window(packet, (uint16_t)(bound >> shift), carrier->checksum_absent || carrier->checksum_stale);
+    carrier->edited = true;
+}
+
+/*
+ * A packet that waited must not look older than one that left meanwhile, or its receiver drops it (PAWS, RFC 7323 5).
+ */
+static void carry_timestamp(struct carrier *carrier, bool waited)
+{
+    struct packet *packet = &carrier->packet;
+    struct half *half = carrier->half;
+    if (!packet->timestamp_at)
+        return;
+    uint32_t at = packet->timestamp_at + 2u;
+    uint32_t value = load_be32(packet->bytes + at);
+    if (!half->timestamped || !seq_before(value, half->timestamp)) {
+        half->timestamp = value;
+        half->timestamped = true;
+    } else if (waited && !recorded(carrier)) {
+        packet_set_be32(packet, at, half->timestamp, carrier->checksum_absent || carrier->checksum_stale);
+        carrier->edited = true;
+    }
+}
+
+/* The octet that the urgent pointer names would leave the stream at the receiver: make it ordinary (case 63). */
+static void carry_urgent(struct carrier *carrier)
+{
+    struct packet *packet = &carrier->packet;
+    if (!(packet->flags & PACKET_URG))
+        return;
+    packet_set_flags(packet, (uint8_t)(packet->flags & ~PACKET_URG), true);
+    store_be16(packet->bytes + packet->tcp_at + 18, 0);
+    carrier->edited = true;
+    carrier->checksum_stale = true;
+}
+
+static void carry(struct carrier *carrier, bool plain, bool waited, struct engine_verdict *verdict)
+{
+    struct packet *packet = &carrier->packet;
+    struct half *half = carrier->half;
+    bool gone = false;
+    uint32_t came = packet->seq;
+    uint32_t seq = carry_payload(carrier, plain, &gone);
+    carry_acknowledgment(carrier, &gone);
+    if (gone) {
+        verdict->action = ENGINE_DROP;
+        return;
+    }
+    if (seq != came) {
+        packet_set_seq(packet, seq, carrier->checksum_absent || carrier->checksum_stale);
+        carrier->edited = true;
+    }
+    carry_window(carrier);
+    carry_urgent(carrier);
+    carry_timestamp(carrier, waited);
+    half->sent_egress = seq_max(half->sent_egress, seq + packet_seq_len(packet));
+
+    verdict->action = ENGINE_ACCEPT;
+    if (!carrier->edited)
+        return;
+    if (carrier->checksum_absent || carrier->checksum_stale)
+        packet_checksum_fill(packet);
+    verdict->edited = true;
+    verdict->packet = (struct span){packet->bytes, packet->len};
+}
+
+void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
+{
+    struct current *current = &engine->current;
+    *verdict = (struct engine_verdict){.token = current->token, .action = ENGINE_ACCEPT};
+    switch (current->fate) {
+    case FATE_NONE:
+        assert(false);
+    case FATE_DROP:
+        verdict->action = ENGINE_DROP;
+        return;
+    case FATE_PASS:
+        return;
+    case FATE_EDITED:
+        packet_checksum_fill(&current->packet);
+        verdict->edited = true;
+        verdict->packet = (struct span){current->packet.bytes, current->packet.len};
+        return;
+    case FATE_CARRY: {
+        struct flow *flow = flow_at(&engine->table, current->flow);
+        struct carrier carrier = {
+            .engine = engine,
+            .flow = flow,
+            .half = &flow->halves[current->side],
+            .other = &flow->halves[!current->side],
+            .packet = current->packet,
+            .checksum_absent = current->checksum_absent,
+        };
+        carry(&carrier, current->plain, false, verdict);
+        return;
+    }
+    }
+}
+
+void carrier_load_held(struct engine *engine, const struct held *held, struct engine_verdict *verdict)
+{
+    *verdict = (struct engine_verdict){.token = held->token, .action = ENGINE_DROP};
+    if (held->drop)
+        return;
+    struct flow *flow = flow_at(&engine->table, held->flow);
+    struct carrier carrier = {
+        .engine = engine,
+        .flow = flow,
+        .half = &flow->halves[held->side],
+        .other = &flow->halves[!held->side],
+        .checksum_absent = held->checksum == ENGINE_CHECKSUM_ABSENT,
+    };
+    memcpy(engine->original, held->header, held->header_len);
+    retain_read(&held->payload, &engine->blocks, 0, engine->original + held->header_len, held->payload.len);
+    enum packet_status status = packet_parse(&carrier.packet, engine->original, held->header_len + held->payload.len);
+    assert(status == PACKET_TCP);
+    (void)status;
+    carry(&carrier, false, true, verdict);
+}

@@ -1,0 +1,272 @@
+#include "engine/state.h"
+
+enum { ALIGNMENT = 64, ENTRIES_PER_FLOW = 4 };
+
+struct engine_settings engine_settings_default(void)
+{
+    return (struct engine_settings){
+        .flows_max = 65536,
+        .blocks_max = 32768,
+        .held_max = 8192,
+        .flow_blocks_max = 512,
+        .flow_held_max = 64,
+        .line_hold_ms = 30,
+        .order_hold_ms = 3000,
+        .ports_count = 3,
+        .ports = {25, 587, 2525},
+        .peers = ENGINE_PEERS_LIVE,
+    };
+}
+
+/* ---- memory ---- */
+
+/* Hands out pieces of one block of memory; with base NULL it only counts. */
+struct layout {
+    uint8_t *base;
+    size_t used;
+};
+
+static void *lay_out(struct layout *layout, size_t octets)
+{
+    void *piece = layout->base ? layout->base + layout->used : NULL;
+    layout->used += (octets + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return piece;
+}
+
+struct pieces {
+    struct engine *engine;
+    void *flows, *buckets, *nodes, *entries, *blocks, *held, *events, *arena, *scratch, *original;
+    size_t bytes;
+};
+
+static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
+{
+    struct layout layout = {.base = memory};
+    struct pieces p;
+    p.engine = lay_out(&layout, sizeof *p.engine);
+    p.flows = lay_out(&layout, pool_bytes(sizeof(struct flow), s->flows_max));
+    p.buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
+    p.nodes = lay_out(&layout, ((size_t)s->flows_max + 1) * sizeof(struct timer_node));
+    p.entries = lay_out(&layout, pool_bytes(EDIT_ENTRY_BYTES, s->flows_max * ENTRIES_PER_FLOW));
+    p.blocks = lay_out(&layout, pool_bytes(RETAIN_BLOCK_BYTES, s->blocks_max));
+    p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
+    p.events = lay_out(&layout, EVENTS_MAX * sizeof(struct event));
+    p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
+    p.scratch = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
+    p.original = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
+    p.bytes = layout.used;
+    return p;
+}
+
+size_t engine_bytes(const struct engine_settings *settings)
+{
+    return lay_out_all(NULL, settings).bytes;
+}
+
+struct engine *engine_init(void *memory, const struct engine_settings *settings, const struct policy *policy)
+{
+    struct pieces p = lay_out_all(memory, settings);
+    struct engine *engine = p.engine;
+    engine->settings = *settings;
+    engine->policy = policy;
+    flow_table_init(&engine->table, p.flows, p.buckets, settings->flows_max, settings->seed);
+    timer_init(&engine->wheel, p.nodes, settings->flows_max);
+    pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
+    pool_init(&engine->blocks, p.blocks, RETAIN_BLOCK_BYTES, settings->blocks_max);
+    pool_init(&engine->held, p.held, sizeof(struct held), settings->held_max);
+    engine->events = p.events;
+    engine->event_arena = p.arena;
+    engine->scratch = p.scratch;
+    engine->original = p.original;
+    engine->context = (struct smtp_context){
+        .blocks = &engine->blocks,
+        .keywords = &policy->strip,
+        .verbs = policy->refuse,
+    };
+    for (uint32_t i = 0; i < settings->ports_count; i++)
+        engine->port_bits[settings->ports[i] / 8] |= (uint8_t)(1u << (settings->ports[i] % 8));
+    return engine;
+}
+
+/* ---- packets and time ---- */
+
+static void begin_call(struct engine *engine, int64_t now_us)
+{
+    assert(engine->current.fate == FATE_NONE && engine->before.head == POOL_NONE && engine->after.head == POOL_NONE);
+    if (now_us > engine->now_us)
+        engine->now_us = now_us;
+    engine->counters.events_lost += engine->event_count - engine->event_next;
+    engine->event_count = engine->event_next = 0;
+    engine->event_arena_used = 0;
+    timer_advance(&engine->wheel, engine->now_us > 0 ? (uint64_t)engine->now_us / 1000 : 0);
+}
+
+static bool selected(const struct engine *engine, const struct packet *packet)
+{
+    const uint8_t *bits = engine->port_bits;
+    return (bits[packet->source_port / 8] >> (packet->source_port % 8) & 1) ||
+           (bits[packet->destination_port / 8] >> (packet->destination_port % 8) & 1);
+}
+
+static enum fate judge_segment(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (packet->flags & PACKET_SYN)
+        return lifecycle_syn(engine, index, side, packet);
+    switch ((enum flow_state)flow->state) {
+    case FLOW_MIDSTREAM:
+        return FATE_PASS;
+    case FLOW_OPENING:
+        if (packet->flags & PACKET_RST && side == SMTP_SERVER) {
+            flow->state = FLOW_CLOSED;
+            lifecycle_classify(engine, index);
+        }
+        return FATE_PASS; /* what the peers make of it comes to nothing before both SYNs (case 64) */
+    case FLOW_OPEN:
+        return segment_take(engine, index, side, packet);
+    case FLOW_CLOSED:
+        return flow->halves[!side].synchronized && flow->halves[side].synchronized
+                   ? segment_take(engine, index, side, packet)
+                   : FATE_PASS;
+    }
+    assert(false);
+    return FATE_DROP;
+}
+
+static enum fate judge_packet(struct engine *engine, const struct engine_packet *in)
+{
+    struct current *current = &engine->current;
+    struct packet *packet = &current->packet;
+    switch (packet_parse(packet, in->bytes, in->len)) {
+    case PACKET_OTHER:
+        engine->counters.not_tcp++;
+        return FATE_PASS;
+    case PACKET_MALFORMED:
+        engine->counters.malformed++;
+        return FATE_DROP;
+    case PACKET_TCP:
+        break;
+    }
+    if (!selected(engine, packet)) {
+        engine->counters.not_tcp++;
+        return FATE_PASS;
+    }
+    if (in->checksum == ENGINE_CHECKSUM_UNSEEN && !packet_checksum_good(packet)) {
+        engine->counters.bad_checksum++;
+        return FATE_DROP;
+    }
+    uint32_t index = flow_table_find(&engine->table, packet, &current->side);
+    if (index != POOL_NONE && flow_at(&engine->table, index)->state == FLOW_CLOSED &&
+        (packet->flags & (PACKET_SYN | PACKET_ACK)) == PACKET_SYN) {
+        lifecycle_end(engine, index, "reused"); /* a new connection between the same ports (case 65) */
+        index = POOL_NONE;
+    }
+    if (index == POOL_NONE && !lifecycle_begin(engine, packet, &index, &current->side))
+        return FATE_PASS;
+    current->flow = index;
+    flow_at(&engine->table, index)->last_us = engine->now_us;
+    return judge_segment(engine, index, current->side, packet);
+}
+
+void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us)
+{
+    begin_call(engine, now_us);
+    engine->counters.packets++;
+    engine->current.token = packet->token;
+    engine->current.checksum_absent = packet->checksum == ENGINE_CHECKSUM_ABSENT;
+    engine->current.plain = false;
+    enum fate fate = judge_packet(engine, packet);
+    engine->current.fate = fate;
+}
+
+void engine_tick(struct engine *engine, int64_t now_us)
+{
+    begin_call(engine, now_us);
+    for (uint32_t index; (index = timer_expired(&engine->wheel)) != 0;)
+        lifecycle_due(engine, index);
+}
+
+int64_t engine_next_due(const struct engine *engine)
+{
+    uint64_t ms = timer_next_ms(&engine->wheel);
+    return ms >= INT64_MAX / 1000 ? INT64_MAX : (int64_t)ms * 1000;
+}
+
+void engine_stop(struct engine *engine, int64_t now_us)
+{
+    begin_call(engine, now_us);
+    for (int class = FLOW_CLASS_CHEAP; class <= FLOW_CLASS_OFFSET; class ++)
+        for (uint32_t index = engine->oldest[class], next; index != POOL_NONE; index = next) {
+            struct flow *flow = flow_at(&engine->table, index);
+            next = flow->age_newer;
+            if (flow->halves[SMTP_CLIENT].held == POOL_NONE && flow->halves[SMTP_SERVER].held == POOL_NONE)
+                continue;
+            segment_release_all(engine, index);
+            if (engine->settings.peers == ENGINE_PEERS_RECORDED)
+                judge_give_up(engine, index, "packets-missing");
+            held_drop_all(engine, &flow->halves[SMTP_CLIENT]);
+            held_drop_all(engine, &flow->halves[SMTP_SERVER]);
+        }
+}
+
+/* ---- verdicts ---- */
+
+static bool next_ready(struct engine *engine, struct ready_list *list, struct engine_verdict *verdict)
+{
+    uint32_t id = list->head;
+    if (id == POOL_NONE)
+        return false;
+    const struct held *held = pool_at(&engine->held, id);
+    list->head = held->next;
+    carrier_load_held(engine, held, verdict);
+    held_return(engine, id);
+    return true;
+}
+
+static bool next_current(struct engine *engine, struct engine_verdict *verdict)
+{
+    if (engine->current.fate == FATE_NONE)
+        return false;
+    carrier_load_current(engine, verdict);
+    engine->current.fate = FATE_NONE;
+    return true;
+}
+
+bool engine_next_verdict(struct engine *engine, struct engine_verdict *verdict)
+{
+    if (!next_ready(engine, &engine->before, verdict) && !next_current(engine, verdict) &&
+        !next_ready(engine, &engine->after, verdict))
+        return false;
+    if (verdict->action == ENGINE_DROP)
+        engine->counters.dropped++;
+    else
+        engine->counters.accepted++;
+    engine->counters.edited += verdict->edited;
+    return true;
+}
+
+bool engine_next_event(struct engine *engine, struct event *event)
+{
+    if (engine->event_next == engine->event_count)
+        return false;
+    *event = engine->events[engine->event_next++];
+    return true;
+}
+
+const struct engine_counters *engine_counters(const struct engine *engine)
+{
+    return &engine->counters;
+}
+
+struct engine_gauges engine_gauges(const struct engine *engine)
+{
+    uint32_t flows_max = engine->settings.flows_max;
+    return (struct engine_gauges){
+        .flows = engine->table.flows.used,
+        .held = engine->held.used,
+        .blocks = engine->blocks.used,
+        .flow_bytes = sizeof(struct flow) + sizeof(struct timer_node) +
+                      flow_table_buckets_bytes(flows_max) / (flows_max ? flows_max : 1) +
+                      (size_t)ENTRIES_PER_FLOW * EDIT_ENTRY_BYTES,
+    };
+}

@@ -1,0 +1,160 @@
+/*
+ * engine/engine - the filter itself: packets and the time in, verdicts and events out.
+ *
+ * In:     every packet of the selected ports that crosses the gateway, in the order of arrival, each with a token
+ *         that names it to the caller; and the time, from any clock that does not run backwards.
+ * Out:    exactly one verdict for each packet, at once or later (law 5: `(packet, now) -> verdict` and
+ *         `(now) -> verdicts due`); events, for those who want to know.
+ * Owner:  the caller owns the memory given to engine_init and each packet's octets; both must stay in place until
+ *         the verdicts of that call have been fetched.
+ * Thread: one worker owns one engine; nothing is shared, nothing global.
+ * Limits: struct engine_settings. All memory is laid out by engine_init; nothing is allocated afterwards.
+ * Errors: a packet cannot fail. What is malformed, out of bounds or not understood has a verdict and a counter.
+ *
+ * The order of calls:
+ *
+ *     engine_packet(e, &packet, now)   or   engine_tick(e, now)
+ *     while (engine_next_verdict(e, &verdict)) ...    carry them out in this order
+ *     while (engine_next_event(e, &event)) ...        optional; events not fetched are overwritten and counted
+ */
+#ifndef POSTERN_ENGINE_ENGINE_H
+#define POSTERN_ENGINE_ENGINE_H
+
+#include "base/span.h"
+#include "engine/event.h"
+
+#define ENGINE_PACKET_BYTES_MAX 65535 /* an IP packet, or an aggregate (GSO) of several */
+
+struct engine;
+struct policy;
+
+/* Whether the TCP checksum in a packet is to be believed. */
+enum engine_checksum {
+    ENGINE_CHECKSUM_GOOD,   /* somebody (the kernel, a network card) has verified it */
+    ENGINE_CHECKSUM_UNSEEN, /* nobody has: verify, and drop the packet where it is wrong */
+    ENGINE_CHECKSUM_ABSENT, /* not computed yet (offload): an edited packet needs a whole new one */
+};
+
+struct engine_packet {
+    uint8_t *bytes; /* an IPv4 or IPv6 packet from its version field on; the engine edits it in place */
+    uint32_t len;   /* octets of the packet */
+    uint32_t room;  /* octets that `bytes` has room for, at least len; an edit that needs more uses engine memory */
+    uint64_t token; /* the caller's name for it, returned with the verdict */
+    enum engine_checksum checksum;
+};
+
+enum engine_action {
+    ENGINE_ACCEPT, /* let it go on; with the octets of the verdict if there are any */
+    ENGINE_DROP,   /* let it end here; the sender will send it again */
+};
+
+struct engine_verdict {
+    uint64_t token;
+    enum engine_action action;
+    bool edited;        /* `packet` replaces what came; else the packet goes on as it was */
+    struct span packet; /* lives until the next call of engine_next_verdict; empty unless edited */
+};
+
+/* Whether the endpoints answer to what leaves here, or have said all they will say. */
+enum engine_peers {
+    /* Live. An acknowledgment of what never left here is a lie, and dropped as the peer would (RFC 9293 3.10.7.4). A
+       segment whose octets were all taken out leaves as one octet that its receiver has: the answer to that
+       acknowledges what was taken out. */
+    ENGINE_PEERS_LIVE,
+    /* Recorded. Acknowledgments are in the sender's numbers and are moved forward, so that what leaves is one
+       conversation, as the receiver of each octet saw it. One of octets that are not in the record shows that the
+       recorder lost packets: from there on the flow passes unedited. Packets with nothing left in them end here. */
+    ENGINE_PEERS_RECORDED,
+};
+
+struct engine_settings {
+    uint32_t flows_max;       /* connections followed at once; beyond, the least valuable makes room */
+    uint32_t blocks_max;      /* blocks of 2 KiB for octets that were sent on and not acknowledged yet, held
+                                 segments and unfinished lines, in all */
+    uint32_t held_max;        /* packets without verdict at once, in all */
+    uint32_t flow_blocks_max; /* of those blocks, in one direction of one flow */
+    uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
+    uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
+    uint32_t order_hold_ms;   /* how long a segment waits for the one before it */
+    uint32_t ports_count;     /* how many of `ports` are meant */
+    uint16_t ports[16];       /* a connection to one of these TCP ports is SMTP */
+    enum engine_peers peers;  /* see above */
+    uint32_t events;          /* bit set of 1u << enum event_kind that are wanted */
+    uint64_t seed;            /* secret of the flow table's hash; random, so that nobody can choose collisions */
+};
+
+/* Everything counted, each since engine_init. The name of a counter is its field's name everywhere. */
+struct engine_counters {
+    uint64_t packets;            /* packets given to engine_packet */
+    uint64_t accepted;           /* verdicts: accept */
+    uint64_t dropped;            /* verdicts: drop, for whatever reason below */
+    uint64_t edited;             /* accepted with other octets than came (translation only, too) */
+    uint64_t held;               /* packets that waited for their verdict */
+    uint64_t not_tcp;            /* passed: not TCP, a fragment, or not on a selected port */
+    uint64_t malformed;          /* dropped: header length, option or truncation errors */
+    uint64_t bad_checksum;       /* dropped: TCP checksum wrong */
+    uint64_t bad_acknowledgment; /* dropped: acknowledges what was never sent */
+    uint64_t bad_reset;          /* dropped: RST outside the window */
+    uint64_t bad_syn;            /* dropped: a SYN that cannot belong to the connection */
+    uint64_t out_of_bounds;      /* dropped: no room (blocks, held packets) to follow it */
+    uint64_t stale;              /* dropped: out of order, and the gap before it never filled in time */
+    uint64_t flows_created;      /* connections seen from their SYN on */
+    uint64_t flows_ended;        /* closed, reset or timed out */
+    uint64_t flows_evicted;      /* forgotten to make room; they pass unedited */
+    uint64_t flows_midstream;    /* older than the filter; they pass unedited */
+    uint64_t flows_unedited;     /* editing was switched off: pairing lost, not SMTP, an option that forbids it */
+    uint64_t retransmissions;    /* segments with octets that had been decided before */
+    uint64_t rewritten;          /* of these, with other octets than the first time: the first ones left */
+    uint64_t fragments_out;      /* beginnings of lines that left because the rest did not come in time */
+    uint64_t keywords_stripped;  /* lines taken out of EHLO replies */
+    uint64_t commands_refused;   /* commands answered by the filter in the server's place */
+    uint64_t replies_replaced;   /* replies of the server that the client saw in another form */
+    uint64_t events_lost;        /* events that nobody fetched in time */
+};
+
+/* What there is now, as opposed to what has been. */
+struct engine_gauges {
+    uint32_t flows;
+    uint32_t held;
+    uint32_t blocks;
+    size_t flow_bytes; /* memory of one idle flow, all tables included */
+};
+
+/* Sensible values for a gateway: 65,536 flows, 64 MiB of blocks; no events. */
+struct engine_settings engine_settings_default(void);
+
+/* Octets of memory that engine_init needs for these settings. */
+size_t engine_bytes(const struct engine_settings *settings);
+
+/*
+ * Lay out an engine in `memory`: engine_bytes octets, zeroed, aligned to 64 (a fresh mapping is both; pages that are
+ * never needed are never touched). `policy` must outlive the engine. Returns the engine, which is the memory.
+ */
+struct engine *engine_init(void *memory, const struct engine_settings *settings, const struct policy *policy);
+
+/* One packet, at time `now_us` (microseconds). Fetch the verdicts afterwards; there may be none, one or many. */
+void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us);
+
+/* The time has come to `now_us`: whatever fell due gets its verdict. */
+void engine_tick(struct engine *engine, int64_t now_us);
+
+/* When engine_tick is needed next, in microseconds; INT64_MAX where nothing waits. May be early, never late. */
+int64_t engine_next_due(const struct engine *engine);
+
+/*
+ * The filter ends: every held packet gets a verdict now, in order. What was understood goes on, what was not is
+ * dropped for the sender to send again, or, of recorded peers, goes on as it came.
+ */
+void engine_stop(struct engine *engine, int64_t now_us);
+
+/* The next verdict to carry out; false where there is none. */
+bool engine_next_verdict(struct engine *engine, struct engine_verdict *verdict);
+
+/* The next event; false where there is none. Its spans live until the next engine_packet, engine_tick or engine_stop.
+ */
+bool engine_next_event(struct engine *engine, struct event *event);
+
+const struct engine_counters *engine_counters(const struct engine *engine);
+struct engine_gauges engine_gauges(const struct engine *engine);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * engine/event - what happened, told to whoever wants to know.
+ *
+ * Out:    plain values. Spans point into the engine's memory and live until its next call.
+ * Note:   octets of `text` and `shown` come from the wire: escape and cap them before a log or a terminal.
+ */
+#ifndef POSTERN_ENGINE_EVENT_H
+#define POSTERN_ENGINE_EVENT_H
+
+#include "base/span.h"
+#include "smtp/verb.h"
+
+enum event_kind {
+    EVENT_FLOW_START, /* a connection whose SYN was seen */
+    EVENT_FLOW_END,   /* it closed, was reset or timed out; `reason` says which */
+    EVENT_COMMAND,    /* one command line of the client: `text`; `shown` is what the server saw */
+    EVENT_REPLY,      /* one line of a reply of the server: `text`; `shown` is what the client saw */
+    EVENT_PAYLOAD,    /* octets that are no lines (message, chunk, authentication, TLS): `octets` of them */
+    EVENT_ANOMALY,    /* something that ought not to be; `reason` is its name */
+    EVENT_UNEDITED,   /* editing was switched off for this flow; `reason` says why */
+    EVENT_KINDS
+};
+
+enum event_change {
+    EVENT_KEPT,     /* left as it came */
+    EVENT_REMOVED,  /* did not leave at all */
+    EVENT_REPLACED, /* left in the form of `shown` */
+};
+
+/* One end of a connection. IPv4 addresses are in the first 4 octets. */
+struct event_endpoint {
+    uint8_t address[16]; /* network byte order */
+    uint16_t port;       /* host byte order */
+};
+
+struct event {
+    enum event_kind kind;
+    int64_t time_us;    /* the `now_us` of the call in which it happened */
+    uint64_t flow_id;   /* the same for all events of a connection, never used again while the engine lives */
+    uint8_t ip_version; /* 4 or 6 */
+    struct event_endpoint client;
+    struct event_endpoint server;
+    bool from_server;         /* who sent it */
+    enum smtp_verb verb;      /* EVENT_COMMAND: the verb; EVENT_REPLY: the verb that is answered */
+    uint16_t code;            /* EVENT_REPLY: as the server sent it; 0 where the line has none */
+    bool last;                /* EVENT_REPLY: the last line of the reply */
+    enum event_change change; /* EVENT_COMMAND, EVENT_REPLY */
+    struct span text;         /* as it came, line end included; capped at 1024 octets */
+    struct span shown;        /* as it left; only where change is EVENT_REPLACED */
+    uint64_t octets;          /* EVENT_PAYLOAD */
+    const char *reason;       /* a word in lower case with hyphens, static; "" where none */
+};
+
+/* The kind's name in JSON and in counters, for example "command"; static. */
+const char *event_kind_name(enum event_kind kind);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * engine/flow - the table of connections.
+ *
+ * In:     addresses and ports of a packet.
+ * Out:    the flow, and which of its two ends sent the packet.
+ * Owner:  the caller owns the storage; flows are pool objects named by an index.
+ * Limits: flows_max. The hash is keyed with a secret, so that nobody can choose collisions.
+ * Cost:   finding, creating and removing take constant time; nothing is ever resized.
+ */
+#ifndef POSTERN_ENGINE_FLOW_H
+#define POSTERN_ENGINE_FLOW_H
+
+#include "base/pool.h"
+#include "engine/event.h"
+#include "smtp/session.h"
+#include "tcp/half.h"
+
+enum flow_state {
+    FLOW_OPENING,   /* a SYN was seen, not both: segments pass, nothing is edited */
+    FLOW_OPEN,      /* both SYNs were seen: followed */
+    FLOW_CLOSED,    /* reset, or closed by both ends: kept for what is still on its way */
+    FLOW_MIDSTREAM, /* older than the filter, or protected from edits: passes as it is */
+};
+
+struct flow {
+    uint32_t hash_next; /* index */
+    uint32_t age_older; /* index: neighbours in the list of its class, see engine.c */
+    uint32_t age_newer;
+    uint8_t state; /* enum flow_state */
+    uint8_t age_class;
+    uint8_t ip_version;            /* 4 or 6 */
+    bool told_unedited;            /* EVENT_UNEDITED was sent */
+    bool told_end;                 /* EVENT_FLOW_END was sent */
+    bool reopening;                /* the client sent another SYN into the open connection: `reopen` */
+    uint64_t id;                   /* never used twice */
+    int64_t last_us;               /* when its last packet came */
+    int64_t line_due_us[2];        /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
+    struct event_endpoint ends[2]; /* by enum smtp_side: the client opened the connection */
+    struct half halves[2];         /* by enum smtp_side: what that end sends */
+    struct smtp_session smtp;
+    struct half_syn reopen; /* that SYN: the connection is a new one once the server acknowledges it */
+};
+
+struct flow_table {
+    struct pool flows;
+    uint32_t *buckets; /* indices */
+    uint32_t bucket_mask;
+    uint64_t seed[2];
+};
+
+/* Octets of `buckets` for so many flows; a power of two times four. */
+size_t flow_table_buckets_bytes(uint32_t flows_max);
+
+/* Both storages are zeroed. */
+void flow_table_init(struct flow_table *table, void *flows, void *buckets, uint32_t flows_max, uint64_t seed);
+
+/* The flow of a packet and who sent it; POOL_NONE where it is not known. */
+uint32_t flow_table_find(const struct flow_table *table, const struct packet *packet, enum smtp_side *sender);
+
+/* A new flow, zeroed but for its ends, with `packet` sent by `sender`; POOL_NONE where the table is full. */
+uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, enum smtp_side sender);
+
+/* Take a flow out; its memory beyond struct flow must have been given back. */
+void flow_table_remove(struct flow_table *table, uint32_t index);
+
+static inline struct flow *flow_at(const struct flow_table *table, uint32_t index)
+{
+    return pool_at(&table->flows, index);
+}
+
+#endif

@@ -1,0 +1,180 @@
+#include "engine/state.h"
+
+/* A line and what may be added to it, cut over blocks at worst. */
+enum { BLOCKS_A_LINE = 3 };
+
+uint32_t judge_spare_blocks(const struct engine *engine)
+{
+    uint32_t reserved = engine->waiting_count * BLOCKS_A_LINE;
+    uint32_t available = pool_free_count(&engine->blocks);
+    return available > reserved ? available - reserved : 0;
+}
+
+bool judge_has_room(const struct engine *engine, const struct half *half, uint32_t len)
+{
+    /* What leaves may be longer than what came by a reply's worth; a line and a long ledger take a block each, and
+       what will wait a reserve. */
+    uint32_t retained = retain_blocks_needed(&half->retained, len + half_waiting(half) + SMTP_LINE_BYTES_MAX);
+    return retained + 2 + BLOCKS_A_LINE <= judge_spare_blocks(engine) &&
+           retain_blocks(&half->retained) + retained <= engine->settings.flow_blocks_max;
+}
+
+/* Tell of a line that is complete; what left of it earlier left as it came. */
+static void tell_line(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
+{
+    struct event *event = tell(engine, unit->side == SMTP_SERVER ? EVENT_REPLY : EVENT_COMMAND, flow);
+    if (!event)
+        return;
+    const struct smtp_change *change = &engine->change;
+    event->from_server = unit->side == SMTP_SERVER;
+    event->text = tell_keep(engine, unit->whole);
+    event->verb = unit->side == SMTP_SERVER ? unit->verb : unit->command.verb;
+    event->code = unit->has_reply ? unit->reply.code : 0;
+    event->last = unit->has_reply && unit->reply.last;
+    if (!change->changed)
+        return;
+    size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
+    event->change = left + change->len ? EVENT_REPLACED : EVENT_REMOVED;
+    struct span before = tell_keep(engine, span_head(unit->whole, left));
+    struct span rest = tell_keep(engine, (struct span){change->octets, change->len});
+    event->shown = (struct span){before.ptr, before.len + rest.len};
+}
+
+static void tell_payload(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
+{
+    struct event *event = tell(engine, EVENT_PAYLOAD, flow);
+    if (event) {
+        event->from_server = unit->side == SMTP_SERVER;
+        event->octets = flow->smtp.payload_octets;
+        event->change = engine->change.changed ? EVENT_REMOVED : EVENT_KEPT;
+    }
+}
+
+static void tell_anomaly(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
+{
+    struct event *event = tell(engine, EVENT_ANOMALY, flow);
+    if (event) {
+        event->from_server = unit->side == SMTP_SERVER;
+        event->reason = smtp_anomaly_name(unit->anomaly);
+        event->text = tell_keep(engine, unit->whole);
+    }
+}
+
+static void tell_unedited(struct engine *engine, struct flow *flow, const char *reason)
+{
+    if (flow->told_unedited)
+        return;
+    flow->told_unedited = true;
+    engine->counters.flows_unedited++;
+    struct event *event = tell(engine, EVENT_UNEDITED, flow);
+    if (event)
+        event->reason = reason;
+}
+
+static void count_change(struct engine *engine, const struct smtp_unit *unit, struct smtp_action action)
+{
+    struct engine_counters *counters = &engine->counters;
+    if (unit->kind == SMTP_UNIT_FRAGMENT)
+        counters->fragments_out++;
+    if (action.kind == SMTP_ACTION_STRIP)
+        counters->keywords_stripped++;
+    else if (action.kind == SMTP_ACTION_REFUSE)
+        counters->commands_refused++;
+    else if (action.kind == SMTP_ACTION_PASS && unit->kind == SMTP_UNIT_REPLY && unit->reply.last &&
+             engine->change.changed)
+        counters->replies_replaced++;
+}
+
+static const char *why_opaque(const struct smtp_unit *unit)
+{
+    if (unit->anomaly)
+        return smtp_anomaly_name(unit->anomaly);
+    if (unit->has_reply && unit->reply.code >= 400)
+        return "server-closes";
+    return unit->kind == SMTP_UNIT_REPLY ? "encrypted" : "ledger-full";
+}
+
+/* One unit: decide, and remember what leaves. True where that is not what came. */
+static bool judge_unit(struct engine *engine, struct flow *flow, const struct smtp_unit *unit)
+{
+    struct half *half = &flow->halves[unit->side];
+    struct smtp_change *change = &engine->change;
+    bool was_opaque = flow->smtp.opaque;
+    int32_t offset = edit_offset(&half->log);
+    struct smtp_room room = {
+        .saved = offset < 0 ? (uint32_t)-offset : 0,
+        .resize = edit_room(&engine->entries) &&
+                  (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
+    };
+    struct smtp_action action = policy_judge(engine->policy, unit);
+    smtp_session_commit(&flow->smtp, &engine->context, unit, action, room, change);
+
+    struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
+    edit_decide(&half->log, &engine->entries, (uint32_t)unit->octets.len, (uint32_t)leaves.len);
+    if (unit->kind != SMTP_UNIT_OPAQUE) {
+        bool kept = retain_append(&half->retained, &engine->blocks, leaves);
+        assert(kept); /* judge_has_room */
+    }
+    count_change(engine, unit, action);
+    if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
+        tell_line(engine, flow, unit);
+    else if (unit->ends_payload)
+        tell_payload(engine, flow, unit);
+    if (unit->anomaly)
+        tell_anomaly(engine, flow, unit);
+    if (flow->smtp.opaque && !was_opaque)
+        tell_unedited(engine, flow, why_opaque(unit));
+    return change->changed;
+}
+
+/* Cut `octets` into units; true where something leaves in another form. */
+static bool judge_all(struct engine *engine, struct flow *flow, enum smtp_side side, struct span octets, bool release)
+{
+    bool changed = false;
+    struct smtp_unit unit;
+    flow->halves[side].next += (uint32_t)octets.len;
+    while (smtp_session_next(&flow->smtp, &engine->context, side, &octets, release, &unit))
+        changed = judge_unit(engine, flow, &unit) || changed;
+    return changed;
+}
+
+static void arm_line(struct engine *engine, uint32_t index, struct flow *flow, enum smtp_side side)
+{
+    bool waits = half_waiting(&flow->halves[side]) > 0;
+    if (!waits && flow->line_due_us[side] != 0) {
+        flow->line_due_us[side] = 0;
+        engine->waiting_count--;
+    } else if (waits && flow->line_due_us[side] == 0) {
+        engine->waiting_count++;
+        flow->line_due_us[side] = engine->now_us + (int64_t)engine->settings.line_hold_ms * 1000;
+        lifecycle_arm(engine, index);
+    }
+}
+
+bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, struct span octets, bool release)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    bool waited = half_waiting(&flow->halves[side]) > 0;
+    bool was_opaque = flow->smtp.opaque;
+    int32_t offset = edit_offset(&flow->halves[side].log);
+    bool changed = judge_all(engine, flow, side, octets, release);
+    arm_line(engine, index, flow, side);
+    if (edit_offset(&flow->halves[side].log) != offset)
+        lifecycle_classify(engine, index);
+    if (flow->smtp.opaque && !was_opaque) {
+        /* What waits on the other side will not be judged any more. */
+        judge_all(engine, flow, !side, (struct span){0}, true);
+        arm_line(engine, index, flow, !side);
+        segment_settle(engine, index, !side);
+    }
+    return changed || waited;
+}
+
+void judge_give_up(struct engine *engine, uint32_t index, const char *reason)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (!flow->smtp.opaque)
+        smtp_session_give_up(&flow->smtp, &engine->blocks);
+    tell_unedited(engine, flow, reason);
+    segment_release_all(engine, index);
+}

@@ -1,0 +1,223 @@
+#include "engine/state.h"
+
+static bool recorded(const struct engine *engine)
+{
+    return engine->settings.peers == ENGINE_PEERS_RECORDED;
+}
+
+static struct held *first_held(const struct engine *engine, const struct half *half)
+{
+    return half->held == POOL_NONE ? NULL : pool_at(&engine->held, half->held);
+}
+
+/*
+ * An opaque direction: octets leave as they come, in any order, at a constant distance. `next` and the log only
+ * follow, so that positions stay comparable.
+ */
+static void follow_opaque(struct engine *engine, struct half *half, uint32_t end)
+{
+    if (!seq_after(end, half->log.end))
+        return;
+    uint32_t len = end - half->log.end;
+    edit_decide(&half->log, &engine->entries, len, len);
+    half->next = half->log.end;
+}
+
+/* The acknowledgment in a segment. False where it is of something that was never sent. */
+static bool take_acknowledgment(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    struct half *other = &flow->halves[!side];
+    uint32_t ack = packet->ack;
+    if (recorded(engine)) {
+        if (seq_after(packet->ack, other->next)) {
+            /* The record lacks octets that its receiver had. */
+            judge_give_up(engine, index, "packets-missing");
+            follow_opaque(engine, other, packet->ack);
+            other->sent_egress = seq_max(other->sent_egress, other->log.end_egress);
+        }
+        ack = seq_min(edit_forward(&other->log, &engine->entries, packet->ack), other->sent_egress);
+    } else if (seq_after(ack, other->sent_egress)) {
+        return false;
+    }
+    half_acknowledge(other, &engine->entries, &engine->blocks, ack);
+    uint32_t window = (uint32_t)packet->window << half->window_shift;
+    other->window_end_egress = seq_max(other->window_end_egress, ack + window);
+    return true;
+}
+
+/* FIN is the last octet of the direction, so to speak: once all before it is decided, so is it. */
+static void take_fin(struct engine *engine, uint32_t index, enum smtp_side side)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    if (half->closed)
+        return;
+    judge_feed(engine, index, side, (struct span){0}, true);
+    edit_decide(&half->log, &engine->entries, 1, 1);
+    half->next++;
+    half->closed = true;
+    if (flow->halves[!side].closed)
+        lifecycle_classify(engine, index);
+}
+
+/*
+ * Octets [from, from + octets.len) of which the first `from` <= next are known already, and perhaps a FIN behind them.
+ * True where the new ones leave as they came.
+ */
+static bool take_in_order(struct engine *engine, uint32_t index, enum smtp_side side, uint32_t from, struct span octets,
+                          bool fin)
+{
+    struct half *half = &flow_at(&engine->table, index)->halves[side];
+    struct span fresh = span_tail(octets, half->next - from);
+    bool changed = fresh.len < octets.len;
+    if (fresh.len && !half->closed)
+        changed = judge_feed(engine, index, side, fresh, false) || changed;
+    if (fin)
+        take_fin(engine, index, side);
+    return !changed;
+}
+
+/* The held packet is next in order: take its octets in. False where there is no room now. */
+static bool take_held(struct engine *engine, const struct held *held)
+{
+    struct half *half = &flow_at(&engine->table, held->flow)->halves[held->side];
+    uint32_t payload_len = held->payload.len;
+    if (!judge_has_room(engine, half, payload_len))
+        return false;
+    retain_read(&held->payload, &engine->blocks, 0, engine->original, payload_len);
+    take_in_order(engine, held->flow, (enum smtp_side)held->side, held->seq,
+                  (struct span){engine->original, payload_len}, held->len > payload_len);
+    return true;
+}
+
+/* Held packets at the front that are decided, as long as they begin before `limit` where there is one. */
+static void let_go(struct engine *engine, uint32_t index, enum smtp_side side, const uint32_t *limit)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    for (const struct held *held; (held = first_held(engine, half)) != NULL;) {
+        uint32_t end = held->seq + held->len;
+        if (limit && !seq_before(held->seq, *limit))
+            return;
+        if (flow->smtp.opaque)
+            follow_opaque(engine, half, end);
+        if (seq_after(end, half->log.end))
+            return;
+        held_ready(engine, half, false);
+    }
+}
+
+/* The held packet whose turn has come: it begins before the next octet in order and ends behind it. */
+static const struct held *next_in_order(const struct engine *engine, const struct half *half)
+{
+    for (uint32_t id = half->held; id != POOL_NONE;) {
+        const struct held *held = pool_at(&engine->held, id);
+        if (seq_after(held->seq, half->next))
+            return NULL;
+        if (seq_after(held->seq + held->len, half->next))
+            return held;
+        id = held->next;
+    }
+    return NULL;
+}
+
+void segment_settle(struct engine *engine, uint32_t index, enum smtp_side side)
+{
+    const struct half *half = &flow_at(&engine->table, index)->halves[side];
+    let_go(engine, index, side, NULL);
+    for (const struct held *held; (held = next_in_order(engine, half)) != NULL && take_held(engine, held);)
+        let_go(engine, index, side, NULL);
+}
+
+void segment_release_all(struct engine *engine, uint32_t index)
+{
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
+        judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
+        segment_settle(engine, index, (enum smtp_side)side);
+    }
+}
+
+/* No verdict now. Where there is no room to wait, the sender will send it again. */
+static enum fate hold(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    if (held_add(engine, index, side, packet)) {
+        lifecycle_arm(engine, index);
+        return FATE_NONE;
+    }
+    engine->counters.out_of_bounds++;
+    return FATE_DROP;
+}
+
+static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    uint32_t end = packet->seq + packet_seq_len(packet);
+    if (flow->smtp.opaque) {
+        follow_opaque(engine, half, end);
+        engine->current.plain = half->retained.len == 0;
+        if (packet->flags & PACKET_FIN && !half->closed) {
+            half->closed = true;
+            lifecycle_classify(engine, index);
+        }
+        return FATE_CARRY;
+    }
+    if (seq_after(packet->seq, half->next))
+        return hold(engine, index, side, packet);
+    if (!seq_after(end, half->next)) {
+        engine->counters.retransmissions += packet->payload_len > 0;
+        return seq_after(end, half->log.end) ? hold(engine, index, side, packet) : FATE_CARRY;
+    }
+    if (!judge_has_room(engine, half, packet->payload_len)) {
+        engine->counters.out_of_bounds++;
+        return FATE_DROP;
+    }
+    if (packet->seq != half->next)
+        engine->counters.retransmissions++;
+    engine->current.plain =
+        take_in_order(engine, index, side, packet->seq, packet_payload(packet), packet->flags & PACKET_FIN);
+    let_go(engine, index, side, &packet->seq); /* those that waited for these octets leave before them */
+    return seq_after(end, half->log.end) ? hold(engine, index, side, packet) : FATE_CARRY;
+}
+
+static enum fate take_reset(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    if (!half_reset_in_window(half, edit_forward(&half->log, &engine->entries, packet->seq))) {
+        engine->counters.bad_reset++;
+        return FATE_DROP;
+    }
+    /* The receiver may yet answer with a challenge (RFC 5961 3.2), so the flow is followed on, but not for long. */
+    flow->state = FLOW_CLOSED;
+    lifecycle_classify(engine, index);
+    return FATE_CARRY;
+}
+
+enum fate segment_take(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (packet->flags & PACKET_RST)
+        return take_reset(engine, index, side, packet);
+    if (!(packet->flags & PACKET_ACK)) {
+        engine->counters.malformed++;
+        return FATE_DROP; /* RFC 9293 3.10.7.4: without ACK a segment is dropped */
+    }
+    if (!take_acknowledgment(engine, index, side, packet)) {
+        engine->counters.bad_acknowledgment++;
+        return FATE_DROP;
+    }
+    if (packet_seq_len(packet) == 0) {
+        engine->current.plain = true;
+        return FATE_CARRY;
+    }
+    if (flow->state == FLOW_CLOSED && !flow->halves[side].closed) {
+        flow->state = FLOW_OPEN;
+        lifecycle_classify(engine, index);
+    }
+    engine->current.fate = take_octets(engine, index, side, packet);
+    segment_settle(engine, index, side); /* those that waited for this one to fill the gap leave after it */
+    return engine->current.fate;
+}

@@ -1,0 +1,163 @@
+/*
+ * engine/state - what the files of the engine share, and nobody else sees.
+ *
+ *   engine.c     memory, the entry points, verdicts and counters
+ *   lifecycle.c  connections: SYN to the end, timeouts, making room
+ *   segment.c    positions: acknowledgments, order, what is new in a segment, what must wait
+ *   judge.c      new octets to SMTP and the policy, decisions into the edit log
+ *   carrier.c    the packet as it leaves
+ *   held.c       packets without verdict
+ *   tell.c       events
+ */
+#ifndef POSTERN_ENGINE_STATE_H
+#define POSTERN_ENGINE_STATE_H
+
+#include "engine/engine.h"
+#include "engine/flow.h"
+#include "engine/timer.h"
+#include "policy/policy.h"
+
+#define HELD_HEADER_BYTES_MAX 256 /* IP and TCP headers of a packet that waits; longer ones are dropped */
+#define EVENTS_MAX            1024
+#define EVENT_ARENA_BYTES     (512 * 1024)
+#define EVENT_TEXT_BYTES_MAX  1024
+
+/* A packet without verdict. */
+struct held {
+    uint64_t token;
+    int64_t since_us;
+    uint32_t next; /* in its half's list, later in the list of those ready */
+    uint32_t flow;
+    uint32_t seq; /* ingress */
+    uint32_t len; /* sequence space it takes */
+    struct retain payload;
+    uint16_t header_len;
+    uint8_t side;     /* enum smtp_side that sent it */
+    uint8_t checksum; /* enum engine_checksum */
+    bool drop;        /* its verdict, once ready */
+    uint8_t header[HELD_HEADER_BYTES_MAX];
+};
+
+/* Packets that have their verdict, in the order in which they leave. */
+struct ready_list {
+    uint32_t head, tail;
+};
+
+/* What becomes of the packet that engine_packet was given. */
+enum fate {
+    FATE_NONE, /* none, or it is held */
+    FATE_PASS, /* as it came */
+    FATE_DROP,
+    FATE_CARRY,  /* translated, and rebuilt where needed */
+    FATE_EDITED, /* edited in place already */
+};
+
+struct current {
+    struct packet packet;
+    uint64_t token;
+    enum fate fate;
+    enum smtp_side side;
+    uint32_t flow;
+    bool checksum_absent;
+    bool plain; /* all its octets are new, and leave as they came */
+};
+
+struct engine {
+    struct engine_settings settings;
+    const struct policy *policy;
+    struct smtp_context context;
+    int64_t now_us;
+    uint64_t flow_ids;
+
+    struct flow_table table;
+    struct timer_wheel wheel;
+    struct pool entries; /* of the edit logs */
+    struct pool blocks;
+    struct pool held;
+    uint32_t oldest[3], newest[3]; /* by enum flow_class: flows by age */
+
+    struct ready_list before; /* verdicts that leave before the current packet */
+    struct current current;
+    struct ready_list after;
+
+    struct engine_counters counters;
+    struct event *events;
+    uint8_t *event_arena;
+    uint32_t event_count, event_next;
+    uint32_t event_arena_used;
+
+    uint32_t waiting_count; /* directions in which octets wait for the rest of their line */
+
+    struct smtp_change change; /* large, so not on the stack */
+    uint8_t *scratch;          /* packets that leave with other octets */
+    uint8_t *original;         /* held packets as they came */
+    uint8_t port_bits[65536 / 8];
+};
+
+/* Flows in order of what is lost when one is forgotten. */
+enum flow_class {
+    FLOW_CLASS_CHEAP,  /* nothing: opening, closed, or not followed */
+    FLOW_CLASS_PLAIN,  /* inspection: followed, offset zero */
+    FLOW_CLASS_OFFSET, /* the connection: never forgotten to make room */
+};
+
+/* ---- lifecycle.c ---- */
+
+/* A packet that belongs to no known flow: creates one where it should. False where it passes without. */
+bool lifecycle_begin(struct engine *engine, const struct packet *packet, uint32_t *index, enum smtp_side *side);
+/* A segment with SYN in a known flow. */
+enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet);
+/* Put the flow into the class it now belongs to. */
+void lifecycle_classify(struct engine *engine, uint32_t index);
+/* Set the flow's timer to its earliest deadline, where that is earlier than what is set. */
+void lifecycle_arm(struct engine *engine, uint32_t index);
+/* The flow's timer has come: release, drop and expire what is due. */
+void lifecycle_due(struct engine *engine, uint32_t index);
+/* Forget a flow; packets it holds are dropped. */
+void lifecycle_end(struct engine *engine, uint32_t index, const char *reason);
+
+/* ---- segment.c ---- */
+
+/* A segment without SYN in a flow that is followed. */
+enum fate segment_take(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet);
+/* Let go of held packets whose octets are decided by now, and take in those whose turn has come. */
+void segment_settle(struct engine *engine, uint32_t index, enum smtp_side side);
+/* Give what waits on both sides its last form, at the end of editing or of the filter. */
+void segment_release_all(struct engine *engine, uint32_t index);
+
+/* ---- judge.c ---- */
+
+/* Free blocks that are not reserved for what waits: its release must not fail. */
+uint32_t judge_spare_blocks(const struct engine *engine);
+/* Whether there is room to take in `len` more octets of this half. */
+bool judge_has_room(const struct engine *engine, const struct half *half, uint32_t len);
+/* The next octets in order. True where one of them leaves in another form, or some waited before. */
+bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, struct span octets, bool release);
+/* The flow is not edited from here on; `reason` is told once. */
+void judge_give_up(struct engine *engine, uint32_t index, const char *reason);
+
+/* ---- carrier.c ---- */
+
+/* The verdict of the current packet (held == NULL) or of a held one that is ready. */
+void carrier_load_current(struct engine *engine, struct engine_verdict *verdict);
+void carrier_load_held(struct engine *engine, const struct held *held, struct engine_verdict *verdict);
+
+/* ---- held.c ---- */
+
+/* Keep the packet without a verdict, in order of sequence numbers. False where there is no room. */
+bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet);
+/* Take the first held packet of a half off its list and make it ready, to leave or to be dropped. */
+void held_ready(struct engine *engine, struct half *half, bool drop);
+/* All of them, to be dropped. */
+void held_drop_all(struct engine *engine, struct half *half);
+/* It has left. */
+void held_return(struct engine *engine, uint32_t index);
+
+/* ---- tell.c ---- */
+
+/* A new event of this flow to be filled in, or NULL where nobody wants it or there is no room. */
+struct event *tell(struct engine *engine, enum event_kind kind, const struct flow *flow);
+/* Keep a copy of octets for the event, capped. */
+struct span tell_keep(struct engine *engine, struct span octets);
+
+#endif

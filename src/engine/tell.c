@@ -1,0 +1,42 @@
+#include "engine/state.h"
+
+const char *event_kind_name(enum event_kind kind)
+{
+    static const char *const names[EVENT_KINDS] = {
+        [EVENT_FLOW_START] = "flow-start", [EVENT_FLOW_END] = "flow-end", [EVENT_COMMAND] = "command",
+        [EVENT_REPLY] = "reply",           [EVENT_PAYLOAD] = "payload",   [EVENT_ANOMALY] = "anomaly",
+        [EVENT_UNEDITED] = "unedited",
+    };
+    return names[kind];
+}
+
+struct event *tell(struct engine *engine, enum event_kind kind, const struct flow *flow)
+{
+    if (!(engine->settings.events >> kind & 1))
+        return NULL;
+    if (engine->event_count == EVENTS_MAX || EVENT_ARENA_BYTES - engine->event_arena_used < 2 * EVENT_TEXT_BYTES_MAX) {
+        engine->counters.events_lost++;
+        return NULL;
+    }
+    struct event *event = &engine->events[engine->event_count++];
+    *event = (struct event){
+        .kind = kind,
+        .time_us = engine->now_us,
+        .flow_id = flow->id,
+        .ip_version = flow->ip_version,
+        .client = flow->ends[SMTP_CLIENT],
+        .server = flow->ends[SMTP_SERVER],
+        .reason = "",
+    };
+    return event;
+}
+
+struct span tell_keep(struct engine *engine, struct span octets)
+{
+    octets = span_head(octets, EVENT_TEXT_BYTES_MAX);
+    uint8_t *copy = engine->event_arena + engine->event_arena_used;
+    if (octets.len)
+        memcpy(copy, octets.ptr, octets.len);
+    engine->event_arena_used += (uint32_t)octets.len;
+    return (struct span){copy, octets.len};
+}

@@ -1,0 +1,63 @@
+#include "smtp/reply.h"
+
+#include "smtp/command.h"
+
+enum { CODE_LEN = 3 };
+
+static bool is_digit(uint8_t octet)
+{
+    return octet >= '0' && octet <= '9';
+}
+
+bool smtp_reply_parse(struct span line, struct smtp_reply *reply)
+{
+    struct span text = smtp_line_text(line);
+    if (text.len < CODE_LEN || text.ptr[0] < '2' || text.ptr[0] > '5' || !is_digit(text.ptr[1]) ||
+        !is_digit(text.ptr[2]))
+        return false;
+    if (text.len > CODE_LEN && text.ptr[CODE_LEN] != '-' && text.ptr[CODE_LEN] != ' ')
+        return false;
+    reply->code = (uint16_t)((text.ptr[0] - '0') * 100 + (text.ptr[1] - '0') * 10 + (text.ptr[2] - '0'));
+    reply->last = text.len == CODE_LEN || text.ptr[CODE_LEN] == ' ';
+    reply->text = span_tail(text, CODE_LEN + 1);
+    return true;
+}
+
+static size_t keyword_len(struct span text)
+{
+    size_t len = 0;
+    while (len < text.len && text.ptr[len] != ' ' && text.ptr[len] != '\t' && text.ptr[len] != '=' &&
+           text.ptr[len] != '\r' && text.ptr[len] != '\n')
+        len++;
+    return len;
+}
+
+struct span smtp_reply_keyword(struct span text)
+{
+    return span_head(text, keyword_len(text));
+}
+
+bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (span_equal_nocase(set->names[i], keyword))
+            return true;
+    return false;
+}
+
+bool smtp_keyword_may_come(const struct smtp_keyword_set *set, struct span line_so_far)
+{
+    for (size_t i = 0; i < line_so_far.len && i < CODE_LEN; i++)
+        if (!is_digit(line_so_far.ptr[i]))
+            return false;
+    if (line_so_far.len && line_so_far.ptr[0] != '2')
+        return false;
+    struct span text = span_tail(line_so_far, CODE_LEN + 1);
+    struct span keyword = smtp_reply_keyword(text);
+    if (keyword.len < text.len)
+        return smtp_keyword_in(set, keyword);
+    for (uint32_t i = 0; i < set->count; i++)
+        if (keyword.len <= set->names[i].len && span_equal_nocase(keyword, span_head(set->names[i], keyword.len)))
+            return true;
+    return false;
+}

@@ -1,0 +1,40 @@
+/*
+ * smtp/reply - one line of a reply: its code, whether it is the last, its text; and EHLO keywords.
+ *
+ * In:     a line as smtp/line cuts it.
+ * Out:    spans into it.
+ * Errors: a line without a code is no reply line (sendmail echoes a bad command, line break included).
+ * Source: RFC 5321 4.2, 4.1.1.1 (ehlo-ok-rsp).
+ */
+#ifndef POSTERN_SMTP_REPLY_H
+#define POSTERN_SMTP_REPLY_H
+
+#include "base/span.h"
+
+#define SMTP_KEYWORDS_MAX 32 /* keywords in a set */
+
+struct smtp_reply {
+    uint16_t code; /* 200 to 599 */
+    bool last;     /* no hyphen behind the code; also `250` and nothing else */
+    struct span text;
+};
+
+/* Words without regard to case; each span lives as long as the set. */
+struct smtp_keyword_set {
+    uint32_t count;
+    struct span names[SMTP_KEYWORDS_MAX];
+};
+
+/* False where the line does not begin with a reply code. */
+bool smtp_reply_parse(struct span line, struct smtp_reply *reply);
+
+/* The EHLO keyword a reply's text begins with: up to a blank, TAB or `=`; empty where there is none. */
+struct span smtp_reply_keyword(struct span text);
+
+/* Whether `keyword` is in the set: whole words only (`XEXCH50X` is not XEXCH50). */
+bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword);
+
+/* Whether an unfinished reply line may still turn out to carry a keyword of the set. */
+bool smtp_keyword_may_come(const struct smtp_keyword_set *set, struct span line_so_far);
+
+#endif

@@ -1,0 +1,176 @@
+/*
+ * smtp/session - one SMTP session as a ledger of promises: both directions in, units out.
+ *
+ * In:     the octets of each direction in stream order, cut anywhere; the two directions in the order in which they
+ *         crossed the gateway.
+ * Out:    units: slices of the stream with a kind, in order, without gaps. The caller decides what becomes of a unit
+ *         (struct smtp_action) and gives the decision to smtp_session_commit, which keeps the ledger and says what
+ *         leaves in the unit's place.
+ * Owner:  gathered lines and long ledgers hold blocks of the context's pool until smtp_session_fini.
+ * Thread: one worker, nothing shared.
+ * Limits: lines SMTP_LINE_BYTES_MAX, unanswered commands SMTP_LEDGER_SLOTS_MAX.
+ * Errors: the peer's mistakes are anomalies of a unit. One that loses the pairing of commands and replies makes the
+ *         rest of both directions opaque: nothing is guessed (case 23).
+ * Source: RFC 5321, 2920, 3030, 3207, 4954, 2033; KB 812455.
+ *
+ *     struct span bytes = payload;
+ *     while (smtp_session_next(s, context, side, &bytes, release, &unit)) {
+ *         action = the policy's decision about unit;
+ *         smtp_session_commit(s, context, &unit, action, room, &change);
+ *         what leaves is change.octets if change.changed, else unit.octets
+ *     }
+ *     smtp_session_waiting(s, side) octets of the end wait for the rest of their line
+ */
+#ifndef POSTERN_SMTP_SESSION_H
+#define POSTERN_SMTP_SESSION_H
+
+#include "smtp/body.h"
+#include "smtp/command.h"
+#include "smtp/ledger.h"
+#include "smtp/line.h"
+#include "smtp/refusal.h"
+#include "smtp/reply.h"
+
+enum smtp_side {
+    SMTP_CLIENT,
+    SMTP_SERVER,
+};
+
+/* What the octets of the client are at the moment. */
+enum smtp_phase {
+    SMTP_PHASE_COMMAND, /* command lines */
+    SMTP_PHASE_ASKED,   /* DATA has gone to the server, its reply has not come: what comes now is taken for a message */
+    SMTP_PHASE_MESSAGE, /* a message, to the lone dot */
+    SMTP_PHASE_CHUNK,   /* octets that BDAT, or XEXCH50 after its 354, announced */
+    SMTP_PHASE_RESPONSE, /* one line that answers a 334 */
+};
+
+enum smtp_anomaly {
+    SMTP_ANOMALY_NONE,
+    SMTP_ANOMALY_NOT_SMTP,           /* the server's first line is no reply */
+    SMTP_ANOMALY_REPLY_WITHOUT_CODE, /* later lines that are none (case 17) */
+    SMTP_ANOMALY_UNEXPECTED_REPLY,   /* the server owed nothing */
+    SMTP_ANOMALY_LEDGER_FULL,        /* more unanswered commands than SMTP_LEDGER_SLOTS_MAX */
+    SMTP_ANOMALY_LINE_TOO_LONG,      /* a command line over SMTP_LINE_BYTES_MAX: servers cut it differently (case 10) */
+    SMTP_ANOMALY_NUL_IN_COMMAND,     /* servers forget different parts of it (case 5) */
+    SMTP_ANOMALY_AMBIGUOUS_CHUNK,    /* BDAT or XEXCH50 with a size that servers read differently (cases 47, 50) */
+    SMTP_ANOMALY_AMBIGUOUS_END,      /* a message may end here for a lenient server (case 43) */
+    SMTP_ANOMALY_MESSAGE_REFUSED,    /* the client had sent its message before DATA was refused (cases 35, 36) */
+    SMTP_ANOMALY_ROLES_SWAPPED,      /* TURN or ATRN was accepted (case 55) */
+    SMTP_ANOMALIES
+};
+
+/* A word in lower case with hyphens, static; "" for NONE. */
+const char *smtp_anomaly_name(enum smtp_anomaly anomaly);
+
+enum smtp_unit_kind {
+    SMTP_UNIT_COMMAND,  /* a whole command line, or its rest */
+    SMTP_UNIT_REPLY,    /* a whole reply line, or its rest */
+    SMTP_UNIT_FRAGMENT, /* the beginning of a line, or more of it, that leaves before its end has come */
+    SMTP_UNIT_PAYLOAD,  /* octets that are no lines to be judged: message, chunk, authentication */
+    SMTP_UNIT_OPAQUE,   /* the same, and so is everything that follows: encrypted, or pairing lost */
+};
+
+struct smtp_unit {
+    enum smtp_unit_kind kind;
+    enum smtp_side side;
+    struct span octets;          /* the slice of the stream */
+    struct span whole;           /* COMMAND, REPLY, FRAGMENT: the line from its first octet on, as far as it came */
+    struct span rest;            /* what was fed behind the unit and is not looked at yet */
+    enum smtp_anomaly anomaly;   /* what is wrong with it */
+    bool judged;                 /* a fragment of this line was judged before: the action is that one's */
+    bool ends_payload;           /* PAYLOAD: with this unit the message or chunk is complete */
+    struct smtp_command command; /* COMMAND; FRAGMENT of the client (verb is UNKNOWN while not complete) */
+    enum smtp_verb verb;         /* REPLY, FRAGMENT of the server: the command it answers */
+    uint16_t line_index;         /* REPLY, FRAGMENT of the server: 0 for the first line of a reply */
+    bool has_reply;              /* REPLY: `reply` is set (else the line has no code) */
+    struct smtp_reply reply;     /* REPLY; FRAGMENT of the server as far as it can be said */
+    struct span keyword;         /* REPLY, FRAGMENT to EHLO behind the first line: the keyword, perhaps its beginning */
+};
+
+enum smtp_action_kind {
+    SMTP_ACTION_PASS,      /* as it came */
+    SMTP_ACTION_STRIP,     /* REPLY, FRAGMENT with a keyword: take the line out */
+    SMTP_ACTION_MAKE_LAST, /* REPLY: the lines behind it will be taken out, so this becomes the last one */
+    SMTP_ACTION_REFUSE,    /* COMMAND, FRAGMENT: the server does not see it; the client gets `refusal` in its turn */
+};
+
+struct smtp_action {
+    enum smtp_action_kind kind;
+    enum smtp_refusal refusal;
+};
+
+/* What leaves in place of a unit. */
+struct smtp_change {
+    bool changed;
+    size_t len; /* octets below; 0 takes the unit out */
+    uint8_t octets[SMTP_LINE_BYTES_MAX + 128];
+};
+
+/* How much longer or shorter a unit may become (law 3). */
+struct smtp_room {
+    uint32_t saved; /* octets saved in this direction so far, which may be spent now */
+    bool resize;    /* false: the length must stay (no memory to remember an edit; towards a live server) */
+};
+
+/* What a session needs to know of its surroundings. */
+struct smtp_context {
+    struct pool *blocks;                     /* of at least SMTP_LINE_BYTES_MAX octets */
+    const struct smtp_keyword_set *keywords; /* EHLO lines with these wait until they are whole */
+    uint64_t verbs;                          /* so do commands with these: bits 1 << enum smtp_verb */
+};
+
+struct smtp_session {
+    struct smtp_line lines[2]; /* by enum smtp_side */
+    struct smtp_ledger ledger;
+    uint64_t chunk_left;     /* octets of the announced chunk still to come */
+    uint64_t payload_octets; /* of the message, chunk or exchange that goes on or has just ended */
+    uint16_t asked_lines;    /* lines taken for a message before the reply to DATA came */
+    uint16_t extra_replies;  /* replies that the oldest slot draws besides its own: a refused message's lines */
+    uint16_t reply_lines;    /* lines of the unfinished reply seen */
+    uint8_t reply_sent;      /* octets of our own code that left already, where a replaced reply came in pieces */
+    uint8_t phase;           /* enum smtp_phase */
+    uint8_t body;            /* enum smtp_body_state */
+    uint8_t chunk_verb;      /* enum smtp_verb of the slot that the end of this chunk will add; UNKNOWN for none */
+    uint8_t fragment_action; /* enum smtp_action_kind the client's unfinished line was given, while `fragment_judged` */
+    uint8_t fragment_refusal;
+    bool fragment_judged;
+    bool reply_fragment_judged; /* the same for the server's unfinished line */
+    bool discard;               /* the chunk that comes is taken out, and its reply: only a record has one, where the
+                                   server once accepted what is refused now */
+    bool asked_dot;             /* the message sent before its 354 was complete */
+    bool reply_cut;             /* a line of the unfinished reply was made its last: what follows vanishes */
+    bool greeted;               /* a reply has been seen */
+    bool opaque;                /* encrypted, or pairing lost: units are OPAQUE for ever */
+    bool line_over[2];          /* by side: the line was given out whole, its block is free at the next call */
+    bool line_long[2];          /* by side: the line has more octets than are gathered; the rest is not kept */
+    bool lmtp;                  /* LHLO was accepted: a reply for each recipient ends a message (RFC 2033 4.2) */
+    uint8_t data_pending;       /* DATA commands without a reply */
+    uint16_t recipients;        /* accepted since the last MAIL */
+};
+
+/* A session whose connection is about to begin; no memory is needed until octets come. */
+void smtp_session_init(struct smtp_session *session);
+
+/* Give back what it holds. */
+void smtp_session_fini(struct smtp_session *session, struct pool *blocks);
+
+/*
+ * The next unit of `side`, taken from *bytes, which shrinks from the front. False: all octets are taken, and some of
+ * them may wait. With `release` nothing waits: the beginning of a line becomes a FRAGMENT. The unit must be committed
+ * before the next call; it lives until then. The pool must have two free blocks.
+ */
+bool smtp_session_next(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side,
+                       struct span *bytes, bool release, struct smtp_unit *unit);
+
+/* The decision about a unit: keeps the ledger, and says in *change what leaves. */
+void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
+                         struct smtp_action action, struct smtp_room room, struct smtp_change *change);
+
+/* Octets of `side` that were taken and belong to no unit yet. */
+uint32_t smtp_session_waiting(const struct smtp_session *session, enum smtp_side side);
+
+/* From here on both directions are opaque. What waits comes out of smtp_session_next as an OPAQUE unit. */
+void smtp_session_give_up(struct smtp_session *session, struct pool *blocks);
+
+#endif

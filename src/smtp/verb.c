@@ -1,0 +1,62 @@
+#include "smtp/verb.h"
+
+static const char *const names[SMTP_VERBS] = {
+    [SMTP_VERB_UNKNOWN] = "unknown",
+    [SMTP_VERB_EHLO] = "EHLO",
+    [SMTP_VERB_HELO] = "HELO",
+    [SMTP_VERB_LHLO] = "LHLO",
+    [SMTP_VERB_MAIL] = "MAIL",
+    [SMTP_VERB_RCPT] = "RCPT",
+    [SMTP_VERB_DATA] = "DATA",
+    [SMTP_VERB_BDAT] = "BDAT",
+    [SMTP_VERB_RSET] = "RSET",
+    [SMTP_VERB_NOOP] = "NOOP",
+    [SMTP_VERB_QUIT] = "QUIT",
+    [SMTP_VERB_HELP] = "HELP",
+    [SMTP_VERB_VRFY] = "VRFY",
+    [SMTP_VERB_EXPN] = "EXPN",
+    [SMTP_VERB_AUTH] = "AUTH",
+    [SMTP_VERB_STARTTLS] = "STARTTLS",
+    [SMTP_VERB_ETRN] = "ETRN",
+    [SMTP_VERB_TURN] = "TURN",
+    [SMTP_VERB_ATRN] = "ATRN",
+    [SMTP_VERB_XCLIENT] = "XCLIENT",
+    [SMTP_VERB_XFORWARD] = "XFORWARD",
+    [SMTP_VERB_X_EXPS] = "X-EXPS",
+    [SMTP_VERB_X_ANONYMOUSTLS] = "X-ANONYMOUSTLS",
+    [SMTP_VERB_X_LINK2STATE] = "X-LINK2STATE",
+    [SMTP_VERB_XEXCH50] = "XEXCH50",
+    [SMTP_VERB_CONNECT] = "connect",
+    [SMTP_VERB_BDAT_LAST] = "bdat-last",
+    [SMTP_VERB_END_OF_DATA] = "end-of-data",
+    [SMTP_VERB_AUTH_RESPONSE] = "auth-response",
+    [SMTP_VERB_XEXCH50_DATA] = "xexch50-data",
+    [SMTP_VERB_EMPTY] = "empty",
+};
+
+enum smtp_verb smtp_verb_find(struct span word)
+{
+    if (word.len < 4)
+        return SMTP_VERB_UNKNOWN;
+    uint8_t first = ascii_upper(word.ptr[0]);
+    for (int verb = SMTP_VERB_UNKNOWN + 1; verb < SMTP_VERB_NAMED; verb++)
+        if ((uint8_t)names[verb][0] == first && span_equal_nocase(word, span_of(names[verb])))
+            return (enum smtp_verb)verb;
+    return SMTP_VERB_UNKNOWN;
+}
+
+const char *smtp_verb_name(enum smtp_verb verb)
+{
+    return names[verb];
+}
+
+bool smtp_verb_may_begin(uint64_t verbs, struct span prefix)
+{
+    for (int verb = SMTP_VERB_UNKNOWN + 1; verb < SMTP_VERB_NAMED; verb++)
+        if (verbs >> verb & 1) {
+            struct span name = span_of(names[verb]);
+            if (prefix.len <= name.len && span_equal_nocase(prefix, span_head(name, prefix.len)))
+                return true;
+        }
+    return false;
+}

@@ -1,0 +1,81 @@
+/*
+ * tcp/half - one direction of a connection: where it is in both sequence spaces.
+ *
+ * Owner:  the blocks and entries belong to the pools; half_clear gives them back.
+ * Note:   positions are ingress (the sender's numbers) unless their name says egress (the receiver's).
+ *
+ *      log.anchor   log.end     next
+ *          |           |          |
+ *   ------ | --------- | -------- | ------------->  ingress
+ *   acknowledged  decided    waiting   not seen in order yet
+ *
+ * Source: RFC 9293 3.3.1, 3.10.7.4; RFC 5961 3 (RST); RFC 7323 5 (PAWS).
+ */
+#ifndef POSTERN_TCP_HALF_H
+#define POSTERN_TCP_HALF_H
+
+#include "tcp/edit.h"
+#include "tcp/packet.h"
+#include "tcp/retain.h"
+
+struct half {
+    struct edit_log log;
+    struct retain retained;     /* egress octets from log.anchor_egress on that left and are not acknowledged */
+    uint32_t next;              /* all before it came in order */
+    uint32_t sent_egress;       /* all before it has left */
+    uint32_t window_end_egress; /* the right edge of the window that the receiver has advertised, at its widest */
+    uint32_t timestamp;         /* the newest TSval that left (RFC 7323 3.2) */
+    uint32_t held;              /* packets without verdict, ascending; POOL_NONE where there are none */
+    uint32_t held_count;
+    uint32_t ack_came;    /* the last acknowledgment its sender gave, as it came (of the other half's octets) */
+    uint32_t ack_left;    /* and as it left */
+    uint16_t mss;         /* what the sender's SYN said it can receive; 0 where it said nothing */
+    uint8_t window_shift; /* of the windows that the sender of this half advertises */
+    bool window_scaled;   /* its SYN had the window scale option; scaling needs it of both (RFC 7323 2.2) */
+    bool synchronized;    /* its SYN was seen: the positions mean something */
+    bool closed;          /* its FIN was decided; it stands right before log.end */
+    bool timestamped;     /* `timestamp` is set */
+};
+
+/* What a SYN says of its sender. */
+struct half_syn {
+    uint32_t isn;
+    uint16_t mss;         /* 0 where it says nothing */
+    uint8_t window_shift; /* 0 to 14 */
+    bool window_scaled;
+};
+
+static inline struct half_syn half_syn_of(const struct packet *packet)
+{
+    return (struct half_syn){packet->seq, packet->mss, packet->window_shift, packet->window_scaled};
+}
+
+/* The direction begins with this SYN. */
+void half_start(struct half *half, struct half_syn syn);
+
+/* The receiver acknowledged everything before `ack_egress`; lets go of what was kept for a resend. */
+void half_acknowledge(struct half *half, struct pool *entries, struct pool *blocks, uint32_t ack_egress);
+
+/* Give everything back but the held packets, which are the engine's. */
+void half_clear(struct half *half, struct pool *entries, struct pool *blocks);
+
+/* Octets that came in order and are not decided. */
+static inline uint32_t half_waiting(const struct half *half)
+{
+    return half->next - half->log.end;
+}
+
+/* Where what is retained ends, egress: behind it octets leave as they come. */
+static inline uint32_t half_retained_end(const struct half *half)
+{
+    return half->log.anchor_egress + half->retained.len;
+}
+
+/* Whether a reset at egress position `seq` may be meant: in the receiver's window (RFC 9293 3.10.7.4, RFC 5961 3.2). */
+static inline bool half_reset_in_window(const struct half *half, uint32_t seq_egress)
+{
+    uint32_t right = seq_max(half->window_end_egress, half->sent_egress + 1);
+    return !seq_before(seq_egress, half->log.anchor_egress) && !seq_after(seq_egress, right);
+}
+
+#endif

@@ -26,7 +26,7 @@ int cmd_complain(enum cmd_exit code, const char *format, ...)
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
-    return code;
+    return (int)code;
 }
 
 struct engine *cmd_engine_new(const struct engine_settings *settings, const struct policy *policy)

@@ -204,8 +204,8 @@ void engine_stop(struct engine *engine, int64_t now_us)
             segment_release_all(engine, index);
             if (engine->settings.peers == ENGINE_PEERS_RECORDED)
                 judge_give_up(engine, index, "packets-missing");
-            held_drop_all(engine, &flow->halves[SMTP_CLIENT]);
-            held_drop_all(engine, &flow->halves[SMTP_SERVER]);
+            held_drop_before(engine, &flow->halves[SMTP_CLIENT], INT64_MAX);
+            held_drop_before(engine, &flow->halves[SMTP_SERVER], INT64_MAX);
         }
 }
 

@@ -41,11 +41,12 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     return true;
 }
 
-void held_ready(struct engine *engine, struct half *half, bool drop)
+/* Take the packet that `place` in the half's list names off it, and make it ready. */
+static void make_ready(struct engine *engine, struct half *half, uint32_t *place, bool drop)
 {
-    uint32_t id = half->held;
+    uint32_t id = *place;
     struct held *held = held_at(engine, id);
-    half->held = held->next;
+    *place = held->next;
     half->held_count--;
     held->drop = drop;
     held->next = POOL_NONE;
@@ -58,10 +59,24 @@ void held_ready(struct engine *engine, struct half *half, bool drop)
     list->tail = id;
 }
 
-void held_drop_all(struct engine *engine, struct half *half)
+void held_ready(struct engine *engine, struct half *half, bool drop)
 {
-    while (half->held != POOL_NONE)
-        held_ready(engine, half, true);
+    make_ready(engine, half, &half->held, drop);
+}
+
+uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t since_us)
+{
+    uint32_t dropped = 0;
+    for (uint32_t *place = &half->held; *place != POOL_NONE;) {
+        struct held *held = held_at(engine, *place);
+        if (held->since_us > since_us) {
+            place = &held->next;
+            continue;
+        }
+        make_ready(engine, half, place, true);
+        dropped++;
+    }
+    return dropped;
 }
 
 void held_return(struct engine *engine, uint32_t index)

@@ -134,19 +134,6 @@ void lifecycle_arm(struct engine *engine, uint32_t index)
         timer_set(&engine->wheel, index, due);
 }
 
-/* Packets whose gap did not fill in time: their sender sends them again. */
-static void drop_stale(struct engine *engine, struct half *half)
-{
-    int64_t oldest_us = engine->now_us - (int64_t)engine->settings.order_hold_ms * 1000;
-    while (half->held != POOL_NONE) {
-        const struct held *held = pool_at(&engine->held, half->held);
-        if (held->since_us > oldest_us)
-            return;
-        engine->counters.stale++;
-        held_ready(engine, half, true);
-    }
-}
-
 void lifecycle_due(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -155,7 +142,9 @@ void lifecycle_due(struct engine *engine, uint32_t index)
             judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
             segment_settle(engine, index, (enum smtp_side)side);
         }
-        drop_stale(engine, &flow->halves[side]);
+        /* Packets whose gap did not fill in time: their sender sends them again. */
+        int64_t stale_us = engine->now_us - (int64_t)engine->settings.order_hold_ms * 1000;
+        engine->counters.stale += held_drop_before(engine, &flow->halves[side], stale_us);
     }
     if (flow->last_us + idle_us(flow) > engine->now_us)
         lifecycle_arm(engine, index);
@@ -174,7 +163,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
         tell_end(engine, flow, reason);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         engine->waiting_count -= flow->line_due_us[side] != 0;
-        held_drop_all(engine, &flow->halves[side]);
+        held_drop_before(engine, &flow->halves[side], INT64_MAX);
         half_clear(&flow->halves[side], &engine->entries, &engine->blocks);
     }
     smtp_session_fini(&flow->smtp, &engine->blocks);

@@ -72,7 +72,7 @@ static bool take_in_order(struct engine *engine, uint32_t index, enum smtp_side 
     struct half *half = &flow_at(&engine->table, index)->halves[side];
     struct span fresh = span_tail(octets, half->next - from);
     bool changed = fresh.len < octets.len;
-    if (fresh.len && !half->closed)
+    if (fresh.len)
         changed = judge_feed(engine, index, side, fresh, false) || changed;
     if (fin)
         take_fin(engine, index, side);
@@ -112,7 +112,7 @@ static void let_go(struct engine *engine, uint32_t index, enum smtp_side side, c
 /* The held packet whose turn has come: it begins before the next octet in order and ends behind it. */
 static const struct held *next_in_order(const struct engine *engine, const struct half *half)
 {
-    for (uint32_t id = half->held; id != POOL_NONE;) {
+    for (uint32_t id = half->held; id != POOL_NONE && !half->closed;) {
         const struct held *held = pool_at(&engine->held, id);
         if (seq_after(held->seq, half->next))
             return NULL;
@@ -163,6 +163,10 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
             lifecycle_classify(engine, index);
         }
         return FATE_CARRY;
+    }
+    if (half->closed && seq_after(end, half->next)) {
+        engine->counters.malformed++;
+        return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
     if (seq_after(packet->seq, half->next))
         return hold(engine, index, side, packet);

@@ -148,8 +148,8 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
 bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet);
 /* Take the first held packet of a half off its list and make it ready, to leave or to be dropped. */
 void held_ready(struct engine *engine, struct half *half, bool drop);
-/* All of them, to be dropped. */
-void held_drop_all(struct engine *engine, struct half *half);
+/* Those that have waited since `since_us` or longer, to be dropped; INT64_MAX: all. Returns their number. */
+uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t since_us);
 /* It has left. */
 void held_return(struct engine *engine, uint32_t index);
 

@@ -40,7 +40,7 @@ bool policy_strip(struct policy *policy, struct span keyword)
         return false;
     uint8_t *text = policy->strip_text[set->count];
     memcpy(text, keyword.ptr, keyword.len);
-    set->names[set->count++] = (struct span){text, keyword.len};
+    smtp_keyword_add(set, (struct span){text, keyword.len});
     /* Standard verbs stay usable: a server may be asked for what it did not offer, and says so itself. */
     enum smtp_verb verb = smtp_verb_find(keyword);
     if (verb == SMTP_VERB_XEXCH50 || verb == SMTP_VERB_X_LINK2STATE)
@@ -59,8 +59,11 @@ static enum smtp_refusal refusal_of(enum smtp_verb verb)
  */
 static bool all_behind_go(const struct policy *policy, struct span rest)
 {
+    enum { KEYWORD_AT = 4 }; /* behind the code and its hyphen or blank */
     for (;;) {
-        const uint8_t *end = rest.len ? memchr(rest.ptr, '\n', rest.len) : NULL;
+        if (rest.len <= KEYWORD_AT || !smtp_keyword_initial(&policy->strip, rest.ptr[KEYWORD_AT]))
+            return false;
+        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
         struct smtp_reply next;
         if (!end)
             return false;

@@ -60,9 +60,7 @@ const char *text_time(int64_t time_us, char *buffer)
 {
     time_t seconds = (time_t)(time_us / 1000000);
     struct tm parts;
-    char date[32] = "";
-    if (gmtime_r(&seconds, &parts))
-        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(buffer, TEXT_TIME_BYTES, "%s.%06d+0000", date, (int)(time_us % 1000000));
+    size_t len = gmtime_r(&seconds, &parts) ? strftime(buffer, TEXT_TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &parts) : 0;
+    snprintf(buffer + len, TEXT_TIME_BYTES - len, ".%06d+0000", (int)(time_us % 1000000));
     return buffer;
 }

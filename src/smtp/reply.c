@@ -37,8 +37,19 @@ struct span smtp_reply_keyword(struct span text)
     return span_head(text, keyword_len(text));
 }
 
+bool smtp_keyword_add(struct smtp_keyword_set *set, struct span name)
+{
+    if (set->count == SMTP_KEYWORDS_MAX)
+        return false;
+    set->initials |= UINT32_C(1) << (name.ptr[0] & 31);
+    set->names[set->count++] = name;
+    return true;
+}
+
 bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword)
 {
+    if (keyword.len == 0 || !smtp_keyword_initial(set, keyword.ptr[0]))
+        return false;
     for (uint32_t i = 0; i < set->count; i++)
         if (span_equal_nocase(set->names[i], keyword))
             return true;

@@ -22,6 +22,7 @@ struct smtp_reply {
 /* Words without regard to case; each span lives as long as the set. */
 struct smtp_keyword_set {
     uint32_t count;
+    uint32_t initials; /* first letters of the names, to pass over most words at a glance: bits 1 << (octet & 31) */
     struct span names[SMTP_KEYWORDS_MAX];
 };
 
@@ -30,6 +31,15 @@ bool smtp_reply_parse(struct span line, struct smtp_reply *reply);
 
 /* The EHLO keyword a reply's text begins with: up to a blank, TAB or `=`; empty where there is none. */
 struct span smtp_reply_keyword(struct span text);
+
+/* Whether a word that begins with `octet` may be in the set. */
+static inline bool smtp_keyword_initial(const struct smtp_keyword_set *set, uint8_t octet)
+{
+    return set->initials >> (octet & 31) & 1; /* the same bit for both cases of a letter */
+}
+
+/* One more name, not empty, whose octets live as long as the set; false where it is full. */
+bool smtp_keyword_add(struct smtp_keyword_set *set, struct span name);
 
 /* Whether `keyword` is in the set: whole words only (`XEXCH50X` is not XEXCH50). */
 bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword);

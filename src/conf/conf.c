@@ -14,6 +14,7 @@ static const char *const keys[] = {"strip", "ports", "line-hold-ms", "order-hold
 static _Thread_local struct {
     char *text;
     size_t size;
+    const char *path;
 } message_out;
 
 static size_t min3(size_t a, size_t b, size_t c)
@@ -74,7 +75,7 @@ static void keep_message(cfg_t *cfg, const char *format, va_list args)
     if (message_out.text[0])
         return; /* the first is the cause */
     vsnprintf(text, sizeof text, format, args);
-    const char *file = cfg && cfg->filename ? cfg->filename : "rules";
+    const char *file = message_out.path;
     int line = cfg ? cfg->line : 0;
     if (!unknown_word(text, word, sizeof word)) {
         snprintf(message_out.text, message_out.size, "%s:%d: %s", file, line, text);
@@ -85,7 +86,7 @@ static void keep_message(cfg_t *cfg, const char *format, va_list args)
         snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; did you mean '%s'?", file, line, word,
                  nearest);
     else
-        snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; docs/rules.md lists the known ones",
+        snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; rules/default.conf has the known ones",
                  file, line, word);
 }
 
@@ -163,14 +164,65 @@ static void take(struct conf *conf, cfg_t *cfg)
         policy_strip(&conf->policy, span_of(cfg_getnstr(cfg, "strip", i)));
 }
 
+/*
+ * Blanks in place of comments, line ends kept: libConfuse 3.3 takes the lines of a comment for more than they are, and
+ * would name the wrong line in every message behind one.
+ */
+static void blank_comments(char *text)
+{
+    enum { CODE, QUOTED, TO_LINE_END, TO_CLOSE } state = CODE;
+    char quote = 0;
+    for (char *at = text; *at; at++) {
+        if (state == CODE && (*at == '"' || *at == '\'')) {
+            state = QUOTED;
+            quote = *at;
+        } else if (state == CODE && (*at == '#' || (at[0] == '/' && at[1] == '/'))) {
+            state = TO_LINE_END;
+        } else if (state == CODE && at[0] == '/' && at[1] == '*') {
+            state = TO_CLOSE;
+        } else if (state == QUOTED && *at == '\\' && at[1]) {
+            at++;
+        } else if ((state == QUOTED && *at == quote) || (state == TO_LINE_END && *at == '\n')) {
+            state = CODE;
+        } else if (state == TO_CLOSE && at[0] == '*' && at[1] == '/') {
+            at[0] = at[1] = ' ';
+            at++;
+            state = CODE;
+        }
+        if ((state == TO_LINE_END || state == TO_CLOSE) && *at != '\n')
+            *at = ' ';
+    }
+}
+
+/* The whole file, ended by NUL, to be freed; NULL with errno set. */
+static char *read_file(const char *path)
+{
+    enum { FILE_BYTES_MAX = 1 << 20 };
+    struct stat about;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return NULL;
+    char *text = NULL;
+    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode))
+        errno = S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
+    else if (about.st_size > FILE_BYTES_MAX)
+        errno = EFBIG;
+    else if ((text = calloc(1, (size_t)about.st_size + 1)) != NULL)
+        text[fread(text, 1, (size_t)about.st_size, file)] = '\0';
+    int fault = errno;
+    fclose(file);
+    errno = fault;
+    return text;
+}
+
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
 {
-    struct stat about;
-    if (stat(path, &about) != 0 || !S_ISREG(about.st_mode)) {
-        snprintf(message, size, "%s: cannot read the rules: %s", path,
-                 errno && !S_ISDIR(about.st_mode) ? strerror(errno) : "not a file");
+    char *text = read_file(path);
+    if (!text) {
+        snprintf(message, size, "%s: cannot read the rules: %s", path, strerror(errno));
         return false;
     }
+    blank_comments(text);
     static char strip_default[] = "{XEXCH50, X-LINK2STATE}";
     static char ports_default[] = "{25, 587, 2525}";
     struct engine_settings defaults = engine_settings_default();
@@ -185,9 +237,11 @@ bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
     message[0] = '\0';
     message_out.text = message;
     message_out.size = size;
+    message_out.path = path;
     cfg_t *cfg = cfg_init(options, CFGF_NONE);
     if (!cfg) {
         snprintf(message, size, "%s: no memory to read it", path);
+        free(text);
         return false;
     }
     cfg_set_error_function(cfg, keep_message);
@@ -195,12 +249,12 @@ bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
     cfg_set_validate_func(cfg, "ports", check_port);
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
         cfg_set_validate_func(cfg, ranges[i].key, check_range);
-    int status = cfg_parse(cfg, path);
+    int status = cfg_parse_buf(cfg, text);
     if (status == CFG_SUCCESS)
         take(conf, cfg);
     else if (!message[0])
-        snprintf(message, size, "%s: cannot read the rules: %s", path,
-                 status == CFG_FILE_ERROR ? strerror(errno) : "syntax error");
+        snprintf(message, size, "%s: syntax error", path);
+    free(text);
     cfg_free(cfg);
     return status == CFG_SUCCESS;
 }

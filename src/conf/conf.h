@@ -1,7 +1,7 @@
 /*
  * conf/conf - the rule file: settings and what to do. Read with libConfuse.
  *
- * In:     text files of the form described in docs/rules.md.
+ * In:     text files of the form of rules/default.conf.
  * Out:    the engine's settings and a policy.
  * Errors: one line that names file, line, what is wrong, and the nearest key where one is misspelled.
  */

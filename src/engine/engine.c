@@ -182,7 +182,8 @@ void engine_packet(struct engine *engine, const struct engine_packet *packet, in
 void engine_tick(struct engine *engine, int64_t now_us)
 {
     begin_call(engine, now_us);
-    for (uint32_t index; (index = timer_expired(&engine->wheel)) != 0;)
+    uint32_t index;
+    for (int i = 0; i < ENGINE_TICK_FLOWS_MAX && (index = timer_expired(&engine->wheel)) != 0; i++)
         lifecycle_due(engine, index);
 }
 

@@ -135,7 +135,12 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
 /* One packet, at time `now_us` (microseconds). Fetch the verdicts afterwards; there may be none, one or many. */
 void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us);
 
-/* The time has come to `now_us`: whatever fell due gets its verdict. */
+#define ENGINE_TICK_FLOWS_MAX 1024
+
+/*
+ * The time has come to `now_us`: whatever fell due gets its verdict, for ENGINE_TICK_FLOWS_MAX connections at most, so
+ * that packets need not wait for it long; call again while engine_next_due says now.
+ */
 void engine_tick(struct engine *engine, int64_t now_us);
 
 /* When engine_tick is needed next, in microseconds; INT64_MAX where nothing waits. May be early, never late. */

@@ -5,6 +5,8 @@
  * Out:    the ids whose deadline has come, one at a time.
  * Owner:  the caller owns the storage.
  * Cost:   setting, clearing and expiring take constant time, however far the deadline and however long nobody looked.
+ *         One call of timer_advance moves at most TIMER_MOVES_MAX nodes nearer; where more wait to be moved,
+ *         timer_next_ms says that the next call is due now.
  * Note:   a node lies on the level of the highest base-64 digit in which its deadline differs from the present, in the
  *         slot of that digit; so no level ever wraps, and a coarse node moves down as its time comes near.
  */
@@ -15,20 +17,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TIMER_LEVELS 8 /* 2^48 ms: for ever */
-#define TIMER_SLOTS  64
+#define TIMER_LEVELS    8 /* 2^48 ms: for ever */
+#define TIMER_SLOTS     64
+#define TIMER_MOVES_MAX 2048
 
 struct timer_node {
     uint32_t next, prev; /* ids; 0 where none */
     uint64_t due : 48;   /* ms */
-    uint64_t slot : 16;  /* 1 + level * TIMER_SLOTS + slot; TIMER_DUE; 0 while not set */
+    uint64_t list : 16;  /* 1 + the list it is on, 0 while not set; exact for the first of a list only */
 };
 
 struct timer_wheel {
     struct timer_node *nodes; /* by id; the first is not used */
     uint64_t now_ms;
-    uint64_t occupied[TIMER_LEVELS];                /* a bit for each slot */
-    uint32_t heads[TIMER_LEVELS * TIMER_SLOTS + 1]; /* the last is the list of those that are due */
+    uint64_t occupied[TIMER_LEVELS]; /* a bit for each slot */
+    /* A list for each slot; one for each level, of nodes whose slot has begun and that are not moved yet; and the last,
+       of those that are due. */
+    uint32_t heads[TIMER_LEVELS * (TIMER_SLOTS + 1) + 1];
     uint32_t count;
 };
 

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -186,7 +187,7 @@ static void test_case_57_duplicates_of_everything(void **state)
             drive_send_text(drive, side, at[side], said[i]);
         at[side] += (uint32_t)strlen(said[i]);
     }
-    assert_read(drive, SMTP_CLIENT, GREETING OFFERED "504 Need to authenticate\r\n221 bye\r\n");
+    assert_read(drive, SMTP_CLIENT, GREETING OFFERED "504 Refused\r\n221 bye\r\n");
     assert_read(drive, SMTP_SERVER, "EHLO x\r\nNOOP       \r\nQUIT\r\n");
     end(drive);
 }
@@ -580,6 +581,7 @@ static void test_case_60_fin_number_is_translated_and_sent_again(void **state)
 static void test_case_60_octets_behind_the_fin_do_not_leave(void **state)
 {
     (void)state;
+    alarm(20); /* this once went on for ever, so it also stands last */
     struct drive *drive = begin("behind FIN", true);
     drive_send_text(drive, SMTP_SERVER, 0, GREETING);
     struct segment fin = drive_segment(drive, SMTP_CLIENT, 0, span_of("QUIT\r\n"));
@@ -761,7 +763,7 @@ static void test_numbers_that_wrap_at_each_octet_of_an_edit(void **state)
         drive_say_text(drive, SMTP_CLIENT, "XEXCH50 1 2\r\n");
         drive_say_text(drive, SMTP_SERVER, "250 OK\r\n");
         drive_close(drive, SMTP_CLIENT);
-        assert_read(drive, SMTP_CLIENT, GREETING OFFERED "504 Need to authenticate\r\n");
+        assert_read(drive, SMTP_CLIENT, GREETING OFFERED "504 Refused\r\n");
         assert_read(drive, SMTP_SERVER, "EHLO x\r\nNOOP       \r\n");
         end(drive);
     }
@@ -776,14 +778,14 @@ static void test_law_4_each_line_waits_as_long(void **state)
     struct drive *drive = begin("hold", false);
     uint32_t at = until_offer(drive);
     /* Each segment ends a line and begins the next, 8 ms apart; no line takes longer than that. */
-    static const char *const parts[] = {"250-h\r\n250-X", "-1\r\n250-X",   "-2\r\n250-X",
-                                        "-3\r\n250-X",    "-4\r\n250-XEX", "CH50\r\n250 OK\r\n"};
+    static const char *const parts[] = {"250-h\r\n250-X", "-1\r\n250-X", "-2\r\n250-X", "-3\r\n250-XEX",
+                                        "CH50\r\n250 OK\r\n"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         drive_send_text(drive, SMTP_SERVER, at, parts[i]);
         at += (uint32_t)strlen(parts[i]);
         drive_wait(drive, 8000);
     }
-    assert_read(drive, SMTP_CLIENT, GREETING "250-h\r\n250-X-1\r\n250-X-2\r\n250-X-3\r\n250-X-4\r\n250 OK\r\n");
+    assert_read(drive, SMTP_CLIENT, GREETING "250-h\r\n250-X-1\r\n250-X-2\r\n250-X-3\r\n250 OK\r\n");
     end(drive);
 }
 
@@ -864,7 +866,6 @@ int main(void)
         cmocka_unit_test(test_case_56_fin_behind_the_beginning_of_a_line),
         cmocka_unit_test(test_case_60_fin_that_comes_too_early_waits),
         cmocka_unit_test(test_case_60_fin_number_is_translated_and_sent_again),
-        cmocka_unit_test(test_case_60_octets_behind_the_fin_do_not_leave),
         cmocka_unit_test(test_case_59_acknowledgment_beyond_what_was_sent_is_dropped),
         cmocka_unit_test(test_case_59_acknowledgment_at_each_octet_of_an_edited_reply),
         cmocka_unit_test(test_case_59_sack_blocks_are_translated),
@@ -878,6 +879,7 @@ int main(void)
         cmocka_unit_test(test_law_4_each_line_waits_as_long),
         cmocka_unit_test(test_law_4_the_beginning_of_a_line_leaves_in_time),
         cmocka_unit_test(test_storm_of_segments_with_true_octets),
+        cmocka_unit_test(test_case_60_octets_behind_the_fin_do_not_leave),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("resend", tests, NULL, NULL);

@@ -1,0 +1,257 @@
+/* smtp/command, reply, verb, line and ledger: rows of what is on the wire and how it is read. */
+#include "smtp/command.h"
+#include "smtp/ledger.h"
+#include "smtp/line.h"
+#include "smtp/reply.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "../lib/random.h"
+
+#define TEXT(literal)                                                                                                  \
+    {                                                                                                                  \
+        (const uint8_t *)("" literal), sizeof(literal) - 1                                                             \
+    }
+
+static bool equals(struct span s, const char *text)
+{
+    return span_equal(s, span_of(text));
+}
+
+static void test_cases_4_to_7_and_14_commands(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *label;
+        struct span line;
+        enum smtp_verb verb;
+        const char *argument;
+        bool separated;
+    } rows[] = {
+        {"plain", TEXT("MAIL FROM:<a@b>\r\n"), SMTP_VERB_MAIL, "FROM:<a@b>", true},
+        {"case 14: any case", TEXT("staRttLs\r\n"), SMTP_VERB_STARTTLS, "", true},
+        {"case 14: whole words", TEXT("DATAX\r\n"), SMTP_VERB_UNKNOWN, "", true},
+        {"case 14: half a word", TEXT("DAT\r\n"), SMTP_VERB_UNKNOWN, "", true},
+        {"case 7: leading blanks, TAB", TEXT(" \tRCPT\tTO:<a>  \r\n"), SMTP_VERB_RCPT, "TO:<a>", true},
+        {"case 4: empty line", TEXT("\r\n"), SMTP_VERB_EMPTY, "", true},
+        {"case 4: blanks alone", TEXT(" \t \r\n"), SMTP_VERB_EMPTY, "", true},
+        {"case 2: bare LF", TEXT("QUIT\n"), SMTP_VERB_QUIT, "", true},
+        {"case 3: CR CR LF", TEXT("QUIT\r\r\n"), SMTP_VERB_QUIT, "", true},
+        {"case 3: CR inside", TEXT("NOOP a\rQUIT\r\n"), SMTP_VERB_NOOP, "a\rQUIT", true},
+        {"case 6: 8-bit", TEXT("\xc4QUIT\r\n"), SMTP_VERB_UNKNOWN, "", true},
+        {"unfinished verb", TEXT("XEXCH50"), SMTP_VERB_XEXCH50, "", false},
+        {"finished verb", TEXT("XEXCH50 1"), SMTP_VERB_XEXCH50, "1", true},
+        {"nothing yet", TEXT(""), SMTP_VERB_UNKNOWN, "", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct smtp_command command = smtp_command_parse(rows[i].line);
+        if (command.verb != rows[i].verb || !equals(command.argument, rows[i].argument) ||
+            command.separated != rows[i].separated)
+            fail_msg("%s", rows[i].label);
+    }
+}
+
+static void test_cases_46_47_50_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *argument;
+        bool bdat, last, xexch50; /* whether it is good */
+        uint64_t octets;
+    } rows[] = {
+        {"5", true, false, true, 5},
+        {"0 LAST", true, true, true, 0},
+        {"7  last", true, true, true, 7},
+        {"1904 2", false, false, true, 1904},
+        {"5 X", false, false, true, 5},
+        {"5 LAST X", false, false, true, 5},
+        {"-1", false, false, false, 0},
+        {"+5", false, false, false, 0},
+        {"", false, false, false, 0},
+        {"0x10", false, false, false, 0},
+        {"9223372036854775807", true, false, false, INT64_MAX},
+        {"9223372036854775808", false, false, false, 0},
+        {"18446744073709551621", false, false, false, 0},
+        {"99999999999999999999999", false, false, false, 0},
+        {"1073741824 2", false, false, true, 1u << 30},
+        {"1073741825 2", false, false, false, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t octets = 0, size = 0;
+        bool last = false;
+        bool bdat = smtp_chunk_parse(span_of(rows[i].argument), &octets, &last) == SMTP_CHUNK_GOOD;
+        bool xexch50 = smtp_xexch50_parse(span_of(rows[i].argument), &size) == SMTP_CHUNK_GOOD;
+        if (bdat != rows[i].bdat || last != rows[i].last || xexch50 != rows[i].xexch50 ||
+            (bdat && octets != rows[i].octets) || (xexch50 && size != rows[i].octets))
+            fail_msg("'%s'", rows[i].argument);
+    }
+}
+
+static void test_cases_15_to_18_replies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        uint16_t code; /* 0: no reply line */
+        bool last;
+        const char *text, *keyword;
+    } rows[] = {
+        {"250-SIZE 1000\r\n", 250, false, "SIZE 1000", "SIZE"},
+        {"250 AUTH=LOGIN\r\n", 250, true, "AUTH=LOGIN", "AUTH"},
+        {"250-XEXCH50\t2\r\n", 250, false, "XEXCH50\t2", "XEXCH50"},
+        {"250\r\n", 250, true, "", ""},
+        {"250\n", 250, true, "", ""},
+        {"250 \r\n", 250, true, "", ""},
+        {"521-no\r\n", 521, false, "no", "no"},
+        {"472 strange\r\n", 472, true, "strange", "strange"},
+        {"150 x\r\n", 0, false, NULL, NULL},
+        {"650 x\r\n", 0, false, NULL, NULL},
+        {"25\r\n", 0, false, NULL, NULL},
+        {"2500 x\r\n", 0, false, NULL, NULL},
+        {"4.7.0 [IPTS04]\r\n", 0, false, NULL, NULL},
+        {"\r\n", 0, false, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct smtp_reply reply;
+        bool good = smtp_reply_parse(span_of(rows[i].line), &reply);
+        if (good != (rows[i].code != 0))
+            fail_msg("%s", rows[i].line);
+        if (good && (reply.code != rows[i].code || reply.last != rows[i].last || !equals(reply.text, rows[i].text) ||
+                     !equals(smtp_reply_keyword(reply.text), rows[i].keyword)))
+            fail_msg("%s", rows[i].line);
+    }
+}
+
+static void test_case_27_a_keyword_may_come_at_each_cut(void **state)
+{
+    (void)state;
+    struct smtp_keyword_set set = {.count = 1, .names = {span_of("XEXCH50")}};
+    static const char line[] = "250-xExCh50 2\r\n";
+    for (size_t cut = 0; cut < sizeof line; cut++)
+        assert_true(smtp_keyword_may_come(&set, span_head(span_of(line), cut)));
+    assert_false(smtp_keyword_may_come(&set, span_of("250-XEXCH50X")));
+    assert_false(smtp_keyword_may_come(&set, span_of("250-Y")));
+    assert_false(smtp_keyword_may_come(&set, span_of("550-XEX")));
+    assert_false(smtp_keyword_in(&set, span_of("XEXCH5")));
+}
+
+/* Any verb's every beginning may become it; its whole name is found, in any case. */
+static void test_case_14_every_verb(void **state)
+{
+    (void)state;
+    for (int verb = SMTP_VERB_UNKNOWN + 1; verb < SMTP_VERB_NAMED; verb++) {
+        struct span name = span_of(smtp_verb_name((enum smtp_verb)verb));
+        assert_int_equal(smtp_verb_find(name), verb);
+        for (size_t len = 0; len <= name.len; len++)
+            assert_true(smtp_verb_may_begin(UINT64_C(1) << verb, span_head(name, len)));
+        assert_false(smtp_verb_may_begin(UINT64_C(1) << verb, span_of("Zebra")));
+        if (name.len > 4)
+            assert_int_equal(smtp_verb_find(span_head(name, name.len - 1)), SMTP_VERB_UNKNOWN);
+    }
+}
+
+enum { BLOCKS = 4 };
+static uint8_t storage[BLOCKS * SMTP_LINE_BYTES_MAX] __attribute__((aligned(8)));
+
+static void test_case_1_lines_cut_anywhere(void **state)
+{
+    (void)state;
+    static const char text[] = "EHLO x\r\n\r\nNOOP a\rb\nQUIT\r\r\n";
+    static const char *const lines[] = {"EHLO x\r\n", "\r\n", "NOOP a\rb\n", "QUIT\r\r\n"};
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        struct random_source random = {seed};
+        struct pool blocks;
+        struct smtp_line line = {0};
+        pool_init(&blocks, storage, SMTP_LINE_BYTES_MAX, BLOCKS);
+        size_t count = 0;
+        for (struct span left = span_of(text); left.len;) {
+            struct span part = span_head(left, seed ? 1 + random_below(&random, 12) : left.len), whole;
+            left = span_tail(left, part.len);
+            while (smtp_line_feed(&line, &blocks, &part, &whole) == SMTP_LINE_WHOLE) {
+                assert_true(equals(whole, lines[count++]));
+                smtp_line_done(&line, &blocks);
+            }
+            assert_int_equal(part.len, 0);
+        }
+        assert_int_equal(count, 4);
+        assert_int_equal(blocks.used, 0);
+    }
+}
+
+static void test_case_10_line_of_each_length_near_the_limit(void **state)
+{
+    (void)state;
+    static uint8_t text[SMTP_LINE_BYTES_MAX + 4];
+    for (size_t len = SMTP_LINE_BYTES_MAX - 3; len <= SMTP_LINE_BYTES_MAX + 3; len++)
+        for (size_t cut = 0; cut < 2; cut++) {
+            struct pool blocks;
+            struct smtp_line line = {0};
+            struct span whole = {0};
+            pool_init(&blocks, storage, SMTP_LINE_BYTES_MAX, BLOCKS);
+            memset(text, 'x', sizeof text);
+            text[len - 1] = '\n';
+            struct span first = {text, cut * 100}, rest = {text + cut * 100, len - cut * 100};
+            assert_int_equal(smtp_line_feed(&line, &blocks, &first, &whole), SMTP_LINE_PARTIAL);
+            enum smtp_line_status status = smtp_line_feed(&line, &blocks, &rest, &whole);
+            assert_int_equal(status, len <= SMTP_LINE_BYTES_MAX ? SMTP_LINE_WHOLE : SMTP_LINE_LONG);
+            if (status == SMTP_LINE_LONG) {
+                smtp_line_gather(&line, &blocks, &rest);
+                assert_int_equal(smtp_line_so_far(&line, &blocks).len, SMTP_LINE_BYTES_MAX);
+            }
+            smtp_line_done(&line, &blocks);
+            assert_int_equal(blocks.used, 0);
+        }
+}
+
+static void test_case_42_ledger_against_a_plain_queue(void **state)
+{
+    (void)state;
+    struct pool blocks;
+    struct smtp_ledger ledger = {0};
+    struct random_source random = {42};
+    uint32_t first = 0, next = 0;
+    pool_init(&blocks, storage, SMTP_LINE_BYTES_MAX, 1);
+    for (int i = 0; i < 60000; i++) {
+        bool grows = i / 3000 % 2 == 0;
+        if (random_below(&random, 4) < (grows ? 3u : 1u)) {
+            struct smtp_slot slot = {(uint8_t)(next % 251), (uint8_t)(next % 7)};
+            bool kept = smtp_ledger_push(&ledger, &blocks, slot);
+            assert_int_equal(kept, next - first < SMTP_LEDGER_SLOTS_MAX);
+            next += kept;
+        } else if (first != next) {
+            const struct smtp_slot *oldest = smtp_ledger_oldest(&ledger, &blocks);
+            assert_non_null(oldest);
+            assert_int_equal(oldest->verb, first % 251);
+            assert_int_equal(oldest->refusal, first % 7);
+            smtp_ledger_pop(&ledger, &blocks);
+            first++;
+        }
+        assert_int_equal(ledger.count, next - first);
+        if (first == next) {
+            assert_null(smtp_ledger_oldest(&ledger, &blocks));
+            assert_int_equal(blocks.used, 0);
+        }
+    }
+    smtp_ledger_clear(&ledger, &blocks);
+    assert_int_equal(blocks.used, 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases_4_to_7_and_14_commands),
+        cmocka_unit_test(test_cases_46_47_50_sizes),
+        cmocka_unit_test(test_cases_15_to_18_replies),
+        cmocka_unit_test(test_case_27_a_keyword_may_come_at_each_cut),
+        cmocka_unit_test(test_case_14_every_verb),
+        cmocka_unit_test(test_case_1_lines_cut_anywhere),
+        cmocka_unit_test(test_case_10_line_of_each_length_near_the_limit),
+        cmocka_unit_test(test_case_42_ledger_against_a_plain_queue),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests_name("smtp", tests, NULL, NULL);
+}

@@ -57,6 +57,19 @@ static void make_probe(struct carrier *carrier, uint32_t egress, uint8_t *payloa
 }
 
 /*
+ * How long a payload may become that came with `came` octets: no longer than it was, than the receiver takes, or than
+ * the path is known to carry (the least that every path does, RFC 9293 3.7.1, and the largest that its sender sent).
+ */
+static uint32_t longest_payload(const struct carrier *carrier, uint32_t came)
+{
+    enum { MSS_LEAST = 536 };
+    uint32_t longest = carrier->half->largest > MSS_LEAST ? carrier->half->largest : MSS_LEAST;
+    uint32_t mss = carrier->other->mss ? carrier->other->mss : MSS_LEAST;
+    longest = longest < mss ? longest : mss;
+    return came > longest ? came : longest;
+}
+
+/*
  * The payload as it was decided. Returns its first egress position. Sets *gone where nothing of it is left and the
  * packet has no other use.
  */
@@ -81,9 +94,8 @@ static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
     if (plain && len == came)
         return from;
 
-    /* No longer than what came, or than the receiver takes; the sender's own resend carries the rest. */
-    uint32_t mss = carrier->other->mss ? carrier->other->mss : 536;
-    uint32_t limit = came > mss ? came : mss;
+    /* The sender's own resend carries the rest. */
+    uint32_t limit = longest_payload(carrier, came);
     bool fin = packet->flags & PACKET_FIN;
     if (len > limit) {
         len = limit;
@@ -177,7 +189,7 @@ static void carry_window(struct carrier *carrier)
 {
     struct packet *packet = &carrier->packet;
     uint32_t shift = carrier->half->window_shift;
-    uint32_t bound = (carrier->engine->settings.flow_blocks_max - 4) * RETAIN_BLOCK_PAYLOAD / 2;
+    uint32_t bound = judge_window_max(carrier->engine);
     if (carrier->flow->smtp.opaque || recorded(carrier) || (uint32_t)packet->window << shift <= bound)
         return;
     packet_set_window(packet, (uint16_t)(bound >> shift), carrier->checksum_absent || carrier->checksum_stale);

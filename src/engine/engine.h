@@ -76,6 +76,7 @@ struct engine_settings {
     uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
     uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
     uint32_t order_hold_ms;   /* how long a segment waits for the one before it */
+    bool strip_mptcp;         /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
     uint32_t ports_count;     /* how many of `ports` are meant */
     uint16_t ports[16];       /* a connection to one of these TCP ports is SMTP */
     enum engine_peers peers;  /* see above */

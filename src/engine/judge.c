@@ -19,6 +19,15 @@ bool judge_has_room(const struct engine *engine, const struct half *half, uint32
            retain_blocks(&half->retained) + retained <= engine->settings.flow_blocks_max;
 }
 
+uint32_t judge_window_max(const struct engine *engine)
+{
+    enum { SCARCE_BYTES = 8192 };
+    uint32_t flow_bytes = (engine->settings.flow_blocks_max > 8 ? engine->settings.flow_blocks_max - 8 : 1) *
+                          (uint32_t)RETAIN_BLOCK_PAYLOAD;
+    bool scarce = judge_spare_blocks(engine) < engine->settings.blocks_max / 4;
+    return scarce && flow_bytes > SCARCE_BYTES ? SCARCE_BYTES : flow_bytes;
+}
+
 /* Tell of a line that is complete; what left of it earlier left as it came. */
 static void tell_line(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
 {

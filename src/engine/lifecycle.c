@@ -238,7 +238,7 @@ static void open_flow(struct engine *engine, uint32_t index)
     lifecycle_classify(engine, index);
 }
 
-/* A signature covers the segments: not followed. */
+/* A signature covers the segments, or only some of them cross here (MPTCP): not followed. */
 static enum fate leave_alone(struct engine *engine, struct flow *flow)
 {
     flow->state = FLOW_MIDSTREAM;
@@ -252,13 +252,22 @@ static enum fate leave_alone(struct engine *engine, struct flow *flow)
     return FATE_PASS;
 }
 
-/* Octets in a SYN leave it and come again in a segment of their own (RFC 7413 4.2.2: the server acknowledges none). */
-static enum fate without_payload(struct packet *packet)
+/*
+ * A SYN as it leaves: octets in it come again in a segment of their own (RFC 7413 4.2.2: the server acknowledges none),
+ * and MPTCP is not offered where the rules say so.
+ */
+static enum fate syn_leaves(const struct engine *engine, struct packet *packet)
 {
-    if (packet->payload_len == 0)
-        return FATE_PASS;
-    packet_set_payload_len(packet, 0);
-    return FATE_EDITED;
+    enum fate fate = FATE_PASS;
+    if (packet->payload_len > 0) {
+        packet_set_payload_len(packet, 0);
+        fate = FATE_EDITED;
+    }
+    if (packet->mptcp_at && engine->settings.strip_mptcp) {
+        packet_blank_option(packet, packet->mptcp_at);
+        fate = FATE_EDITED;
+    }
+    return fate;
 }
 
 /* The server acknowledged the other SYN: what follows is a connection of its own (case 65). */
@@ -274,7 +283,7 @@ static enum fate reopen(struct engine *engine, uint32_t index, struct packet *pa
     half_start(&flow->halves[SMTP_SERVER], half_syn_of(packet));
     engine->current.flow = index;
     open_flow(engine, index);
-    return without_payload(packet);
+    return syn_leaves(engine, packet);
 }
 
 /* A SYN into an open connection: the old one repeated, or its sender knows nothing of the connection any more. */
@@ -289,7 +298,7 @@ static enum fate syn_into_open(struct engine *engine, uint32_t index, enum smtp_
                packet->ack != flow->halves[SMTP_CLIENT].log.anchor) {
         return reopen(engine, index, packet);
     }
-    return without_payload(packet);
+    return syn_leaves(engine, packet);
 }
 
 enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
@@ -308,7 +317,10 @@ enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side si
         return FATE_DROP;
     }
     half_start(half, half_syn_of(packet));
+    half->multipath = packet->mptcp_at && !engine->settings.strip_mptcp;
+    if (half->multipath && other->multipath)
+        return leave_alone(engine, flow);
     if (other->synchronized)
         open_flow(engine, index);
-    return without_payload(packet);
+    return syn_leaves(engine, packet);
 }

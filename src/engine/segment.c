@@ -155,6 +155,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     struct flow *flow = flow_at(&engine->table, index);
     struct half *half = &flow->halves[side];
     uint32_t end = packet->seq + packet_seq_len(packet);
+    if (packet->payload_len > half->largest)
+        half->largest = (uint16_t)packet->payload_len;
     if (flow->smtp.opaque) {
         follow_opaque(engine, half, end);
         engine->current.plain = half->retained.len == 0;

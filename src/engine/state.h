@@ -131,6 +131,8 @@ void segment_release_all(struct engine *engine, uint32_t index);
 uint32_t judge_spare_blocks(const struct engine *engine);
 /* Whether there is room to take in `len` more octets of this half. */
 bool judge_has_room(const struct engine *engine, const struct half *half, uint32_t len);
+/* The widest window that may be advertised: what its sender then sends can be retained. */
+uint32_t judge_window_max(const struct engine *engine);
 /* The next octets in order. True where one of them leaves in another form, or some waited before. */
 bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, struct span octets, bool release);
 /* The flow is not edited from here on; `reason` is told once. */

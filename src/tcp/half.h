@@ -29,9 +29,11 @@ struct half {
     uint32_t held_count;
     uint32_t ack_came;    /* the last acknowledgment its sender gave, as it came (of the other half's octets) */
     uint32_t ack_left;    /* and as it left */
+    uint16_t largest;     /* octets of the largest payload that it sent: the path is known to carry that many */
     uint16_t mss;         /* what the sender's SYN said it can receive; 0 where it said nothing */
     uint8_t window_shift; /* of the windows that the sender of this half advertises */
     bool window_scaled;   /* its SYN had the window scale option; scaling needs it of both (RFC 7323 2.2) */
+    bool multipath;       /* its SYN offered or took MPTCP (RFC 8684 3.1); it comes about if both did */
     bool synchronized;    /* its SYN was seen: the positions mean something */
     bool closed;          /* its FIN was decided; it stands right before log.end */
     bool timestamped;     /* `timestamp` is set */

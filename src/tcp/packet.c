@@ -158,7 +158,6 @@ static bool parse_options(struct packet *packet)
             break;
         case OPTION_MPTCP:
             packet->mptcp_at = (uint16_t)at;
-            packet->protected = true;
             break;
         case OPTION_MD5:
         case OPTION_AO:
@@ -262,6 +261,11 @@ void packet_set_flags(struct packet *packet, uint8_t flags, bool checksum_absent
     adjust(packet, from, to, checksum_absent);
     store_be16(at, to);
     packet->flags = flags & 0x3f;
+}
+
+void packet_blank_option(struct packet *packet, uint32_t at)
+{
+    memset(packet->bytes + at, OPTION_NOP, packet->bytes[at + 1]);
 }
 
 void packet_set_payload_len(struct packet *packet, uint32_t payload_len)

@@ -38,14 +38,14 @@ struct packet {
     uint8_t window_shift;  /* from a SYN's window scale option, 0 where none; above 14 is taken as 14 (RFC 7323 2.3) */
     bool window_scaled;    /* the option was there */
     bool sack_permitted;   /* the option was there (SYN) */
-    bool protected;        /* MPTCP, TCP-MD5 or TCP-AO protects the segment: an edit would break it */
+    bool protected;        /* TCP-MD5 or TCP-AO signs the segment: an edit would break it */
     uint16_t source_at;    /* where the source address is */
     uint16_t address_len;  /* 4 or 16; the destination address follows the source address */
     uint16_t tcp_at;       /* where the TCP header is */
     uint16_t payload_at;   /* where the payload is */
     uint16_t sack_at;      /* where the SACK option (its kind octet) is; 0 where none */
     uint16_t timestamp_at; /* where the timestamps option (its kind octet) is; 0 where none */
-    uint16_t mptcp_at;     /* where an MPTCP option is; 0 where none */
+    uint16_t mptcp_at;     /* where an MPTCP option (its kind octet) is; 0 where none */
     uint16_t mss;          /* from a SYN's option; 0 where none */
     uint16_t source_port;
     uint16_t destination_port;
@@ -89,6 +89,9 @@ void packet_set_window(struct packet *packet, uint16_t window, bool checksum_abs
 void packet_set_flags(struct packet *packet, uint8_t flags, bool checksum_absent);
 /* Four octets at `at` (any place in the TCP header), for options. */
 void packet_set_be32(struct packet *packet, uint32_t at, uint32_t value, bool checksum_absent);
+
+/* Put no-operations in place of the option at `at` (of its stated length). The checksum is left stale. */
+void packet_blank_option(struct packet *packet, uint32_t at);
 
 /* State a new payload length in the IP header, header checksum included. The octets themselves are the caller's. */
 void packet_set_payload_len(struct packet *packet, uint32_t payload_len);

@@ -35,7 +35,7 @@ LIBS      := -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 
-.PHONY: all deps demo test check-core asan bench record format tidy install uninstall clean
+.PHONY: all deps demo test test-programs check-core asan bench record format tidy install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -72,17 +72,19 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/li
 check-core: $(BUILD)/libcore.a
 	@tests/core_symbols $<
 
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
 test: deps
 	@$(MAKE) --no-print-directory all $(UNIT) $(TOOLS)
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
 	@tests/run $(BUILD)
 
+# Only the tests that need neither privileges nor time, all of them under sanitizers.
 asan: deps
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g' \
-	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' test-offline
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
+	@tests/run --offline $(BUILD)/asan
 
-# The tests that need neither privileges nor time, for sanitizer and valgrind builds.
-test-offline: all $(UNIT) $(TOOLS)
-	@tests/run --offline $(BUILD)
+test-programs: all $(UNIT) $(TOOLS)
 
 bench: deps
 	@$(MAKE) --no-print-directory all $(TOOLS)

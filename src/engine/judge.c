@@ -65,7 +65,8 @@ static void tell_anomaly(struct engine *engine, const struct flow *flow, const s
     if (event) {
         event->from_server = unit->side == SMTP_SERVER;
         event->reason = smtp_anomaly_name(unit->anomaly);
-        event->text = tell_keep(engine, unit->whole);
+        if (unit->kind != SMTP_UNIT_OPAQUE) /* which may be cut anywhere */
+            event->text = tell_keep(engine, unit->whole);
     }
 }
 
@@ -125,12 +126,12 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
         assert(kept); /* judge_has_room */
     }
     count_change(engine, unit, action);
+    if (unit->anomaly)
+        tell_anomaly(engine, flow, unit);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
         tell_line(engine, flow, unit);
     else if (unit->ends_payload)
         tell_payload(engine, flow, unit);
-    if (unit->anomaly)
-        tell_anomaly(engine, flow, unit);
     if (flow->smtp.opaque && !was_opaque)
         tell_unedited(engine, flow, why_opaque(unit));
     return change->changed;
@@ -147,14 +148,15 @@ static bool judge_all(struct engine *engine, struct flow *flow, enum smtp_side s
     return changed;
 }
 
-static void arm_line(struct engine *engine, uint32_t index, struct flow *flow, enum smtp_side side)
+/* `anew`: what waits now is another line than what waited before. */
+static void arm_line(struct engine *engine, uint32_t index, struct flow *flow, enum smtp_side side, bool anew)
 {
     bool waits = half_waiting(&flow->halves[side]) > 0;
     if (!waits && flow->line_due_us[side] != 0) {
         flow->line_due_us[side] = 0;
         engine->waiting_count--;
-    } else if (waits && flow->line_due_us[side] == 0) {
-        engine->waiting_count++;
+    } else if (waits && (anew || flow->line_due_us[side] == 0)) {
+        engine->waiting_count += flow->line_due_us[side] == 0;
         flow->line_due_us[side] = engine->now_us + (int64_t)engine->settings.line_hold_ms * 1000;
         lifecycle_arm(engine, index);
     }
@@ -166,14 +168,15 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     bool waited = half_waiting(&flow->halves[side]) > 0;
     bool was_opaque = flow->smtp.opaque;
     int32_t offset = edit_offset(&flow->halves[side].log);
+    uint32_t decided = flow->halves[side].log.end;
     bool changed = judge_all(engine, flow, side, octets, release);
-    arm_line(engine, index, flow, side);
+    arm_line(engine, index, flow, side, flow->halves[side].log.end != decided);
     if (edit_offset(&flow->halves[side].log) != offset)
         lifecycle_classify(engine, index);
     if (flow->smtp.opaque && !was_opaque) {
         /* What waits on the other side will not be judged any more. */
         judge_all(engine, flow, !side, (struct span){0}, true);
-        arm_line(engine, index, flow, !side);
+        arm_line(engine, index, flow, !side, false);
         segment_settle(engine, index, !side);
     }
     return changed || waited;

@@ -23,6 +23,19 @@ bool smtp_reply_parse(struct span line, struct smtp_reply *reply)
     return true;
 }
 
+bool smtp_reply_may_begin(struct span line_so_far)
+{
+    for (size_t i = 0; i < line_so_far.len && i <= CODE_LEN; i++) {
+        uint8_t octet = line_so_far.ptr[i];
+        bool good = i == 0         ? octet >= '2' && octet <= '5'
+                    : i < CODE_LEN ? is_digit(octet)
+                                   : octet == '-' || octet == ' ' || octet == '\r' || octet == '\n';
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
 static size_t keyword_len(struct span text)
 {
     size_t len = 0;

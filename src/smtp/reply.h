@@ -29,6 +29,9 @@ struct smtp_keyword_set {
 /* False where the line does not begin with a reply code. */
 bool smtp_reply_parse(struct span line, struct smtp_reply *reply);
 
+/* Whether an unfinished line may still become a reply line. */
+bool smtp_reply_may_begin(struct span line_so_far);
+
 /* The EHLO keyword a reply's text begins with: up to a blank, TAB or `=`; empty where there is none. */
 struct span smtp_reply_keyword(struct span text);
 

@@ -82,8 +82,9 @@ static bool next_payload(struct smtp_session *session, struct span *bytes, struc
         session->body = (uint8_t)state;
         taken = scan.taken;
         unit->ends_payload = scan.ended;
-        if (scan.ambiguous)
+        if (scan.ambiguous && !session->ambiguous_end)
             unit->anomaly = SMTP_ANOMALY_AMBIGUOUS_END;
+        session->ambiguous_end = session->ambiguous_end || scan.ambiguous;
         break;
     }
     case SMTP_PHASE_CHUNK:
@@ -250,6 +251,8 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
         unit->octets = span_tail(unit->whole, line->left);
         describe_reply(session, context, unit);
         unit->anomaly = reply_anomaly(session, unit);
+        if (unit->anomaly == SMTP_ANOMALY_NOT_SMTP)
+            unit->kind = SMTP_UNIT_OPAQUE;
         return true;
     case SMTP_LINE_PARTIAL:
         unit->whole = smtp_line_so_far(line, context->blocks);
@@ -268,8 +271,10 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
     unit->kind = SMTP_UNIT_FRAGMENT;
     unit->octets = span_tail(unit->whole, line->left);
     describe_reply(session, context, unit);
-    if (!session->greeted && (unit->whole.ptr[0] < '2' || unit->whole.ptr[0] > '5'))
+    if (!session->greeted && !smtp_reply_may_begin(unit->whole)) {
         unit->anomaly = SMTP_ANOMALY_NOT_SMTP;
+        unit->kind = SMTP_UNIT_OPAQUE;
+    }
     return release || unit->anomaly || !reply_may_matter(session, context, unit);
 }
 

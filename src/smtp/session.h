@@ -136,6 +136,7 @@ struct smtp_session {
     uint8_t fragment_refusal;
     bool fragment_judged;
     bool reply_fragment_judged; /* the same for the server's unfinished line */
+    bool ambiguous_end;         /* told of this message already */
     bool discard;               /* the chunk that comes is taken out, and its reply: only a record has one, where the
                                    server once accepted what is refused now */
     bool asked_dot;             /* the message sent before its 354 was complete */

@@ -36,6 +36,7 @@ static void command_went(struct smtp_session *session, const struct smtp_context
     } else if (verb == SMTP_VERB_DATA) {
         session->phase = SMTP_PHASE_ASKED;
         session->body = SMTP_BODY_LINE;
+        session->ambiguous_end = false;
         session->payload_octets = 0;
         session->asked_lines = 0;
         session->asked_dot = false;
@@ -275,6 +276,12 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
 {
     change->changed = false;
     change->len = 0;
+    if (loses_pairing(unit->anomaly)) {
+        session->lines[unit->side].left = session->lines[unit->side].len;
+        session->line_over[unit->side] = true;
+        smtp_session_give_up(session, context->blocks);
+        return;
+    }
     switch (unit->kind) {
     case SMTP_UNIT_OPAQUE:
         return;
@@ -284,15 +291,10 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
     case SMTP_UNIT_COMMAND:
     case SMTP_UNIT_REPLY:
     case SMTP_UNIT_FRAGMENT:
-        if (loses_pairing(unit->anomaly)) {
-            session->lines[unit->side].left = session->lines[unit->side].len;
-            session->line_over[unit->side] = true;
-            smtp_session_give_up(session, context->blocks);
-        } else if (unit->side == SMTP_CLIENT) {
+        if (unit->side == SMTP_CLIENT)
             commit_client_line(session, context, unit, action, change);
-        } else {
+        else
             commit_server_line(session, context, unit, action, room, change);
-        }
         break;
     }
 }

@@ -738,6 +738,7 @@ static void test_case_67_protected_flows_are_not_edited(void **state)
         segment_add_option(&s.options, kinds[i], value, sizeof value);
         assert_fate(drive, drive_send(drive, SMTP_CLIENT, &s), DRIVE_PASSED);
         s = syn(drive, SMTP_SERVER, true, "");
+        segment_add_option(&s.options, kinds[i], value, sizeof value); /* MPTCP needs both (RFC 8684 3.1) */
         drive_send(drive, SMTP_SERVER, &s);
         drive_say_text(drive, SMTP_SERVER, GREETING);
         drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");

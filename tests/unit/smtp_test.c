@@ -129,7 +129,8 @@ static void test_cases_15_to_18_replies(void **state)
 static void test_case_27_a_keyword_may_come_at_each_cut(void **state)
 {
     (void)state;
-    struct smtp_keyword_set set = {.count = 1, .names = {span_of("XEXCH50")}};
+    struct smtp_keyword_set set = {0};
+    assert_true(smtp_keyword_add(&set, span_of("XEXCH50")));
     static const char line[] = "250-xExCh50 2\r\n";
     for (size_t cut = 0; cut < sizeof line; cut++)
         assert_true(smtp_keyword_may_come(&set, span_head(span_of(line), cut)));

@@ -98,7 +98,11 @@ static void begin_call(struct engine *engine, int64_t now_us)
     engine->counters.events_lost += engine->event_count - engine->event_next;
     engine->event_count = engine->event_next = 0;
     engine->event_arena_used = 0;
-    timer_advance(&engine->wheel, engine->now_us > 0 ? (uint64_t)engine->now_us / 1000 : 0);
+    if (engine->now_us >= engine->next_ms_us || engine->wheel.begun) {
+        uint64_t ms = engine->now_us > 0 ? (uint64_t)engine->now_us / 1000 : 0;
+        timer_advance(&engine->wheel, ms);
+        engine->next_ms_us = (int64_t)(ms + 1) * 1000;
+    }
 }
 
 static bool selected(const struct engine *engine, const struct packet *packet)

@@ -30,43 +30,69 @@ static uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t hash_end(const struct flow_table *table, struct span address, uint16_t port)
+/* An address and a port as three numbers. */
+struct end_key {
+    uint64_t words[2];
+    uint16_t port;
+};
+
+static struct end_key key_of(const uint8_t *address, size_t len, uint16_t port)
 {
-    uint64_t words[2] = {0, 0};
-    memcpy(words, address.ptr, address.len);
-    return fold(fold(words[0] ^ table->seed[0], words[1] ^ table->seed[1]) ^ port, table->seed[1] | 1);
+    struct end_key key = {.port = port};
+    if (len == 4) {
+        uint32_t word;
+        memcpy(&word, address, 4);
+        memcpy(key.words, &word, 4);
+    } else {
+        memcpy(key.words, address, 16);
+    }
+    return key;
+}
+
+static uint64_t hash_end(const struct flow_table *table, struct end_key key)
+{
+    return fold(key.words[0] ^ table->seed[0], key.words[1] ^ table->seed[1] ^ (uint64_t)key.port << 32);
 }
 
 /* The same for both directions. */
-static uint32_t *bucket_of(const struct flow_table *table, uint64_t hash_a, uint64_t hash_b)
+static uint32_t *bucket_of(const struct flow_table *table, struct end_key a, struct end_key b)
 {
-    uint64_t hash = fold(hash_a + hash_b, table->seed[0] | 1);
+    uint64_t hash = fold(hash_end(table, a) + hash_end(table, b), table->seed[0] | 1);
     return &table->buckets[hash & table->bucket_mask];
 }
 
-static bool end_is(const struct event_endpoint *end, struct span address, uint16_t port)
+static bool end_is(const struct event_endpoint *end, struct end_key key)
 {
-    return end->port == port && memcmp(end->address, address.ptr, address.len) == 0;
+    uint64_t words[2];
+    memcpy(words, end->address, sizeof words); /* zero behind an IPv4 address */
+    return words[0] == key.words[0] && words[1] == key.words[1] && end->port == key.port;
 }
 
 uint32_t flow_table_find(const struct flow_table *table, const struct packet *packet, enum smtp_side *sender)
 {
-    struct span from = packet_source(packet);
-    struct span to = packet_destination(packet);
-    uint32_t index =
-        *bucket_of(table, hash_end(table, from, packet->source_port), hash_end(table, to, packet->destination_port));
+    const uint8_t *address = packet->bytes + packet->source_at;
+    size_t len = packet->address_len;
+    struct end_key from = key_of(address, len, packet->source_port);
+    struct end_key to = key_of(address + len, len, packet->destination_port);
+    uint32_t index = *bucket_of(table, from, to);
     while (index != POOL_NONE) {
         const struct flow *flow = flow_at(table, index);
         if (flow->ip_version == packet->ip_version)
             for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
-                if (end_is(&flow->ends[side], from, packet->source_port) &&
-                    end_is(&flow->ends[!side], to, packet->destination_port)) {
+                if (end_is(&flow->ends[side], from) && end_is(&flow->ends[!side], to)) {
                     *sender = (enum smtp_side)side;
                     return index;
                 }
         index = flow->hash_next;
     }
     return POOL_NONE;
+}
+
+static uint32_t *bucket_of_flow(const struct flow_table *table, const struct flow *flow)
+{
+    size_t len = flow->ip_version == 4 ? 4 : 16;
+    return bucket_of(table, key_of(flow->ends[SMTP_CLIENT].address, len, flow->ends[SMTP_CLIENT].port),
+                     key_of(flow->ends[SMTP_SERVER].address, len, flow->ends[SMTP_SERVER].port));
 }
 
 static void set_end(struct event_endpoint *end, struct span address, uint16_t port)
@@ -82,12 +108,9 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, e
         return POOL_NONE;
     struct flow *flow = flow_at(table, index);
     *flow = (struct flow){.ip_version = packet->ip_version};
-    struct span from = packet_source(packet);
-    struct span to = packet_destination(packet);
-    set_end(&flow->ends[sender], from, packet->source_port);
-    set_end(&flow->ends[!sender], to, packet->destination_port);
-    uint32_t *bucket =
-        bucket_of(table, hash_end(table, from, packet->source_port), hash_end(table, to, packet->destination_port));
+    set_end(&flow->ends[sender], packet_source(packet), packet->source_port);
+    set_end(&flow->ends[!sender], packet_destination(packet), packet->destination_port);
+    uint32_t *bucket = bucket_of_flow(table, flow);
     flow->hash_next = *bucket;
     *bucket = index;
     return index;
@@ -96,11 +119,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, e
 void flow_table_remove(struct flow_table *table, uint32_t index)
 {
     struct flow *flow = flow_at(table, index);
-    size_t address_len = flow->ip_version == 4 ? 4 : 16;
-    struct span client = {flow->ends[SMTP_CLIENT].address, address_len};
-    struct span server = {flow->ends[SMTP_SERVER].address, address_len};
-    uint32_t *place = bucket_of(table, hash_end(table, client, flow->ends[SMTP_CLIENT].port),
-                                hash_end(table, server, flow->ends[SMTP_SERVER].port));
+    uint32_t *place = bucket_of_flow(table, flow);
     while (*place != index)
         place = &flow_at(table, *place)->hash_next;
     *place = flow->hash_next;

@@ -67,6 +67,7 @@ struct engine {
     const struct policy *policy;
     struct smtp_context context;
     int64_t now_us;
+    int64_t next_ms_us; /* when the timer wheel has a new millisecond to look at */
     uint64_t flow_ids;
 
     struct flow_table table;

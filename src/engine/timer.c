@@ -33,6 +33,8 @@ static void empty_slot(struct timer_wheel *wheel, uint32_t list)
     wheel->heads[list] = 0;
     if (list < LIST_BEGUN)
         wheel->occupied[list / TIMER_SLOTS] &= ~(UINT64_C(1) << (list % TIMER_SLOTS));
+    else if (list < LIST_DUE)
+        wheel->begun &= ~(1u << (list - LIST_BEGUN));
 }
 
 static void unlink_node(struct timer_wheel *wheel, uint32_t id)
@@ -97,6 +99,7 @@ static void begin_slot(struct timer_wheel *wheel, uint32_t level, uint32_t slot)
     }
     uint32_t first = wheel->heads[slot];
     empty_slot(wheel, slot);
+    wheel->begun |= 1u << level;
     wheel->heads[begun] = first;
     wheel->nodes[first].list = (begun + 1) & 0xffff;
 }
@@ -119,8 +122,8 @@ void timer_advance(struct timer_wheel *wheel, uint64_t now_ms)
             break;
     }
     uint32_t left = TIMER_MOVES_MAX;
-    for (uint32_t level = 0; level < TIMER_LEVELS && left; level++)
-        left -= move_nodes(wheel, LIST_BEGUN + level, left);
+    while (wheel->begun && left)
+        left -= move_nodes(wheel, LIST_BEGUN + (uint32_t)__builtin_ctz(wheel->begun), left);
 }
 
 uint32_t timer_expired(struct timer_wheel *wheel)
@@ -133,9 +136,8 @@ uint32_t timer_expired(struct timer_wheel *wheel)
 
 uint64_t timer_next_ms(const struct timer_wheel *wheel)
 {
-    for (uint32_t list = LIST_BEGUN; list <= LIST_DUE; list++)
-        if (wheel->heads[list])
-            return wheel->now_ms;
+    if (wheel->begun || wheel->heads[LIST_DUE])
+        return wheel->now_ms;
     for (uint32_t level = 0; level < TIMER_LEVELS; level++)
         if (wheel->occupied[level]) {
             uint32_t shift = level * DIGIT_BITS;

@@ -34,6 +34,7 @@ struct timer_wheel {
     /* A list for each slot; one for each level, of nodes whose slot has begun and that are not moved yet; and the last,
        of those that are due. */
     uint32_t heads[TIMER_LEVELS * (TIMER_SLOTS + 1) + 1];
+    uint32_t begun; /* levels whose slots have begun and are not empty: bits 1 << level */
     uint32_t count;
 };
 

@@ -21,6 +21,7 @@ typedef uint32_t find_ip_fn(struct span frame);
 
 struct capture_reader {
     FILE *stream; /* ours until `pcap` is there, then its own */
+    char *buffer; /* the stream's; NULL for its default one */
     pcap_t *pcap;
     find_ip_fn *find_ip;
     uint64_t packet_count;        /* packets given out so far */
@@ -149,7 +150,10 @@ static const struct link {
     {DLT_LOOP, find_ip_loop},       /* loopback of OpenBSD */
 };
 
-enum { READ_BUFFER_BYTES = 256 * 1024 };
+enum {
+    READ_BUFFER_BYTES = 256 * 1024,
+    READ_BUFFER_ALIGNMENT = 4096, /* the kernel copies to the middle of a cache line at a quarter of the speed */
+};
 
 #define LINK_COUNT (sizeof links / sizeof links[0])
 
@@ -215,7 +219,10 @@ static enum capture_status open_into(struct capture_reader *reader, const char *
         return CAPTURE_CANNOT;
     }
     /* A file of gigabytes in reads of 4 KiB costs as much in system calls as in everything else. */
-    (void)setvbuf(reader->stream, NULL, _IOFBF, READ_BUFFER_BYTES);
+    if (reader->stream != stdin)
+        reader->buffer = aligned_alloc(READ_BUFFER_ALIGNMENT, READ_BUFFER_BYTES);
+    if (reader->buffer != NULL)
+        (void)setvbuf(reader->stream, reader->buffer, _IOFBF, READ_BUFFER_BYTES);
     const enum capture_status status = start_pcap(reader, message, message_size);
     if (status != CAPTURE_OK)
         return status;
@@ -325,6 +332,7 @@ void capture_close(struct capture_reader *reader)
         pcap_close(reader->pcap); /* and with it the stream, unless that is stdin */
     else if (reader->stream != NULL && reader->stream != stdin)
         (void)fclose(reader->stream);
+    free(reader->buffer);
     free(reader);
 }
 

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 
 /* The keys, for messages; cfg_opt_t tables are made anew for each file. */
-static const char *const keys[] = {"strip", "ports", "line-hold-ms", "order-hold-ms", "flows", "strip-mptcp"};
+static const char *const keys[] = {"strip", "ports",       "line-hold-ms",     "order-hold-ms",
+                                   "flows", "strip-mptcp", "liberal-conntrack"};
 
 /* What the error function may write to: libConfuse gives it no context of ours. */
 static _Thread_local struct {
@@ -154,6 +155,7 @@ static void take(struct conf *conf, cfg_t *cfg)
     conf->engine.line_hold_ms = (uint32_t)cfg_getint(cfg, "line-hold-ms");
     conf->engine.order_hold_ms = (uint32_t)cfg_getint(cfg, "order-hold-ms");
     conf->engine.flows_max = (uint32_t)cfg_getint(cfg, "flows");
+    conf->engine.liberal_conntrack = cfg_getbool(cfg, "liberal-conntrack");
     conf->engine.strip_mptcp = cfg_getbool(cfg, "strip-mptcp");
     if (cfg_size(cfg, "ports") > 0) {
         conf->engine.ports_count = cfg_size(cfg, "ports");
@@ -234,6 +236,7 @@ bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
         CFG_INT("order-hold-ms", defaults.order_hold_ms, CFGF_NONE),
         CFG_INT("flows", defaults.flows_max, CFGF_NONE),
         CFG_BOOL("strip-mptcp", cfg_false, CFGF_NONE),
+        CFG_BOOL("liberal-conntrack", cfg_false, CFGF_NONE),
         CFG_END(),
     };
     message[0] = '\0';

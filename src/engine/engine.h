@@ -76,6 +76,8 @@ struct engine_settings {
     uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
     uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
     uint32_t order_hold_ms;   /* how long a segment waits for the one before it */
+    bool liberal_conntrack;   /* nf_conntrack_tcp_be_liberal=1 on this gateway: a reply may grow without octets saved
+                                 before (else law 3: conntrack would call its acknowledgments INVALID) */
     bool strip_mptcp;         /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
     uint32_t ports_count;     /* how many of `ports` are meant */
     uint16_t ports[16];       /* a connection to one of these TCP ports is SMTP */

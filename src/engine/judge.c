@@ -112,7 +112,8 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
     bool was_opaque = flow->smtp.opaque;
     int32_t offset = edit_offset(&half->log);
     struct smtp_room room = {
-        .saved = offset < 0 ? (uint32_t)-offset : 0,
+        .saved =
+            (offset < 0 ? (uint32_t)-offset : 0) + (engine->settings.liberal_conntrack ? SMTP_REFUSAL_BYTES_MAX : 0),
         .resize = edit_room(&engine->entries) &&
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };

@@ -20,7 +20,8 @@ enum smtp_refusal {
     SMTP_REFUSALS
 };
 
-#define SMTP_REFUSAL_CODE_LEN 3
+#define SMTP_REFUSAL_CODE_LEN  3
+#define SMTP_REFUSAL_BYTES_MAX 512 /* a reply line, RFC 5321 4.5.3.1.5 */
 
 /* The longest form of at most `room` octets, without line end; the bare code where none fits. Static. */
 struct span smtp_refusal_form(enum smtp_refusal refusal, size_t room);

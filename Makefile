@@ -35,7 +35,7 @@ LIBS      := -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 
-.PHONY: all deps demo test test-programs check-core asan bench record format tidy install uninstall clean
+.PHONY: all deps demo test test-programs sim check-core asan bench record format tidy install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -68,6 +68,13 @@ TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+# The simulator: its parts beside its main.
+SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/*.c)))
+$(BUILD)/tests/sim/sim_main: $(SIM_PARTS)
+
+sim: $(BUILD)/tests/sim/sim_main
+	$(BUILD)/tests/sim/sim_main 1:$(or $(SEEDS),2000)
 
 check-core: $(BUILD)/libcore.a
 	@tests/core_symbols $<
@@ -119,4 +126,4 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/src $(BUILD)/tests -type f -name '*.d' 2>/dev/null)

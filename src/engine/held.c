@@ -15,7 +15,9 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
         return false;
     struct held *held = held_at(engine, id);
     held->payload = (struct retain){0};
-    if (retain_blocks_needed(&held->payload, packet->payload_len) > judge_spare_blocks(engine) ||
+    /* Half of the blocks are for what comes in order: what waits for it must not keep it from coming. */
+    if (retain_blocks_needed(&held->payload, packet->payload_len) + engine->settings.blocks_max / 2 >
+            judge_spare_blocks(engine) ||
         !retain_append(&held->payload, &engine->blocks, packet_payload(packet))) {
         pool_return(&engine->held, id);
         return false;

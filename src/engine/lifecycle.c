@@ -291,11 +291,12 @@ static enum fate syn_into_open(struct engine *engine, uint32_t index, enum smtp_
 {
     struct flow *flow = flow_at(&engine->table, index);
     bool answers = packet->flags & PACKET_ACK;
+    if (packet->seq == flow->halves[side].isn)
+        return syn_leaves(engine, packet); /* the one that opened it, repeated or late */
     if (side == SMTP_CLIENT && !answers) {
         flow->reopening = true;
         flow->reopen = half_syn_of(packet);
-    } else if (side == SMTP_SERVER && answers && flow->reopening && packet->ack == flow->reopen.isn + 1 &&
-               packet->ack != flow->halves[SMTP_CLIENT].log.anchor) {
+    } else if (side == SMTP_SERVER && answers && flow->reopening && packet->ack == flow->reopen.isn + 1) {
         return reopen(engine, index, packet);
     }
     return syn_leaves(engine, packet);

@@ -4,6 +4,7 @@ void half_start(struct half *half, struct half_syn syn)
 {
     uint32_t first = syn.isn + 1;
     edit_init(&half->log, first);
+    half->isn = syn.isn;
     half->next = first;
     half->sent_egress = first;
     half->window_end_egress = first;

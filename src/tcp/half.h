@@ -20,6 +20,7 @@
 
 struct half {
     struct edit_log log;
+    uint32_t isn;               /* of its SYN */
     struct retain retained;     /* egress octets from log.anchor_egress on that left and are not acknowledged */
     uint32_t next;              /* all before it came in order */
     uint32_t sent_egress;       /* all before it has left */

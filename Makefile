@@ -62,12 +62,13 @@ $(BUILD)/%.o: %.c
 
 # ---- tests -------------------------------------------------------------------------------------
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c tests/property/*_test.c))
-TOOLS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*_main.c tests/sim/*_main.c))
+TOOLS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*_main.c tests/sim/*_main.c \
+              tests/fuzz/*_main.c tests/fuzz/*_fuzz.c))
 TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
-	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS) $(if $(filter %_fuzz,$@),$(FUZZER)) -o $@ $^ -lcmocka $(LIBS)
 
 # The simulator: its parts beside its main.
 SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/*.c)))
@@ -75,6 +76,19 @@ $(BUILD)/tests/sim/sim_main: $(SIM_PARTS)
 
 sim: $(BUILD)/tests/sim/sim_main
 	$(BUILD)/tests/sim/sim_main 1:$(or $(SEEDS),2000)
+
+# Fuzz targets bring no main: libFuzzer's, or one of our own that needs no clang.
+FUZZ_TARGETS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_MAIN    ?= $(BUILD)/tests/fuzz/standalone.o
+$(FUZZ_TARGETS): $(FUZZ_MAIN)
+.PHONY: fuzz fuzz-programs
+fuzz-programs: $(FUZZ_TARGETS) $(BUILD)/tests/fuzz/seeds_main
+
+fuzz: deps
+	@tests/deps fuzz && tests/deps fuzz
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='-O1 -g' FUZZ_MAIN= \
+	    SANITIZE='$(ASAN) -fsanitize=fuzzer-no-link' FUZZER=-fsanitize=fuzzer fuzz-programs
+	@tests/fuzz/long $(BUILD)/fuzz $(or $(SECONDS),60)
 
 check-core: $(BUILD)/libcore.a
 	@tests/core_symbols $<

@@ -125,6 +125,10 @@ static enum fate judge_segment(struct engine *engine, uint32_t index, enum smtp_
             flow->state = FLOW_CLOSED;
             lifecycle_classify(engine, index);
         }
+        if (flow->contested && packet->payload_len > 0) {
+            engine->counters.bad_syn++;
+            return FATE_DROP;
+        }
         return FATE_PASS; /* what the peers make of it comes to nothing before both SYNs (case 64) */
     case FLOW_OPEN:
         return segment_take(engine, index, side, packet);
@@ -145,6 +149,10 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
     case PACKET_OTHER:
         engine->counters.not_tcp++;
         return FATE_PASS;
+    case PACKET_FRAGMENT:
+        /* Conntrack puts fragments together; where there is none, nobody could say what their receiver reads. */
+        engine->counters.fragments_in++;
+        return engine->settings.peers == ENGINE_PEERS_RECORDED ? FATE_PASS : FATE_DROP;
     case PACKET_MALFORMED:
         engine->counters.malformed++;
         return FATE_DROP;
@@ -160,9 +168,8 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
         return FATE_DROP;
     }
     uint32_t index = flow_table_find(&engine->table, packet, &current->side);
-    if (index != POOL_NONE && flow_at(&engine->table, index)->state == FLOW_CLOSED &&
-        (packet->flags & (PACKET_SYN | PACKET_ACK)) == PACKET_SYN) {
-        lifecycle_end(engine, index, "reused"); /* a new connection between the same ports (case 65) */
+    if (index != POOL_NONE && lifecycle_begins_anew(flow_at(&engine->table, index), current->side, packet)) {
+        lifecycle_end(engine, index, "reused");
         index = POOL_NONE;
     }
     if (index == POOL_NONE && !lifecycle_begin(engine, packet, &index, &current->side))

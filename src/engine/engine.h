@@ -95,6 +95,7 @@ struct engine_counters {
     uint64_t held;               /* packets that waited for their verdict */
     uint64_t not_tcp;            /* passed: not TCP, a fragment, or not on a selected port */
     uint64_t malformed;          /* dropped: header length, option or truncation errors */
+    uint64_t fragments_in;       /* dropped (passed, of a record): IP fragments of TCP segments */
     uint64_t bad_checksum;       /* dropped: TCP checksum wrong */
     uint64_t bad_acknowledgment; /* dropped: acknowledges what was never sent */
     uint64_t bad_reset;          /* dropped: RST outside the window */

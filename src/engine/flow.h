@@ -31,6 +31,7 @@ struct flow {
     uint8_t ip_version;            /* 4 or 6 */
     bool told_unedited;            /* EVENT_UNEDITED was sent */
     bool told_end;                 /* EVENT_FLOW_END was sent */
+    bool contested;                /* the server answered another SYN than the last one seen: octets wait for its end */
     bool reopening;                /* the client sent another SYN into the open connection: `reopen` */
     uint64_t id;                   /* never used twice */
     int64_t last_us;               /* when its last packet came */

@@ -40,12 +40,16 @@ static void tell_line(struct engine *engine, const struct flow *flow, const stru
     event->verb = unit->side == SMTP_SERVER ? unit->verb : unit->command.verb;
     event->code = unit->has_reply ? unit->reply.code : 0;
     event->last = unit->has_reply && unit->reply.last;
-    if (!change->changed)
-        return;
     size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
+    if (!change->changed && !unit->judged)
+        return;
     event->change = left + change->len ? EVENT_REPLACED : EVENT_REMOVED;
     struct span before = tell_keep(engine, span_head(unit->whole, left));
-    struct span rest = tell_keep(engine, (struct span){change->octets, change->len});
+    smtp_session_left(&flow->smtp, unit, left, engine->line_left);
+    if (before.len)
+        memcpy(engine->event_arena + engine->event_arena_used - before.len, engine->line_left, before.len);
+    struct span rest = change->changed ? (struct span){change->octets, change->len} : unit->octets;
+    rest = tell_keep(engine, rest);
     event->shown = (struct span){before.ptr, before.len + rest.len};
 }
 

@@ -66,7 +66,9 @@ static int64_t idle_us(const struct flow *flow)
         seconds = class_of(flow) == FLOW_CLASS_OFFSET ? OFFSET_S : OPEN_S;
         break;
     case FLOW_CLOSED:
-        seconds = CLOSED_S;
+        /* A reset may not have arrived, or may be challenged: only two FINs are sure. */
+        if (flow->halves[SMTP_CLIENT].closed && flow->halves[SMTP_SERVER].closed)
+            seconds = CLOSED_S;
         break;
     case FLOW_MIDSTREAM:
         seconds = MIDSTREAM_S;
@@ -200,6 +202,18 @@ static uint32_t add_flow(struct engine *engine, const struct packet *packet, enu
     return index;
 }
 
+/*
+ * A flow that is followed ends by what both ends do, never by a SYN alone, which may be answered with a challenge or
+ * not at all (see `reopen`). One that is not followed hides nothing: a SYN in it is better followed.
+ */
+bool lifecycle_begins_anew(const struct flow *flow, enum smtp_side side, const struct packet *packet)
+{
+    if (side != SMTP_CLIENT || (packet->flags & (PACKET_SYN | PACKET_ACK)) != PACKET_SYN)
+        return false;
+    bool followed = flow->halves[SMTP_CLIENT].synchronized && flow->halves[SMTP_SERVER].synchronized;
+    return flow->state == FLOW_MIDSTREAM || (flow->state == FLOW_CLOSED && !followed);
+}
+
 bool lifecycle_begin(struct engine *engine, const struct packet *packet, uint32_t *index, enum smtp_side *side)
 {
     bool to_server = port_selected(engine, packet->destination_port);
@@ -291,9 +305,8 @@ static enum fate syn_into_open(struct engine *engine, uint32_t index, enum smtp_
 {
     struct flow *flow = flow_at(&engine->table, index);
     bool answers = packet->flags & PACKET_ACK;
-    if (packet->seq == flow->halves[side].isn)
-        return syn_leaves(engine, packet); /* the one that opened it, repeated or late */
-    if (side == SMTP_CLIENT && !answers) {
+    /* The SYN that opened the connection may come again, late; any other may open the next one. */
+    if (side == SMTP_CLIENT && !answers && packet->seq != flow->halves[SMTP_CLIENT].isn) {
         flow->reopening = true;
         flow->reopen = half_syn_of(packet);
     } else if (side == SMTP_SERVER && answers && flow->reopening && packet->ack == flow->reopen.isn + 1) {
@@ -309,17 +322,16 @@ enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side si
     struct half *other = &flow->halves[!side];
     if (flow->state == FLOW_MIDSTREAM)
         return FATE_PASS;
-    if (packet->protected)
-        return leave_alone(engine, flow);
     if (flow->state != FLOW_OPENING)
         return syn_into_open(engine, index, side, packet);
     if (packet->flags & PACKET_ACK && (!other->synchronized || packet->ack != other->log.end)) {
+        flow->contested = true;
         engine->counters.bad_syn++;
         return FATE_DROP;
     }
     half_start(half, half_syn_of(packet));
-    half->multipath = packet->mptcp_at && !engine->settings.strip_mptcp;
-    if (half->multipath && other->multipath)
+    half->shielded = packet->protected || (packet->mptcp_at && !engine->settings.strip_mptcp);
+    if (half->shielded && other->shielded)
         return leave_alone(engine, flow);
     if (other->synchronized)
         open_flow(engine, index);

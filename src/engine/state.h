@@ -89,9 +89,10 @@ struct engine {
 
     uint32_t waiting_count; /* directions in which octets wait for the rest of their line */
 
-    struct smtp_change change; /* large, so not on the stack */
-    uint8_t *scratch;          /* packets that leave with other octets */
-    uint8_t *original;         /* held packets as they came */
+    struct smtp_change change;              /* large, so not on the stack */
+    uint8_t line_left[SMTP_LINE_BYTES_MAX]; /* for events */
+    uint8_t *scratch;                       /* packets that leave with other octets */
+    uint8_t *original;                      /* held packets as they came */
     uint8_t port_bits[65536 / 8];
 };
 
@@ -106,6 +107,8 @@ enum flow_class {
 
 /* A packet that belongs to no known flow: creates one where it should. False where it passes without. */
 bool lifecycle_begin(struct engine *engine, const struct packet *packet, uint32_t *index, enum smtp_side *side);
+/* Whether a packet shows that the flow known by its addresses is no more: a new SYN where nothing was open. */
+bool lifecycle_begins_anew(const struct flow *flow, enum smtp_side side, const struct packet *packet);
 /* A segment with SYN in a known flow. */
 enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet);
 /* Put the flow into the class it now belongs to. */

@@ -149,10 +149,12 @@ static bool command_may_matter(const struct smtp_session *session, const struct 
 }
 
 /* What is wrong with a whole command line. */
-static enum smtp_anomaly command_anomaly(const struct smtp_unit *unit)
+static enum smtp_anomaly command_anomaly(const struct smtp_context *context, const struct smtp_unit *unit)
 {
     uint64_t octets;
     bool last;
+    if (context->verbs >> unit->command.verb & 1)
+        return SMTP_ANOMALY_NONE; /* the policy decides about it, whatever its argument */
     if (memchr(unit->whole.ptr, '\0', unit->whole.len))
         return SMTP_ANOMALY_NUL_IN_COMMAND;
     if (unit->command.verb == SMTP_VERB_BDAT &&
@@ -176,7 +178,7 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
         unit->kind = SMTP_UNIT_COMMAND;
         unit->octets = span_tail(unit->whole, line->left);
         unit->command = smtp_command_parse(unit->whole);
-        unit->anomaly = command_anomaly(unit);
+        unit->anomaly = command_anomaly(context, unit);
         return true;
     case SMTP_LINE_PARTIAL:
         unit->whole = smtp_line_so_far(line, context->blocks);
@@ -197,8 +199,9 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
     unit->command = smtp_command_parse(unit->whole);
     /* RFC 4954 4: the arguments of AUTH may take 12288 octets; any other line of that length is read differently by
        different servers (case 10). */
-    if (session->line_long[SMTP_CLIENT] && unit->command.verb != SMTP_VERB_AUTH &&
-        unit->command.verb != SMTP_VERB_X_EXPS)
+    bool may_be_long = unit->command.verb == SMTP_VERB_AUTH || unit->command.verb == SMTP_VERB_X_EXPS ||
+                       context->verbs >> unit->command.verb & 1;
+    if (session->line_long[SMTP_CLIENT] && !may_be_long)
         unit->anomaly = SMTP_ANOMALY_LINE_TOO_LONG;
     return release || !command_may_matter(session, context, &unit->command);
 }

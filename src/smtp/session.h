@@ -134,6 +134,7 @@ struct smtp_session {
     uint8_t chunk_verb;      /* enum smtp_verb of the slot that the end of this chunk will add; UNKNOWN for none */
     uint8_t fragment_action; /* enum smtp_action_kind the client's unfinished line was given, while `fragment_judged` */
     uint8_t fragment_refusal;
+    uint16_t changed_from[2]; /* by side: where in the unfinished line the octets that left in another form begin */
     bool fragment_judged;
     bool reply_fragment_judged; /* the same for the server's unfinished line */
     bool ambiguous_end;         /* told of this message already */
@@ -167,6 +168,12 @@ bool smtp_session_next(struct smtp_session *session, const struct smtp_context *
 /* The decision about a unit: keeps the ledger, and says in *change what leaves. */
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
                          struct smtp_action action, struct smtp_room room, struct smtp_change *change);
+
+/*
+ * What has left already of the line that a unit ends, into `out`: the first `left` octets of unit->whole, those that
+ * were covered or spoiled as they left. For reports; `out` has room for SMTP_LINE_BYTES_MAX octets.
+ */
+void smtp_session_left(const struct smtp_session *session, const struct smtp_unit *unit, size_t left, uint8_t *out);
 
 /* Octets of `side` that were taken and belong to no unit yet. */
 uint32_t smtp_session_waiting(const struct smtp_session *session, enum smtp_side side);

@@ -59,6 +59,8 @@ static void commit_client_line(struct smtp_session *session, const struct smtp_c
         smtp_change_cover(change, unit, continued);
 
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
+        if (refused && !session->fragment_judged)
+            session->changed_from[SMTP_CLIENT] = (uint16_t)line->left;
         line->left = line->len;
         if (refused) {
             session->fragment_judged = true;
@@ -254,8 +256,11 @@ static void commit_server_line(struct smtp_session *session, const struct smtp_c
         session->reply_cut = smtp_change_make_last(change, unit, room);
 
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
+        bool spoiled = action.kind == SMTP_ACTION_STRIP;
+        if (spoiled && !session->reply_fragment_judged)
+            session->changed_from[SMTP_SERVER] = (uint16_t)line->left;
         line->left = line->len;
-        session->reply_fragment_judged = session->reply_fragment_judged || action.kind == SMTP_ACTION_STRIP;
+        session->reply_fragment_judged = session->reply_fragment_judged || spoiled;
         return;
     }
     session->line_over[SMTP_SERVER] = true;
@@ -269,6 +274,26 @@ static void commit_server_line(struct smtp_session *session, const struct smtp_c
     session->reply_lines = 0;
     session->reply_cut = false;
     close_slot(session, context, unit->reply.code);
+}
+
+void smtp_session_left(const struct smtp_session *session, const struct smtp_unit *unit, size_t left, uint8_t *out)
+{
+    static const struct smtp_room any = {0};
+    memcpy(out, unit->whole.ptr, left);
+    size_t from = session->changed_from[unit->side];
+    if (!unit->judged || from >= left)
+        return;
+    struct smtp_change change = {0};
+    struct smtp_unit part = *unit;
+    part.kind = SMTP_UNIT_FRAGMENT;
+    part.whole = span_head(unit->whole, left);
+    part.octets = span_tail(part.whole, from);
+    if (unit->side == SMTP_CLIENT)
+        smtp_change_cover(&change, &part, false);
+    else
+        smtp_change_strip(&change, &part, any, false);
+    if (change.changed && change.len == part.octets.len)
+        memcpy(out + from, change.octets, change.len);
 }
 
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,

@@ -34,7 +34,7 @@ struct half {
     uint16_t mss;         /* what the sender's SYN said it can receive; 0 where it said nothing */
     uint8_t window_shift; /* of the windows that the sender of this half advertises */
     bool window_scaled;   /* its SYN had the window scale option; scaling needs it of both (RFC 7323 2.2) */
-    bool multipath;       /* its SYN offered or took MPTCP (RFC 8684 3.1); it comes about if both did */
+    bool shielded;        /* its SYN was signed, or offered MPTCP; it comes about if both SYNs do (RFC 8684 3.1) */
     bool synchronized;    /* its SYN was seen: the positions mean something */
     bool closed;          /* its FIN was decided; it stands right before log.end */
     bool timestamped;     /* `timestamp` is set */

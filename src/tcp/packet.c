@@ -53,10 +53,10 @@ static enum packet_status parse_ipv4(struct packet *packet)
         return PACKET_MALFORMED;
     packet->len = total;
     /* More fragments to come, or an offset: conntrack has reassembled them before us, so this is none of ours. */
-    if (load_be16(ip + IPV4_FRAGMENT_AT) & 0x3fff)
-        return PACKET_OTHER;
     if (ip[IPV4_PROTOCOL_AT] != PROTOCOL_TCP)
         return PACKET_OTHER;
+    if (load_be16(ip + IPV4_FRAGMENT_AT) & 0x3fff)
+        return PACKET_FRAGMENT;
     packet->source_at = IPV4_SOURCE_AT;
     packet->address_len = 4;
     packet->tcp_at = (uint16_t)header;
@@ -88,7 +88,7 @@ static enum packet_status parse_ipv6(struct packet *packet)
                 return PACKET_MALFORMED;
             /* An atomic fragment (RFC 6946) is a whole packet; any other has no TCP header to trust. */
             if (load_be16(ip + at + 2) & 0xfff9)
-                return PACKET_OTHER;
+                return PACKET_FRAGMENT;
             next = ip[at];
             at += 8;
             continue;
@@ -103,7 +103,7 @@ static enum packet_status parse_ipv6(struct packet *packet)
         next = ip[at];
         at += len;
     }
-    return PACKET_OTHER;
+    return PACKET_MALFORMED; /* more headers than anybody sends (RFC 8504 5.3): TCP may hide behind them */
 }
 
 /* Options of a known kind must have their own length (RFC 9293 3.1); others are stepped over. */

@@ -17,7 +17,8 @@
 
 enum packet_status {
     PACKET_TCP,       /* a TCP segment, all fields below are set */
-    PACKET_OTHER,     /* IP, but no TCP, or a fragment that has no TCP header to look at */
+    PACKET_OTHER,     /* IP, but no TCP */
+    PACKET_FRAGMENT,  /* a part of a packet that may be TCP */
     PACKET_MALFORMED, /* lengths that contradict each other: an endpoint would drop it too */
 };
 

@@ -1,0 +1,245 @@
+# mta.sh - real mail servers in the server namespace of netns.sh. A library for sh: source netns.sh first, then this.
+#
+#   mta_prepare UNPACKED-DIR          accounts and a certificate; before all others
+#   mta_start_postfix ADDRESS         start one, wait until it listens; 1 and $mta_reason where that cannot be
+#   mta_start_exim ADDRESS
+#   mta_start_opensmtpd ADDRESS
+#   mta_tls ADDRESS                   does its STARTTLS work at all, asked from beside it?
+#
+# Each accepts mail for the accounts in $mta_accounts at example.net and stores it in a Maildir, $net_dir/mail/NAME/ACCOUNT;
+# others at example.net are refused at RCPT. Pipelining is as strict as the server can make it. Exim and OpenSMTPD run from
+# where mta_deps unpacked them, in a mount namespace of their own, so their users and their places exist only there.
+# Logs: $net_dir/NAME/log, or $net_dir/NAME.err.
+# shellcheck shell=sh disable=SC2154
+
+mta_accounts="good1 good2 good3 spoil1 spoil2 void1 void2 reset many 2many 3many"
+mta_uid=65534
+mta_unpacked=
+mta_reason=
+
+mta_prepare() {
+    mta_unpacked=$1
+    mkdir "$net_dir/mail"
+    chmod 755 "$net_dir/mail"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mail.example.net \
+        -keyout "$net_dir/key" -out "$net_dir/cert" 2>/dev/null
+    # The users that Exim and OpenSMTPD ask for by name.
+    cp /etc/passwd "$net_dir/passwd"
+    cp /etc/group "$net_dir/group"
+    mta_number=61100
+    for mta_user in Debian-exim opensmtpd opensmtpq; do
+        mta_number=$((mta_number + 1))
+        sed -i "/^$mta_user:/d" "$net_dir/passwd" "$net_dir/group"
+        echo "$mta_user:x:$mta_number:$mta_number::/:/bin/false" >>"$net_dir/passwd"
+        echo "$mta_user:x:$mta_number:" >>"$net_dir/group"
+    done
+    # Nobody answers there, which is known at once.
+    echo 'nameserver 127.0.0.1' >"$net_dir/resolv.conf"
+}
+
+# mta_folder NAME OWNER: where it delivers.
+mta_folder() {
+    mkdir "$net_dir/mail/$1" "$net_dir/$1"
+    chown "$2" "$net_dir/mail/$1"
+    chmod 755 "$net_dir/mail/$1" "$net_dir/$1"
+}
+
+mta_wait_line() { # mta_wait_line FILE TEXT
+    mta_left=500
+    until grep -qs -e "$2" "$1"; do
+        if [ $mta_left -le 0 ]; then
+            mta_reason="it does not start: $(tail -n 3 "$1" 2>/dev/null | tr '\n' ' ')"
+            return 1
+        fi
+        mta_left=$((mta_left - 1))
+        sleep 0.02
+    done
+}
+
+# mta_there NAME PROGRAM
+mta_there() {
+    if [ ! -x "$mta_unpacked/$1/$2" ]; then
+        mta_reason="$1 is not unpacked, run make deps"
+    elif ldd "$mta_unpacked/$1/$2" | grep -q 'not found'; then
+        mta_reason="$1 lacks libraries, run make deps"
+    else
+        return 0
+    fi
+    return 1
+}
+
+# mta_confined NAME COMMAND...: start it where its users exist and what it writes outside its folder stays there.
+mta_confined() {
+    mta_name=$1
+    shift
+    cat >"$net_dir/$mta_name/confined" <<END
+set -eu
+mount -t tmpfs -o mode=755 tmpfs /var/spool
+mount -t tmpfs -o mode=755 tmpfs /var/lib
+mount -t tmpfs -o mode=755 tmpfs /run
+mount --bind $net_dir/passwd /etc/passwd
+mount --bind $net_dir/group /etc/group
+resolv=\$(readlink -f /etc/resolv.conf)
+mkdir -p "\${resolv%/*}" && : >>"\$resolv" && mount --bind $net_dir/resolv.conf "\$resolv"
+mkdir -p /var/lib/opensmtpd/empty
+if [ -d $mta_unpacked/$mta_name/usr/libexec/opensmtpd ]; then
+    mount -t tmpfs -o mode=755 tmpfs /usr/libexec
+    mkdir /usr/libexec/opensmtpd
+    mount --bind $mta_unpacked/$mta_name/usr/libexec/opensmtpd /usr/libexec/opensmtpd
+fi
+exec "\$@"
+END
+    net_start "$mta_name" server unshare --mount --propagation private sh "$net_dir/$mta_name/confined" "$@"
+}
+
+# OpenSMTPD 6.8 does not sign with OpenSSL 3 (its issues 1171 and 1239), and that is what Debian 12 has.
+mta_tls() {
+    net_exec server timeout 10 openssl s_client -connect "$1:25" -starttls smtp -brief </dev/null >"$net_dir/tls.out" 2>&1
+}
+
+mta_start_postfix() {
+    command -v postfix >/dev/null || { mta_reason="no postfix here" && return 1; }
+    mta_folder postfix $mta_uid
+    mta_etc=$net_dir/postfix/etc
+    mkdir "$mta_etc" "$net_dir/postfix/queue" "$net_dir/postfix/data"
+    chown postfix "$net_dir/postfix/data"
+    cat >"$mta_etc/main.cf" <<END
+compatibility_level = 3.6
+queue_directory = $net_dir/postfix/queue
+data_directory = $net_dir/postfix/data
+maillog_file = $net_dir/postfix/log
+maillog_file_prefixes = $net_dir
+inet_interfaces = $1
+inet_protocols = ipv4
+myhostname = mail.example.net
+mydestination =
+mynetworks =
+alias_maps =
+alias_database =
+virtual_mailbox_domains = example.net
+virtual_mailbox_base = $net_dir/mail/postfix
+virtual_mailbox_maps = inline:{$(for mta_one in $mta_accounts; do printf ' {%s@example.net=%s/}' "$mta_one" "$mta_one"; done) }
+virtual_uid_maps = static:$mta_uid
+virtual_gid_maps = static:$mta_uid
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_data_restrictions = reject_unauth_pipelining
+smtpd_forbid_unauth_pipelining = yes
+smtpd_forbid_bare_newline = yes
+smtpd_peername_lookup = no
+smtpd_client_port_logging = yes
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = $net_dir/cert
+smtpd_tls_key_file = $net_dir/key
+END
+    cat >"$mta_etc/master.cf" <<END
+smtp      inet  n  -  n  -     -  smtpd
+cleanup   unix  n  -  n  -     0  cleanup
+qmgr      unix  n  -  n  300   1  qmgr
+tlsmgr    unix  -  -  n  1000? 1  tlsmgr
+rewrite   unix  -  -  n  -     -  trivial-rewrite
+bounce    unix  -  -  n  -     0  bounce
+defer     unix  -  -  n  -     0  bounce
+trace     unix  -  -  n  -     0  bounce
+proxymap  unix  -  -  n  -     -  proxymap
+anvil     unix  -  -  n  -     1  anvil
+virtual   unix  -  n  n  -     -  virtual
+smtp      unix  -  -  n  -     -  smtp
+error     unix  -  -  n  -     -  error
+retry     unix  -  -  n  -     -  error
+postlog   unix-dgram n - n  -  1  postlogd
+END
+    net_run postfix-check server 20 postfix -c "$mta_etc" check ||
+        { mta_reason="postfix check: $(cat "$net_dir/postfix-check.err")" && return 1; }
+    net_start postfix server "$(postconf -c "$mta_etc" -h daemon_directory)/master" -c "$mta_etc" -d
+    mta_wait_line "$net_dir/postfix/log" 'daemon started'
+}
+
+mta_start_exim() {
+    mta_there exim usr/sbin/exim4 || return 1
+    mta_folder exim 61101
+    chown 61101 "$net_dir/exim"
+    # Its own copy: it is Debian-exim already when it reads the key.
+    cp "$net_dir/key" "$net_dir/exim/key"
+    chown 61101 "$net_dir/exim/key"
+    cat >"$net_dir/exim.conf" <<END
+exim_path = $mta_unpacked/exim/usr/sbin/exim4
+spool_directory = $net_dir/exim/spool
+log_file_path = $net_dir/exim/%slog
+log_selector = +smtp_connection +smtp_protocol_error +smtp_syntax_error +incoming_port +smtp_no_mail
+primary_hostname = mail.example.net
+local_interfaces = $1
+disable_ipv6 = true
+deliver_drop_privilege = true
+keep_environment =
+host_lookup =
+rfc1413_query_timeout = 0s
+smtp_enforce_sync = true
+pipelining_advertise_hosts = *
+pipelining_connect_advertise_hosts = *
+chunking_advertise_hosts = *
+tls_advertise_hosts = *
+tls_certificate = $net_dir/cert
+tls_privatekey = $net_dir/exim/key
+smtp_accept_max = 200
+acl_smtp_rcpt = check_rcpt
+acl_smtp_data = accept
+acl_smtp_vrfy = accept
+begin acl
+check_rcpt:
+  deny    message = relay not permitted
+          !domains = example.net
+  require verify = recipient
+  accept
+begin routers
+accounts:
+  driver = accept
+  domains = example.net
+  local_parts = $(echo "$mta_accounts" | sed 's/ / : /g')
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  maildir_format
+  create_directory
+  directory = $net_dir/mail/exim/\$local_part_data
+  envelope_to_add
+END
+    chmod 644 "$net_dir/exim.conf"
+    mta_confined exim "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim.conf" -bdf -q30s
+    mta_wait_line "$net_dir/exim/mainlog" 'listening for SMTP' && return 0
+    mta_reason="$mta_reason $(tail -n 3 "$net_dir/exim.err")"
+    return 1
+}
+
+mta_start_opensmtpd() {
+    mta_there opensmtpd usr/sbin/smtpd || return 1
+    mta_folder opensmtpd $mta_uid
+    cp "$net_dir/key" "$net_dir/opensmtpd/key"
+    chmod 600 "$net_dir/opensmtpd/key"
+    for mta_one in $mta_accounts; do
+        # A home there is, or it complains; the Maildir stands elsewhere.
+        echo "$mta_one $mta_uid:$mta_uid:/"
+    done >"$net_dir/opensmtpd/users"
+    cat >"$net_dir/opensmtpd/conf" <<END
+table users file:$net_dir/opensmtpd/users
+pki mail cert "$net_dir/cert"
+pki mail key "$net_dir/opensmtpd/key"
+listen on $1 port 25 tls pki mail hostname mail.example.net
+action "maildir" maildir "$net_dir/mail/opensmtpd/%{user.username}" userbase <users>
+match from any for domain "example.net" action "maildir"
+END
+    mta_confined opensmtpd "$mta_unpacked/opensmtpd/usr/sbin/smtpd" -d -f "$net_dir/opensmtpd/conf"
+    # It says so before it listens: columns of /proc/net/tcp are number, local address, remote address, state (0A listens).
+    mta_wait_line "$net_dir/opensmtpd.err" 'starting' || return 1
+    mta_left=250
+    until net_exec server cat /proc/net/tcp | grep -q " $(mta_hex "$1"):0019 00000000:0000 0A"; do
+        [ $mta_left -gt 0 ] || { mta_reason="it does not listen: $(tail -n 3 "$net_dir/opensmtpd.err")" && return 1; }
+        mta_left=$((mta_left - 1))
+        sleep 0.02
+    done
+}
+
+# An address as /proc/net/tcp has it, in this machine's order of octets.
+mta_hex() {
+    python3 -c 'import socket, sys; print("%08X" % int.from_bytes(socket.inet_aton(sys.argv[1]), sys.byteorder))' "$1"
+}

@@ -192,7 +192,9 @@ static void carry_window(struct carrier *carrier)
     uint32_t bound = judge_window_max(carrier->engine);
     if (carrier->flow->smtp.opaque || recorded(carrier) || (uint32_t)packet->window << shift <= bound)
         return;
-    packet_set_window(packet, (uint16_t)(bound >> shift), carrier->checksum_absent || carrier->checksum_stale);
+    /* One step at least: a window of nothing would leave the sender to its persist timer (RFC 9293 3.8.6.1). */
+    uint32_t steps = bound >> shift ? bound >> shift : 1;
+    packet_set_window(packet, (uint16_t)steps, carrier->checksum_absent || carrier->checksum_stale);
     carrier->edited = true;
 }
 

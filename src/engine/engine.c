@@ -65,6 +65,7 @@ size_t engine_bytes(const struct engine_settings *settings)
 
 struct engine *engine_init(void *memory, const struct engine_settings *settings, const struct policy *policy)
 {
+    assert(memory != NULL);
     struct pieces p = lay_out_all(memory, settings);
     struct engine *engine = p.engine;
     engine->settings = *settings;

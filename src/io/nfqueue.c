@@ -387,7 +387,8 @@ static void explain_bind(int error, uint16_t number, char *message, size_t messa
         if (comm && fgets(name, sizeof name, comm)) {
             name[strcspn(name, "\n")] = '\0';
             for (char *c = name; *c; c++)
-                *c = *c < ' ' || *c > '~' ? '?' : *c;
+                if (*c < ' ' || *c > '~')
+                    *c = '?';
             snprintf(holder, sizeof holder, " (process %u, %s)", row.port_id, name);
         }
         if (comm)

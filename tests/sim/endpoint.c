@@ -29,13 +29,17 @@ void endpoint_fini(struct endpoint *e)
 
 static uint32_t own_window(const struct endpoint *e)
 {
-    return e->plan.window;
+    if (!e->plan.drain_bytes)
+        return e->plan.window;
+    uint32_t unread = e->read - e->consumed;
+    return unread < e->plan.window ? e->plan.window - unread : 0;
 }
 
 static void transmit(struct endpoint *e, uint8_t flags, uint32_t at, uint32_t len)
 {
     bool syn = flags & PACKET_SYN;
     struct segment s = {
+        .ip_version = e->plan.ip_version,
         .source = e->client ? 1 : 2,
         .destination = e->client ? 2 : 1,
         .source_port = e->client ? 40000 : 25,
@@ -86,6 +90,8 @@ static uint32_t segment_room(const struct endpoint *e, uint32_t at)
     uint32_t mss = e->peer_mss < e->plan.mss ? e->peer_mss : e->plan.mss;
     uint32_t options = e->both_timestamps ? 12 : 0;
     uint32_t room = mss > options + 8 ? mss - options : 8;
+    if (e->plan.aggregate)
+        room *= e->plan.aggregate;
     uint32_t left = e->out_len - at;
     uint32_t window_end = e->una + e->peer_window;
     uint32_t window_left = window_end > at ? window_end - at : 0;
@@ -181,7 +187,7 @@ static void take_ack(struct endpoint *e, const struct packet *p, bool only_ack)
     if ((int32_t)ack < 0 || ack > e->out_max_sent)
         return;
     if (ack == e->una && only_ack && e->nxt > e->una && scaled == e->peer_window) {
-        if (++e->duplicates == 3 && e->plan.fast_retransmit)
+        if (++e->duplicates == 3 && e->plan.fast_retransmit && e->una >= e->recover)
             resend(e); /* once for each octet that is waited for: RFC 6582 */
         return;
     }
@@ -198,6 +204,8 @@ static void take_ack(struct endpoint *e, const struct packet *p, bool only_ack)
         bool outstanding = e->una < e->out_len ? e->nxt > e->una : e->fin_wanted && !e->fin_acked && e->nxt > e->una;
         if (outstanding)
             start_timer(e);
+        if (outstanding && e->una < e->recover)
+            resend(e);
     }
 }
 
@@ -273,6 +281,10 @@ static void receive_segment(struct endpoint *e, const struct packet *p)
     }
     while (e->read < e->in_end && e->have[e->read])
         e->read++;
+    if (e->plan.drain_bytes && e->read > e->consumed && !e->drain_due_us)
+        e->drain_due_us = e->now_us + e->plan.drain_us;
+    if (e->plan.keep_alive && !e->keep_alive_us)
+        e->keep_alive_us = e->now_us + 700000;
     bool fin_now = e->fin_seen && !e->fin_read && e->read == e->fin_at;
     e->fin_read = e->fin_read || fin_now;
     if (len + fin > 0)
@@ -342,6 +354,21 @@ void endpoint_tick(struct endpoint *e, int64_t now_us)
         return;
     if (e->ack_us && e->ack_us <= now_us)
         transmit(e, PACKET_ACK, e->nxt, 0);
+    if (e->drain_due_us && e->drain_due_us <= now_us) {
+        uint32_t before = own_window(e);
+        uint32_t left = e->read - e->consumed;
+        e->consumed += left < e->plan.drain_bytes ? left : e->plan.drain_bytes;
+        e->drain_due_us = e->consumed < e->read ? now_us + e->plan.drain_us : 0;
+        uint32_t shift = e->both_scale ? e->plan.window_shift : 0;
+        if (before >> shift == 0 ? own_window(e) >> shift > 0
+                                 : before < e->plan.window / 2 && own_window(e) >= e->plan.window / 2)
+            transmit(e, PACKET_ACK, e->nxt, 0); /* a window update */
+    }
+    if (e->keep_alive_us && e->keep_alive_us <= now_us) {
+        e->keep_alive_us = now_us + 700000;
+        if (e->state == ENDPOINT_OPEN && e->una == e->nxt && e->una > 0 && e->una <= e->out_len && !e->fin_wanted)
+            transmit(e, PACKET_ACK, e->una - 1, random_below(e->random, 2));
+    }
     if (e->timer_us && e->timer_us <= now_us) {
         bool waits_for_window = e->una < e->out_len && e->peer_window == 0;
         if (!waits_for_window && e->resends++ >= e->plan.resends_max) {
@@ -350,6 +377,7 @@ void endpoint_tick(struct endpoint *e, int64_t now_us)
             return;
         }
         e->duplicates = 0;
+        e->recover = e->out_max_sent;
         resend(e);
         start_timer(e);
     }
@@ -360,6 +388,8 @@ int64_t endpoint_due(const struct endpoint *e)
     if (e->state == ENDPOINT_DEAD)
         return INT64_MAX;
     int64_t due = e->timer_us ? e->timer_us : INT64_MAX;
+    due = e->drain_due_us && e->drain_due_us < due ? e->drain_due_us : due;
+    due = e->keep_alive_us && e->keep_alive_us < due ? e->keep_alive_us : due;
     return e->ack_us && e->ack_us < due ? e->ack_us : due;
 }
 

@@ -24,7 +24,12 @@ struct endpoint_plan {
     uint8_t window_shift;
     int64_t rto_us;       /* initial */
     unsigned resends_max; /* of one segment; then the endpoint gives up */
-    bool resegment;       /* a resend has other boundaries */
+    uint8_t ip_version;
+    uint32_t drain_bytes; /* its application reads so much at a time; 0: at once */
+    int64_t drain_us;
+    uint32_t aggregate; /* segments a packet (GSO) */
+    bool keep_alive;
+    bool resegment; /* a resend has other boundaries */
     uint32_t isn;
 };
 
@@ -69,6 +74,9 @@ struct endpoint {
     uint32_t timestamp_recent;
     int64_t ack_us; /* delayed acknowledgment; 0: none owed */
     unsigned unacknowledged;
+    uint32_t recover;  /* a partial acknowledgment up to here draws a resend (RFC 6582) */
+    uint32_t consumed; /* by the application */
+    int64_t drain_due_us, keep_alive_us;
     bool conflict;
 };
 

@@ -18,6 +18,7 @@
 #include "io/capture.h"
 #include "policy/policy.h"
 
+enum { TINY = 16, FAILURES_MAX = 5 };
 enum { DLT_RAW_IP = 12 };
 
 enum { IN_FLIGHT_MAX = 4096, REPLIES_MAX = 400, STEPS_MAX = 200, COVERED_MAX = 16, TOKENS_MAX = 20000 };
@@ -111,6 +112,10 @@ struct run {
     uint32_t in_seq[TOKENS_MAX], in_len[TOKENS_MAX];
     uint8_t in_from[TOKENS_MAX];
     uint32_t largest_in[2];
+    uint8_t left[2][ENDPOINT_STREAM_BYTES]; /* octets that left, by egress position, and whether they did */
+    bool has_left[2][ENDPOINT_STREAM_BYTES];
+    uint32_t acked[2];
+    bool good[TOKENS_MAX];
     struct capture_writer *trace;
     char wrong[256];
 };
@@ -204,6 +209,16 @@ static void check_carrier(struct run *run, uint64_t token, const uint8_t *bytes,
             fail(run, "packet %llu shows octets beyond those that were sent (law 3)", (unsigned long long)token);
         if (side == 0 && p.payload_len > 1 && p.seq != run->in_seq[token])
             fail(run, "packet %llu was moved on its way to the server (law 3)", (unsigned long long)token);
+        for (uint32_t i = 0; i < p.payload_len && !(p.flags & PACKET_RST); i++) {
+            uint32_t place = p.seq + i - (isn + 1);
+            if (place >= ENDPOINT_STREAM_BYTES || (int32_t)(place - run->acked[side]) < 0)
+                continue;
+            if (run->has_left[side][place] && run->left[side][place] != packet_payload(&p).ptr[i])
+                fail(run, "packet %llu: octet %u of side %d left as another one before (law 2)",
+                     (unsigned long long)token, place, side);
+            run->left[side][place] = packet_payload(&p).ptr[i];
+            run->has_left[side][place] = true;
+        }
         uint32_t limit = run->largest_in[side] > 536 ? run->largest_in[side] : 536;
         if (p.payload_len > limit)
             fail(run, "packet %llu is longer than the path is known to carry", (unsigned long long)token);
@@ -238,7 +253,8 @@ static void carry_out(struct run *run, uint64_t current, const uint8_t *bytes, u
         kept[token] = NULL;
     }
     struct engine_gauges gauges = engine_gauges(run->engine);
-    if (gauges.blocks > run->plan.engine.blocks_max || gauges.held > run->plan.engine.held_max)
+    if (gauges.blocks > run->plan.engine.blocks_max || gauges.held > run->plan.engine.held_max ||
+        gauges.flows > run->plan.engine.flows_max)
         fail(run, "bounds exceeded");
 }
 
@@ -262,6 +278,10 @@ static void at_gateway(struct run *run, struct flight *flight)
     if (packet_parse(&p, flight->packet, flight->len) == PACKET_TCP) {
         run->in_seq[token] = p.seq;
         run->in_len[token] = p.payload_len;
+        uint32_t acked = p.ack - (run->ends[!flight->from].plan.isn + 1);
+        if (segment_checksums_good(flight->packet, flight->len) && p.flags & PACKET_ACK &&
+            acked < ENDPOINT_STREAM_BYTES && acked > run->acked[!flight->from])
+            run->acked[!flight->from] = acked;
         if (segment_checksums_good(flight->packet, flight->len) && p.payload_len > run->largest_in[flight->from])
             run->largest_in[flight->from] = p.payload_len;
     }
@@ -721,6 +741,7 @@ static void reference_server(struct run *run)
 static void make_plan(struct plan *plan, uint64_t seed)
 {
     struct random_source r = {seed * 31 + 7};
+    struct random_source w = {seed * 77 + 3};
     static const uint16_t mss[] = {88, 536, 1400, 1460};
     static const uint32_t windows[] = {300, 2000, 16000, 60000};
     *plan = (struct plan){0};
@@ -742,6 +763,11 @@ static void make_plan(struct plan *plan, uint64_t seed)
             .mss = mss[random_below(&r, 4)],
             .window = windows[random_below(&r, 4)],
             .window_shift = (uint8_t)random_below(&r, 4),
+            .ip_version = random_below(&w, 2) ? 6 : 4,
+            .drain_bytes = random_below(&w, 4) ? 0 : 100 + random_below(&w, 3000),
+            .drain_us = 1000 + random_below(&w, 100000),
+            .aggregate = side == 0 && random_below(&w, 4) == 0 ? 2 + random_below(&w, 20) : 0,
+            .keep_alive = random_below(&w, 4) == 0,
             .rto_us = 200000 << random_below(&r, 3),
             .resends_max = random_below(&r, 2) ? 15 : 5,
             .resegment = random_below(&r, 2),
@@ -749,6 +775,20 @@ static void make_plan(struct plan *plan, uint64_t seed)
         };
         plan->cut[side] = (enum cut)random_below(&r, CUTS);
         plan->pause_us[side] = random_below(&r, 2) ? 0 : random_below(&r, 12000);
+    }
+    plan->ends[1].ip_version = plan->ends[0].ip_version;
+    for (int side = 0; side < 2; side++) {
+        struct endpoint_plan *e = &plan->ends[side];
+        if (random_below(&w, 2))
+            e->mss = (uint16_t)(88 + random_below(&w, 1373));
+        if (random_below(&w, 4) == 0)
+            e->resends_max = 5;
+        if (random_below(&w, 3) == 0) {
+            e->window_shift = (uint8_t)random_below(&w, 15);
+            e->window = 60000;
+        }
+        if (random_below(&w, 4) == 0)
+            plan->pause_us[side] = random_below(&w, 60000);
     }
     plan->pipelined = random_below(&r, 2);
     plan->chunking = random_below(&r, 2);
@@ -764,10 +804,12 @@ static void make_plan(struct plan *plan, uint64_t seed)
         plan->body_len = 60;
     plan->engine = engine_settings_default();
     plan->engine.flows_max = 16;
-    plan->engine.held_max = 4 + random_below(&r, 60);
-    plan->engine.flow_held_max = 4 + random_below(&r, 60);
-    plan->engine.blocks_max = 24 + random_below(&r, 200);
-    plan->engine.flow_blocks_max = 16 + random_below(&r, 200);
+    bool tiny = random_below(&w, 3) == 0;
+    plan->engine.held_max = tiny ? 1 + random_below(&w, 4) : 4 + random_below(&w, 60);
+    plan->engine.flow_held_max = tiny ? 1 + random_below(&w, 4) : 4 + random_below(&w, 60);
+    plan->engine.blocks_max = (tiny ? TINY : 24) + random_below(&w, tiny ? 8 : 200);
+    plan->engine.flow_blocks_max = (tiny ? TINY : 16) + random_below(&w, tiny ? 8 : 200);
+    plan->engine.liberal_conntrack = false;
     plan->engine.seed = seed;
 }
 
@@ -920,6 +962,10 @@ static bool seed_passes(struct run *run, const struct plan *plan, uint64_t seed,
     enum outcome with = simulate(run, plan, seed, true, &with_us, trace);
     if (with == WRONG)
         return false;
+    if (without == FINISHED && with == FINISHED && with_us > 5 * without_us + INT64_C(300000000)) {
+        fail(run, "took %.1f s without the filter, %.1f s with it", (double)without_us / 1e6, (double)with_us / 1e6);
+        return false;
+    }
     if (without == FINISHED && with != FINISHED) {
         fail(run, "finished without the filter (%.1f s), not with it (%.1f s)", (double)without_us / 1e6,
              (double)with_us / 1e6);
@@ -988,11 +1034,14 @@ static bool show_failure(struct run *run, uint64_t seed, const char *trace_path)
     bool passes = seed_passes(run, &plan, seed, trace);
     capture_finish(trace, message, sizeof message);
     printf("# seed %llu, shrunken: %s; loss %u repeat %u reorder %u corrupt %u, cut %d/%d, mss %u/%u, window %u/%u, "
-           "nagle %d/%d%s%s\n",
+           "nagle %d/%d shift %u/%u drain %u/%u blocks %u/%u held %u/%u agg %u ka %d/%d rtomax %u/%u%s%s\n",
            (unsigned long long)seed, passes ? "passes" : run->wrong, plan.net.loss, plan.net.repeat, plan.net.reorder,
            plan.net.corrupt, plan.cut[0], plan.cut[1], plan.ends[0].mss, plan.ends[1].mss, plan.ends[0].window,
-           plan.ends[1].window, plan.ends[0].nagle, plan.ends[1].nagle, trace_path ? ", trace in " : "",
-           trace_path ? trace_path : "");
+           plan.ends[1].window, plan.ends[0].nagle, plan.ends[1].nagle, plan.ends[0].window_shift,
+           plan.ends[1].window_shift, plan.ends[0].drain_bytes, plan.ends[1].drain_bytes, plan.engine.blocks_max,
+           plan.engine.flow_blocks_max, plan.engine.held_max, plan.engine.flow_held_max, plan.ends[0].aggregate,
+           plan.ends[0].keep_alive, plan.ends[1].keep_alive, plan.ends[0].resends_max, plan.ends[1].resends_max,
+           trace_path ? ", trace in " : "", trace_path ? trace_path : "");
     return passes;
 }
 
@@ -1006,7 +1055,7 @@ int main(int argc, char **argv)
     if (argc > 1 && sscanf(argv[1], "%llu:%llu", &from, &count) != 2)
         return 2;
     unsigned long long failures = 0, finished = 0;
-    for (unsigned long long seed = from; seed < from + count && failures < 5; seed++) {
+    for (unsigned long long seed = from; seed < from + count && failures < FAILURES_MAX; seed++) {
         struct plan plan;
         make_plan(&plan, seed);
         if (seed_passes(&run, &plan, seed, NULL)) {

@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
+#include "../lib/segment.h"
 #include "engine/engine.h"
 #include "policy/policy.h"
-#include "../lib/segment.h"
 
 enum { FLOWS = 64 };
 

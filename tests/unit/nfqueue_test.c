@@ -702,11 +702,15 @@ static volatile sig_atomic_t interruptions;
 
 static void count_interruption(int number)
 {
+    static const struct itimerval none;
+
     (void)number;
-    interruptions++;
+    if (++interruptions == 20)
+        setitimer(ITIMER_PROF, &none, NULL);
 }
 
-/* A signal every two milliseconds, without SA_RESTART, while the queue is opened, read, answered and closed. */
+/* Twenty signals, two milliseconds apart, without SA_RESTART, while the queue is opened,
+ * read, answered and closed. */
 static void test_interrupted(void **state)
 {
     struct sigaction action = {.sa_handler = count_interruption}, before;
@@ -801,6 +805,7 @@ static void test_many_messages_a_datagram(void **state)
             assert_int_equal(packets[i].len, 7);
             assert_true(packets[i].room >= 7);
             assert_memory_equal(packets[i].bytes, "payload", 7);
+            memset(packets[i].bytes, 0, packets[i].room); /* its room is its own, up to the next message */
             assert_true(packets[i].aggregate && packets[i].csum_unseen);
             assert_false(packets[i].csum_absent || packets[i].cut_short);
             nfqueue_verdict(queue, packets[i].token, seen & 1, (struct span){0});
@@ -816,6 +821,31 @@ static void test_many_messages_a_datagram(void **state)
     }
     assert_int_equal(seen, sent);
     assert_int_equal(answered, sent);
+    close_queue();
+    close(kernel);
+}
+
+/* What the buffer promises to hold goes in one system call, and it is sent before it overflows. */
+static void test_verdicts_sent_when_full(void **state)
+{
+    static uint8_t packet[NFQUEUE_PACKET_BYTES_MAX], datagram[262144];
+    int kernel;
+
+    (void)state;
+    need_namespace();
+    struct nfqueue *queue = open_on_pair(&kernel);
+    for (uint32_t id = 0; id < 64; id++)
+        nfqueue_verdict(queue, id, true, (struct span){0});
+    nfqueue_verdict(queue, 64, true, (struct span){packet, sizeof packet});
+    assert_int_equal(recv(kernel, datagram, sizeof datagram, 0), -1);
+    nfqueue_verdict(queue, 65, true, (struct span){packet, sizeof packet});
+    assert_int_equal(recv(kernel, datagram, sizeof datagram, 0), 65 * 32 + 4 + NLMSG_ALIGN(sizeof packet));
+    assert_int_equal(load_be32(datagram + 64 * 32 + 28), 64);
+    nfqueue_flush(queue);
+    assert_int_equal(recv(kernel, datagram, sizeof datagram, 0), 32 + 4 + NLMSG_ALIGN(sizeof packet));
+    nfqueue_flush(queue);
+    assert_int_equal(recv(kernel, datagram, sizeof datagram, 0), -1);
+    assert_int_equal(nfqueue_counters(queue)->verdicts, 66);
     close_queue();
     close(kernel);
 }
@@ -889,6 +919,7 @@ int main(void)
         cmocka_unit_test_teardown(test_overrun, close_left_open),
         cmocka_unit_test_teardown(test_interrupted, close_left_open),
         cmocka_unit_test_teardown(test_many_messages_a_datagram, close_left_open),
+        cmocka_unit_test_teardown(test_verdicts_sent_when_full, close_left_open),
         cmocka_unit_test_teardown(test_damaged_messages, close_left_open),
     };
 

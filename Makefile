@@ -14,7 +14,7 @@ AR       ?= ar
 VERSION  := 0.1.0
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
-            -Wpointer-arith -Wcast-qual -Wswitch-enum -Wundef -Wvla -Werror
+            -Wpointer-arith -Wcast-qual -Wundef -Wvla -Werror
 CFLAGS   ?= -O2 -g
 # gcc for x86 sets short structures with string instructions, which take longer to begin than to do the work.
 STRINGOP := $(shell $(CC) -mstringop-strategy=libcall -E -x c /dev/null >/dev/null 2>&1 && echo -mstringop-strategy=libcall)

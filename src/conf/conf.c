@@ -2,102 +2,23 @@
 
 #include <confuse.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* The keys, for messages; cfg_opt_t tables are made anew for each file. */
-static const char *const keys[] = {"strip", "ports",       "line-hold-ms",     "order-hold-ms",
-                                   "flows", "strip-mptcp", "liberal-conntrack"};
+#include "conf/complain.h"
+#include "conf/keys.h"
+#include "conf/rule_section.h"
 
-/* What the error function may write to: libConfuse gives it no context of ours. */
-static _Thread_local struct {
-    char *text;
-    size_t size;
-    const char *path;
-} message_out;
+/* What a callback of libConfuse adds rules to: it has no context of ours. */
+static _Thread_local struct policy *taking;
 
-static size_t min3(size_t a, size_t b, size_t c)
+size_t conf_keys(const cfg_t *cfg, const char *keys[CONF_KEYS_MAX])
 {
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Edits between two words (Levenshtein); words over 63 octets are as far as can be. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t a_len = strlen(a), b_len = strlen(b), row[64];
-    if (a_len >= 64 || b_len >= 64)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t above = row[j];
-            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
-        }
-    }
-    return row[b_len];
-}
-
-static const char *nearest_key(const char *word)
-{
-    const char *best = NULL;
-    size_t least = 4;
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        size_t edits = distance(word, keys[i]);
-        if (edits < least) {
-            least = edits;
-            best = keys[i];
-        }
-    }
-    return best;
-}
-
-/* libConfuse: "no such option 'WORD'" */
-static bool unknown_word(const char *text, char *word, size_t size)
-{
-    const char *from = strchr(text, '\'');
-    const char *to = from ? strrchr(text, '\'') : NULL;
-    if (strncmp(text, "no such option", 14) != 0 || to <= from || (size_t)(to - from) > size)
-        return false;
-    memcpy(word, from + 1, (size_t)(to - from) - 1);
-    word[to - from - 1] = '\0';
-    return true;
-}
-
-static void keep_message(cfg_t *cfg, const char *format, va_list args)
-{
-    char text[512], word[64];
-    if (message_out.text[0])
-        return; /* the first is the cause */
-    vsnprintf(text, sizeof text, format, args);
-    const char *file = message_out.path;
-    int line = cfg ? cfg->line : 0;
-    if (!unknown_word(text, word, sizeof word)) {
-        snprintf(message_out.text, message_out.size, "%s:%d: %s", file, line, text);
-        return;
-    }
-    const char *nearest = nearest_key(word);
-    if (nearest)
-        snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; did you mean '%s'?", file, line, word,
-                 nearest);
-    else
-        snprintf(message_out.text, message_out.size, "%s:%d: unknown key '%s'; rules/default.conf has the known ones",
-                 file, line, word);
-}
-
-static int complain(cfg_t *cfg, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    keep_message(cfg, format, args);
-    va_end(args);
-    return -1;
+    size_t count = 0;
+    for (const cfg_opt_t *option = cfg ? cfg->opts : NULL; option && option->name && count < CONF_KEYS_MAX; option++)
+        keys[count++] = option->name;
+    return count;
 }
 
 struct range {
@@ -144,6 +65,12 @@ static int check_keyword(cfg_t *cfg, cfg_opt_t *option)
     return 0;
 }
 
+static int check_rule(cfg_t *cfg, cfg_opt_t *option)
+{
+    (void)cfg;
+    return rule_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking) ? 0 : -1;
+}
+
 void conf_init(struct conf *conf)
 {
     conf->engine = engine_settings_default();
@@ -162,7 +89,6 @@ static void take(struct conf *conf, cfg_t *cfg)
         for (unsigned i = 0; i < conf->engine.ports_count; i++)
             conf->engine.ports[i] = (uint16_t)cfg_getnint(cfg, "ports", i);
     }
-    policy_init_empty(&conf->policy);
     for (unsigned i = 0; i < cfg_size(cfg, "strip"); i++)
         policy_strip(&conf->policy, span_of(cfg_getnstr(cfg, "strip", i)));
 }
@@ -237,21 +163,22 @@ bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
         CFG_INT("flows", defaults.flows_max, CFGF_NONE),
         CFG_BOOL("strip-mptcp", cfg_false, CFGF_NONE),
         CFG_BOOL("liberal-conntrack", cfg_false, CFGF_NONE),
+        CFG_SEC("rule", rule_section_options(), CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_END(),
     };
-    message[0] = '\0';
-    message_out.text = message;
-    message_out.size = size;
-    message_out.path = path;
+    complain_begin(message, size, path);
+    policy_init_empty(&conf->policy);
+    taking = &conf->policy;
     cfg_t *cfg = cfg_init(options, CFGF_NONE);
     if (!cfg) {
         snprintf(message, size, "%s: no memory to read it", path);
         free(text);
         return false;
     }
-    cfg_set_error_function(cfg, keep_message);
+    cfg_set_error_function(cfg, complain_confuse);
     cfg_set_validate_func(cfg, "strip", check_keyword);
     cfg_set_validate_func(cfg, "ports", check_port);
+    cfg_set_validate_func(cfg, "rule", check_rule);
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
         cfg_set_validate_func(cfg, ranges[i].key, check_range);
     int status = cfg_parse_buf(cfg, text);

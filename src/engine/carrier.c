@@ -260,6 +260,27 @@ static void carry(struct carrier *carrier, bool plain, bool waited, struct engin
     verdict->packet = (struct span){packet->bytes, packet->len};
 }
 
+/* The header alone, with other flags: RST, or an acknowledgment that its receiver may answer. */
+static void carry_header(struct carrier *carrier, uint8_t flags, struct engine_verdict *verdict)
+{
+    struct packet *packet = &carrier->packet;
+    const struct half *half = carrier->half;
+    /* A reset must stand at the very octet that its receiver waits for (RFC 5961 3.2): behind all that has left, or,
+       where the first one did not do, behind all that was acknowledged since. */
+    bool again = flags & PACKET_RST && carrier->flow->resets_sent > 1;
+    packet_set_payload_len(packet, 0);
+    packet_set_flags(packet, flags, true);
+    packet_set_seq(packet, again ? half->log.anchor_egress : half->sent_egress, true);
+    carrier->checksum_stale = true;
+    carrier->edited = true;
+    bool gone = false;
+    carry_acknowledgment(carrier, &gone);
+    carry_timestamp(carrier, false);
+    packet_checksum_fill(packet);
+    verdict->edited = true;
+    verdict->packet = (struct span){packet->bytes, packet->len};
+}
+
 void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
 {
     struct current *current = &engine->current;
@@ -277,7 +298,9 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
         verdict->edited = true;
         verdict->packet = (struct span){current->packet.bytes, current->packet.len};
         return;
-    case FATE_CARRY: {
+    case FATE_CARRY:
+    case FATE_RESET:
+    case FATE_BARE: {
         struct flow *flow = flow_at(&engine->table, current->flow);
         struct carrier carrier = {
             .engine = engine,
@@ -287,7 +310,10 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
             .packet = current->packet,
             .checksum_absent = current->checksum_absent,
         };
-        carry(&carrier, current->plain, false, verdict);
+        if (current->fate == FATE_CARRY)
+            carry(&carrier, current->plain, false, verdict);
+        else
+            carry_header(&carrier, current->fate == FATE_RESET ? PACKET_RST | PACKET_ACK : PACKET_ACK, verdict);
         return;
     }
     }

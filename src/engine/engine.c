@@ -82,7 +82,8 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     engine->context = (struct smtp_context){
         .blocks = &engine->blocks,
         .keywords = &policy->strip,
-        .verbs = policy->refuse,
+        .verbs = policy->watched,
+        .refusals = &policy->refusals,
     };
     for (uint32_t i = 0; i < settings->ports_count; i++)
         engine->port_bits[settings->ports[i] / 8] |= (uint8_t)(1u << (settings->ports[i] % 8));

@@ -112,6 +112,8 @@ struct engine_counters {
     uint64_t fragments_out;      /* beginnings of lines that left because the rest did not come in time */
     uint64_t keywords_stripped;  /* lines taken out of EHLO replies */
     uint64_t commands_refused;   /* commands answered by the filter in the server's place */
+    uint64_t connections_closed; /* closed politely: the server read QUIT, the client 421 */
+    uint64_t connections_reset;  /* reset by the filter */
     uint64_t replies_replaced;   /* replies of the server that the client saw in another form */
     uint64_t events_lost;        /* events that nobody fetched in time */
 };

@@ -22,6 +22,13 @@ enum flow_state {
     FLOW_MIDSTREAM, /* older than the filter, or protected from edits: passes as it is */
 };
 
+/* Whether the filter is ending the connection, and because of whose octets. */
+enum flow_reset {
+    FLOW_RESET_NONE,
+    FLOW_RESET_CLIENT,
+    FLOW_RESET_SERVER,
+};
+
 struct flow {
     uint32_t hash_next; /* index */
     uint32_t age_older; /* index: neighbours in the list of its class, see engine.c */
@@ -29,6 +36,8 @@ struct flow {
     uint8_t state; /* enum flow_state */
     uint8_t age_class;
     uint8_t ip_version;            /* 4 or 6 */
+    uint8_t reset;                 /* enum flow_reset */
+    uint16_t resets_sent;          /* packets of that end since: RST and bare acknowledgments in turns */
     bool told_unedited;            /* EVENT_UNEDITED was sent */
     bool told_end;                 /* EVENT_FLOW_END was sent */
     bool contested;                /* the server answered another SYN than the last one seen: octets wait for its end */

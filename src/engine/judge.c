@@ -29,20 +29,26 @@ uint32_t judge_window_max(const struct engine *engine)
 }
 
 /* Tell of a line that is complete; what left of it earlier left as it came. */
-static void tell_line(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
+static void tell_line(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit, const char *reason)
 {
-    struct event *event = tell(engine, unit->side == SMTP_SERVER ? EVENT_REPLY : EVENT_COMMAND, flow);
+    struct event *event = tell(engine, unit->role == SMTP_SERVER ? EVENT_REPLY : EVENT_COMMAND, flow);
     if (!event)
         return;
     const struct smtp_change *change = &engine->change;
     event->from_server = unit->side == SMTP_SERVER;
     event->text = tell_keep(engine, unit->whole);
-    event->verb = unit->side == SMTP_SERVER ? unit->verb : unit->command.verb;
+    event->verb = unit->role == SMTP_SERVER ? unit->verb : unit->command.verb;
     event->code = unit->has_reply ? unit->reply.code : 0;
     event->last = unit->has_reply && unit->reply.last;
     size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
+    if (change->reset) {
+        event->change = EVENT_REMOVED;
+        event->reason = reason;
+        return;
+    }
     if (!change->changed && !unit->judged)
         return;
+    event->reason = reason;
     event->change = left + change->len ? EVENT_REPLACED : EVENT_REMOVED;
     struct span before = tell_keep(engine, span_head(unit->whole, left));
     smtp_session_left(&flow->smtp, unit, left, engine->line_left);
@@ -92,10 +98,14 @@ static void count_change(struct engine *engine, const struct smtp_unit *unit, st
         counters->fragments_out++;
     if (action.kind == SMTP_ACTION_STRIP)
         counters->keywords_stripped++;
-    else if (action.kind == SMTP_ACTION_REFUSE)
-        counters->commands_refused++;
-    else if (action.kind == SMTP_ACTION_PASS && unit->kind == SMTP_UNIT_REPLY && unit->reply.last &&
-             engine->change.changed)
+    else if (action.kind == SMTP_ACTION_REFUSE || action.kind == SMTP_ACTION_VOID)
+        counters->commands_refused += unit->kind == SMTP_UNIT_COMMAND;
+    else if (action.kind == SMTP_ACTION_CLOSE && !engine->change.reset)
+        counters->connections_closed++;
+    counters->connections_reset += engine->change.reset;
+    if (unit->role == SMTP_CLIENT)
+        return;
+    if (action.kind == SMTP_ACTION_PASS && unit->kind == SMTP_UNIT_REPLY && unit->reply.last && engine->change.changed)
         counters->replies_replaced++;
 }
 
@@ -106,6 +116,18 @@ static const char *why_opaque(const struct smtp_unit *unit)
     if (unit->has_reply && unit->reply.code >= 400)
         return "server-closes";
     return unit->kind == SMTP_UNIT_REPLY ? "encrypted" : "ledger-full";
+}
+
+/* Which rule or verdict is behind what becomes of a unit; for a reply, of the command it answers. */
+static const char *why(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                       struct smtp_action action)
+{
+    if (action.reason)
+        return action.reason;
+    const struct smtp_slot *slot = smtp_ledger_oldest(&flow->smtp.ledger, &engine->blocks);
+    if (unit->role == SMTP_CLIENT || !slot)
+        return flow->smtp.void_refusal ? "void" : "";
+    return engine->policy->refusals.texts[slot->refusal].reason;
 }
 
 /* One unit: decide, and remember what leaves. True where that is not what came. */
@@ -122,6 +144,7 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };
     struct smtp_action action = policy_judge(engine->policy, unit);
+    const char *reason = why(engine, flow, unit, action);
     smtp_session_commit(&flow->smtp, &engine->context, unit, action, room, change);
 
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
@@ -134,10 +157,12 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
     if (unit->anomaly)
         tell_anomaly(engine, flow, unit);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
-        tell_line(engine, flow, unit);
+        tell_line(engine, flow, unit, reason);
     else if (unit->ends_payload)
         tell_payload(engine, flow, unit);
-    if (flow->smtp.opaque && !was_opaque)
+    if (change->reset)
+        flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
+    else if (flow->smtp.opaque && !was_opaque)
         tell_unedited(engine, flow, why_opaque(unit));
     return change->changed;
 }
@@ -178,7 +203,9 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     arm_line(engine, index, flow, side, flow->halves[side].log.end != decided);
     if (edit_offset(&flow->halves[side].log) != offset)
         lifecycle_classify(engine, index);
-    if (flow->smtp.opaque && !was_opaque) {
+    if (flow->reset) {
+        segment_drop_held(engine, index);
+    } else if (flow->smtp.opaque && !was_opaque) {
         /* What waits on the other side will not be judged any more. */
         judge_all(engine, flow, !side, (struct span){0}, true);
         arm_line(engine, index, flow, !side, false);

@@ -123,8 +123,17 @@ static const struct held *next_in_order(const struct engine *engine, const struc
     return NULL;
 }
 
+void segment_drop_held(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    held_drop_before(engine, &flow->halves[SMTP_CLIENT], INT64_MAX);
+    held_drop_before(engine, &flow->halves[SMTP_SERVER], INT64_MAX);
+}
+
 void segment_settle(struct engine *engine, uint32_t index, enum smtp_side side)
 {
+    if (flow_at(&engine->table, index)->reset)
+        return;
     const struct half *half = &flow_at(&engine->table, index)->halves[side];
     let_go(engine, index, side, NULL);
     for (const struct held *held; (held = next_in_order(engine, half)) != NULL && take_held(engine, held);)
@@ -202,6 +211,28 @@ static enum fate take_reset(struct engine *engine, uint32_t index, enum smtp_sid
     return FATE_CARRY;
 }
 
+/*
+ * The connection is being reset because of what one end sent. Its packets become RST for the other end and, in turns,
+ * bare acknowledgments: an end that has closed answers those with a RST of its own, which reaches the first (RFC 9293
+ * 3.10.7.1). An end that challenges a RST (RFC 5961 3.2) says in its acknowledgment where the next one must stand.
+ */
+static enum fate reset(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    bool guilty = flow->reset == (side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER);
+    if (packet->flags & PACKET_RST)
+        return FATE_CARRY;
+    if (flow->state == FLOW_OPEN) {
+        flow->state = FLOW_CLOSED;
+        lifecycle_classify(engine, index);
+    }
+    if (recorded(engine) && flow->resets_sent > 0)
+        return FATE_DROP;
+    if (!guilty)
+        return FATE_BARE;
+    return flow->resets_sent++ % 2 ? FATE_BARE : FATE_RESET;
+}
+
 enum fate segment_take(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -215,6 +246,8 @@ enum fate segment_take(struct engine *engine, uint32_t index, enum smtp_side sid
         engine->counters.bad_acknowledgment++;
         return FATE_DROP;
     }
+    if (flow->reset)
+        return reset(engine, index, side, packet);
     if (packet_seq_len(packet) == 0) {
         engine->current.plain = true;
         return FATE_CARRY;
@@ -223,7 +256,8 @@ enum fate segment_take(struct engine *engine, uint32_t index, enum smtp_side sid
         flow->state = FLOW_OPEN;
         lifecycle_classify(engine, index);
     }
-    engine->current.fate = take_octets(engine, index, side, packet);
+    enum fate fate = take_octets(engine, index, side, packet);
+    engine->current.fate = flow->reset ? reset(engine, index, side, packet) : fate;
     segment_settle(engine, index, side); /* those that waited for this one to fill the gap leave after it */
     return engine->current.fate;
 }

@@ -50,6 +50,8 @@ enum fate {
     FATE_DROP,
     FATE_CARRY,  /* translated, and rebuilt where needed */
     FATE_EDITED, /* edited in place already */
+    FATE_RESET,  /* as a RST */
+    FATE_BARE,   /* without octets and FIN, as an acknowledgment */
 };
 
 struct current {
@@ -126,6 +128,8 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason);
 enum fate segment_take(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet);
 /* Let go of held packets whose octets are decided by now, and take in those whose turn has come. */
 void segment_settle(struct engine *engine, uint32_t index, enum smtp_side side);
+/* Drop what waits on both sides: the connection is being reset. */
+void segment_drop_held(struct engine *engine, uint32_t index);
 /* Give what waits on both sides its last form, at the end of editing or of the filter. */
 void segment_release_all(struct engine *engine, uint32_t index);
 

@@ -1,5 +1,7 @@
 #include "smtp/change.h"
 
+#include "smtp/path.h"
+
 /* Octets of the unit's line that left before it. */
 static size_t left_before(const struct smtp_unit *unit)
 {
@@ -24,26 +26,92 @@ static void append(struct smtp_change *change, struct span text)
     change->len += text.len;
 }
 
-void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit, bool continued)
+/* Octets of the unit that may be written over: all but its line end. */
+static size_t text_len_of(const struct smtp_unit *unit, const uint8_t *octets)
 {
-    static const uint8_t noop[4] = {'N', 'O', 'O', 'P'};
+    size_t len = smtp_line_text(unit->octets).len;
+    /* A CR that ends a fragment may be the first half of the line's end. */
+    bool at_end = len < unit->octets.len;
+    return !at_end && len && octets[len - 1] == '\r' ? len - 1 : len;
+}
+
+/* Octets of the unit's line up to the end of `word`, which is in it; 0 where the word is empty. */
+static size_t end_of(const struct smtp_unit *unit, struct span word)
+{
+    return word.len ? (size_t)(word.ptr - unit->whole.ptr) + word.len : 0;
+}
+
+static void cover_verb(struct smtp_change *change, const struct smtp_unit *unit, const char *verb, bool continued)
+{
+    struct span word = span_of(verb);
+    size_t left = left_before(unit);
+    size_t verb_end = end_of(unit, unit->command.word);
+    size_t text_len = text_len_of(unit, change->octets);
+    for (size_t i = 0; i < text_len; i++) {
+        size_t at = left + i;
+        if (left > 0 && !continued)
+            change->octets[i] = at < verb_end ? '-' : ' ';
+        else
+            change->octets[i] = at < word.len ? word.ptr[at] : ' ';
+    }
+}
+
+/* Addresses of names that RFC 6761 keeps from being used, from long to short; the local part grows. */
+static void cover_path(struct smtp_change *change, const struct smtp_unit *unit)
+{
+    static const char *const domains[] = {"@x.invalid", "@invalid", "@x.test", "@test"};
+    struct span inside = smtp_path_parse(unit->command.argument).inside;
+    struct span domain = span_of("");
+    for (size_t i = 0; i < sizeof domains / sizeof domains[0] && domain.len == 0; i++)
+        if (strlen(domains[i]) < inside.len)
+            domain = span_of(domains[i]);
+    assert(inside.len >= SMTP_COVER_PATH_BYTES_MIN && left_before(unit) == 0);
+    uint8_t *to = change->octets + (inside.ptr - unit->whole.ptr);
+    size_t local_len = inside.len - domain.len;
+    memset(to, 'x', local_len);
+    memcpy(to + local_len, domain.ptr, domain.len);
+}
+
+/* Blanks behind the number. */
+static void cover_last(struct smtp_change *change, const struct smtp_unit *unit)
+{
+    size_t number_end = end_of(unit, unit->command.argument);
+    const uint8_t *argument = unit->command.argument.ptr;
+    for (size_t i = 0; i < unit->command.argument.len; i++)
+        if (argument[i] == ' ' || argument[i] == '\t') {
+            number_end = (size_t)(argument - unit->whole.ptr) + i;
+            break;
+        }
+    size_t left = left_before(unit);
+    size_t text_len = text_len_of(unit, change->octets);
+    for (size_t i = number_end > left ? number_end - left : 0; number_end && i < text_len; i++)
+        change->octets[i] = ' ';
+}
+
+void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit, enum smtp_cover cover, bool continued)
+{
     if (!start_with(change, unit->octets))
         return;
-    size_t left = left_before(unit);
-    size_t verb_end =
-        unit->command.word.len ? (size_t)(unit->command.word.ptr - unit->whole.ptr) + unit->command.word.len : 0;
-    size_t text_len = smtp_line_text(unit->octets).len;
-    bool at_end = text_len < unit->octets.len;
-    /* A CR that ends a fragment may be the first half of the line's end. */
-    if (!at_end && text_len && change->octets[text_len - 1] == '\r')
-        text_len--;
-    for (size_t i = 0; i < text_len; i++) {
-        if (continued)
-            change->octets[i] = ' ';
-        else if (left == 0)
-            change->octets[i] = i < sizeof noop ? noop[i] : ' ';
-        else
-            change->octets[i] = left + i < verb_end ? '-' : ' ';
+    switch (cover) {
+    case SMTP_COVER_NONE:
+        change->changed = false;
+        change->len = 0;
+        return;
+    case SMTP_COVER_NOOP:
+        cover_verb(change, unit, "NOOP", continued);
+        return;
+    case SMTP_COVER_RSET:
+        cover_verb(change, unit, "RSET", continued);
+        return;
+    case SMTP_COVER_QUIT:
+        cover_verb(change, unit, "QUIT", continued);
+        return;
+    case SMTP_COVER_PATH:
+        cover_path(change, unit);
+        return;
+    case SMTP_COVER_LAST:
+        cover_last(change, unit);
+        return;
     }
 }
 
@@ -92,13 +160,14 @@ bool smtp_change_make_last(struct smtp_change *change, const struct smtp_unit *u
 }
 
 /* The same length as came: our code, their separator and line end, as much of our text as fits, blanks. */
-static void replace_same_length(struct smtp_change *change, const struct smtp_unit *unit, enum smtp_refusal refusal)
+static void replace_same_length(struct smtp_change *change, const struct smtp_unit *unit,
+                                const struct smtp_refusals *refusals, uint8_t refusal)
 {
     if (!start_with(change, unit->octets))
         return;
     size_t left = left_before(unit);
     size_t text_len = smtp_line_text(unit->octets).len;
-    struct span form = smtp_refusal_form(refusal, left + text_len);
+    struct span form = smtp_refusal_form(refusals, refusal, left + text_len);
     for (size_t i = 0; i < text_len; i++) {
         size_t at = left + i;
         if (at == SMTP_REFUSAL_CODE_LEN)
@@ -107,22 +176,26 @@ static void replace_same_length(struct smtp_change *change, const struct smtp_un
     }
 }
 
-void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, enum smtp_refusal refusal,
-                         struct smtp_room room, uint8_t *sent)
+void smtp_change_remove(struct smtp_change *change, struct smtp_room room)
+{
+    change->changed = room.resize;
+    change->len = 0;
+}
+
+void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, const struct smtp_refusals *refusals,
+                         uint8_t refusal, struct smtp_room room, uint8_t *sent)
 {
     bool last = unit->kind == SMTP_UNIT_REPLY && unit->reply.last;
     if (!room.resize) {
-        replace_same_length(change, unit, refusal);
+        replace_same_length(change, unit, refusals, refusal);
         *sent = last ? 0 : SMTP_REFUSAL_CODE_LEN;
         return;
     }
     change->changed = true;
     change->len = 0;
-    if (refusal == SMTP_REFUSAL_VANISH)
-        return;
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
         /* What must leave before the line is whole: as much of our code as came of theirs. */
-        struct span code = span_tail(span_head(smtp_refusal_form(refusal, 0), SMTP_REFUSAL_CODE_LEN), *sent);
+        struct span code = span_tail(span_head(smtp_refusal_form(refusals, refusal, 0), SMTP_REFUSAL_CODE_LEN), *sent);
         append(change, span_head(code, unit->octets.len));
         *sent = (uint8_t)(*sent + change->len);
         return;
@@ -131,7 +204,7 @@ void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *uni
         return;
     size_t available = unit->octets.len + room.saved;
     struct span end = available + *sent >= SMTP_REFUSAL_CODE_LEN + 2 ? span_of("\r\n") : span_of("\n");
-    struct span form = smtp_refusal_form(refusal, available + *sent - end.len);
+    struct span form = smtp_refusal_form(refusals, refusal, available + *sent - end.len);
     append(change, span_tail(form, *sent));
     append(change, end);
     *sent = 0;

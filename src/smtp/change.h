@@ -10,11 +10,25 @@
 
 #include "smtp/session.h"
 
+/* What the server sees in place of a command, at the same length (law 3). */
+enum smtp_cover {
+    SMTP_COVER_NONE,
+    SMTP_COVER_NOOP, /* for what ends a group; a server that synchronises hangs up on it inside one (case 32) */
+    SMTP_COVER_RSET, /* allowed inside a group (RFC 2920 3.1), and what the server held is gone */
+    SMTP_COVER_QUIT,
+    SMTP_COVER_PATH, /* RCPT's address becomes one that no server relays (RFC 6761 6.2, 6.4) */
+    SMTP_COVER_LAST, /* BDAT loses its LAST (RFC 3030 2) */
+};
+
 /*
- * Cover a command, same length: `NOOP` and blanks. Where its beginning has left already, the rest of the verb becomes
- * hyphens, which makes it one that no server knows. `continued`: an earlier part was covered, so only blanks remain.
+ * Cover a command line, or a part of it that must leave. Verbs: the word and blanks; where the line's beginning has
+ * left as it came, the rest of the verb becomes hyphens, which makes it one that no server knows. `continued`: an
+ * earlier part of this line was covered.
  */
-void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit, bool continued);
+void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit, enum smtp_cover cover, bool continued);
+
+/* The shortest address (RFC 5321 4.1.2, without brackets) that SMTP_COVER_PATH has another one for. */
+#define SMTP_COVER_PATH_BYTES_MIN 6
 
 /*
  * Take an EHLO line out. The last line cannot go, unless one before it was made the last (`cut`), since those with
@@ -30,10 +44,13 @@ void smtp_change_strip(struct smtp_change *change, const struct smtp_unit *unit,
 bool smtp_change_make_last(struct smtp_change *change, const struct smtp_unit *unit, struct smtp_room room);
 
 /*
- * Put a refusal in place of a reply: all its lines but the last vanish. `*sent` counts the octets of our code that left
+ * Put `refusal` in place of a reply: all its lines but the last vanish. `*sent` counts the octets of our code that left
  * with earlier fragments; set to 0 at the end of the reply.
  */
-void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, enum smtp_refusal refusal,
-                         struct smtp_room room, uint8_t *sent);
+void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, const struct smtp_refusals *refusals,
+                         uint8_t refusal, struct smtp_room room, uint8_t *sent);
+
+/* Take the unit out, where its length may change at all. */
+void smtp_change_remove(struct smtp_change *change, struct smtp_room room);
 
 #endif

@@ -16,10 +16,38 @@
 #define SMTP_LEDGER_SLOTS_INLINE 8
 #define SMTP_LEDGER_SLOTS_MAX    1000
 
-struct smtp_slot {
-    uint8_t verb;    /* enum smtp_verb: what the reply will answer */
-    uint8_t refusal; /* enum smtp_refusal: the reply goes on in this form; SMTP_REFUSAL_NONE passes it */
+/* What shall become of a reply. */
+enum smtp_fate {
+    SMTP_FATE_PASS,            /* as it comes */
+    SMTP_FATE_REPLACE,         /* the refusal leaves in its place */
+    SMTP_FATE_REPLACE_IF_OK,   /* so it does where the reply is a 2xx; a refusal of the server's own passes */
+    SMTP_FATE_REPLACE_SPOILED, /* it is replaced, and should be a refusal itself: a 2xx voids the transaction */
+    SMTP_FATE_MUST_SUCCEED,    /* it passes; another one than 2xx shows that what was let pass behind it must not be */
+    SMTP_FATE_VANISH,          /* it is taken out: it answers octets that were */
 };
+
+struct smtp_slot {
+    uint8_t verb_and_fate; /* see smtp_slot_of */
+    uint8_t refusal;       /* number of the reply that takes its place, where its fate wants one */
+};
+
+static_assert(SMTP_VERBS <= 32, "a verb takes five bits");
+
+/* A slot: what the reply will answer, and what shall become of it. */
+static inline struct smtp_slot smtp_slot_of(enum smtp_verb verb, enum smtp_fate fate, uint8_t refusal)
+{
+    return (struct smtp_slot){(uint8_t)((unsigned)verb | (unsigned)fate << 5), refusal};
+}
+
+static inline enum smtp_verb smtp_slot_verb(struct smtp_slot slot)
+{
+    return (enum smtp_verb)(slot.verb_and_fate & 31);
+}
+
+static inline enum smtp_fate smtp_slot_fate(struct smtp_slot slot)
+{
+    return (enum smtp_fate)(slot.verb_and_fate >> 5);
+}
 
 struct smtp_ledger {
     struct smtp_slot slots[SMTP_LEDGER_SLOTS_INLINE];

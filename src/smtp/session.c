@@ -1,27 +1,47 @@
 #include "smtp/session.h"
 
+static const struct {
+    const char *name;
+    bool loses_pairing;
+} anomalies[SMTP_ANOMALIES] = {
+    [SMTP_ANOMALY_NONE] = {"", false},
+    [SMTP_ANOMALY_NOT_SMTP] = {"not-smtp", true},
+    [SMTP_ANOMALY_REPLY_WITHOUT_CODE] = {"reply-without-code", true},
+    [SMTP_ANOMALY_UNEXPECTED_REPLY] = {"unexpected-reply", true},
+    [SMTP_ANOMALY_LEDGER_FULL] = {"ledger-full", true},
+    [SMTP_ANOMALY_LINE_TOO_LONG] = {"line-too-long", true},
+    [SMTP_ANOMALY_NUL_IN_COMMAND] = {"nul-in-command", true},
+    [SMTP_ANOMALY_AMBIGUOUS_CHUNK] = {"ambiguous-chunk", true},
+    [SMTP_ANOMALY_XEXCH50_OVERFLOW] = {"xexch50-overflow", true},
+    [SMTP_ANOMALY_LINK2STATE_OVERFLOW] = {"link2state-overflow", false},
+    [SMTP_ANOMALY_AMBIGUOUS_END] = {"ambiguous-end-of-data", false},
+    [SMTP_ANOMALY_MESSAGE_REFUSED] = {"message-refused", true},
+    [SMTP_ANOMALY_OCTETS_BEFORE_TLS] = {"octets-before-tls", false},
+    [SMTP_ANOMALY_EARLY_TALKER] = {"early-talker", false},
+};
+
 const char *smtp_anomaly_name(enum smtp_anomaly anomaly)
 {
-    static const char *const names[SMTP_ANOMALIES] = {
-        [SMTP_ANOMALY_NONE] = "",
-        [SMTP_ANOMALY_NOT_SMTP] = "not-smtp",
-        [SMTP_ANOMALY_REPLY_WITHOUT_CODE] = "reply-without-code",
-        [SMTP_ANOMALY_UNEXPECTED_REPLY] = "unexpected-reply",
-        [SMTP_ANOMALY_LEDGER_FULL] = "ledger-full",
-        [SMTP_ANOMALY_LINE_TOO_LONG] = "line-too-long",
-        [SMTP_ANOMALY_NUL_IN_COMMAND] = "nul-in-command",
-        [SMTP_ANOMALY_AMBIGUOUS_CHUNK] = "ambiguous-chunk",
-        [SMTP_ANOMALY_AMBIGUOUS_END] = "ambiguous-end-of-data",
-        [SMTP_ANOMALY_MESSAGE_REFUSED] = "message-refused",
-        [SMTP_ANOMALY_ROLES_SWAPPED] = "roles-swapped",
-    };
-    return names[anomaly];
+    return anomalies[anomaly].name;
+}
+
+enum smtp_anomaly smtp_anomaly_find(struct span name)
+{
+    for (int anomaly = SMTP_ANOMALY_NONE + 1; anomaly < SMTP_ANOMALIES; anomaly++)
+        if (span_equal(name, span_of(anomalies[anomaly].name)))
+            return (enum smtp_anomaly)anomaly;
+    return SMTP_ANOMALY_NONE;
+}
+
+bool smtp_anomaly_loses_pairing(enum smtp_anomaly anomaly)
+{
+    return anomalies[anomaly].loses_pairing;
 }
 
 void smtp_session_init(struct smtp_session *session)
 {
     *session = (struct smtp_session){0};
-    session->ledger.slots[0] = (struct smtp_slot){SMTP_VERB_CONNECT, SMTP_REFUSAL_NONE};
+    session->ledger.slots[0] = smtp_slot_of(SMTP_VERB_CONNECT, SMTP_FATE_PASS, SMTP_REFUSAL_NONE);
     session->ledger.count = 1;
 }
 
@@ -48,7 +68,7 @@ void smtp_session_give_up(struct smtp_session *session, struct pool *blocks)
 static enum smtp_verb oldest_verb(const struct smtp_session *session, const struct pool *blocks)
 {
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, blocks);
-    return slot ? (enum smtp_verb)slot->verb : SMTP_VERB_UNKNOWN;
+    return slot ? smtp_slot_verb(*slot) : SMTP_VERB_UNKNOWN;
 }
 
 /* What was gathered and has not left, then what comes: all of it as it is. */
@@ -65,6 +85,8 @@ static bool next_opaque(struct smtp_session *session, const struct smtp_context 
     }
     unit->octets = *bytes;
     *bytes = span_tail(*bytes, bytes->len);
+    if (session->tls_awaited && unit->role == SMTP_SERVER && unit->octets.len > 0)
+        unit->anomaly = SMTP_ANOMALY_OCTETS_BEFORE_TLS;
     return unit->octets.len > 0;
 }
 
@@ -130,11 +152,19 @@ static bool next_of_long(struct smtp_session *session, const struct smtp_context
     *bytes = span_tail(*bytes, unit->octets.len);
     if (end)
         unit->kind = whole_kind;
-    if (unit->side == SMTP_CLIENT)
+    if (unit->role == SMTP_CLIENT)
         unit->command = smtp_command_parse(unit->whole);
     else
         describe_reply(session, context, unit);
     return unit->octets.len > 0;
+}
+
+/* Verbs of which something may have to become, so that they should wait until the line is whole. */
+static uint64_t verbs_that_matter(const struct smtp_session *session, const struct smtp_context *context)
+{
+    static const uint64_t of_void =
+        UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_DATA | UINT64_C(1) << SMTP_VERB_BDAT;
+    return session->void_refusal ? context->verbs | of_void : context->verbs;
 }
 
 /* Whether something can still come of an unfinished command, so that it should wait. */
@@ -143,49 +173,70 @@ static bool command_may_matter(const struct smtp_session *session, const struct 
 {
     if (session->fragment_judged)
         return false;
-    if (command->separated)
-        return context->verbs >> command->verb & 1;
-    return smtp_verb_may_begin(context->verbs, command->word);
+    uint64_t verbs = verbs_that_matter(session, context);
+    return command->separated ? verbs >> command->verb & 1 : smtp_verb_may_begin(verbs, command->word);
 }
 
-/* What is wrong with a whole command line. */
-static enum smtp_anomaly command_anomaly(const struct smtp_context *context, const struct smtp_unit *unit)
+/* X-LINK2STATE's data, by the octets that came: what the line says of its length may be a lie (MS05-021). */
+static bool link_state_overflows(const struct smtp_session *session, const struct smtp_unit *unit)
+{
+    enum { LINE_MAX = 1024, DATA_MAX = 520 };
+    struct span argument = unit->command.argument;
+    const uint8_t *equals = argument.len ? memchr(argument.ptr, '=', argument.len) : NULL;
+    size_t data_len = equals ? argument.len - (size_t)(equals + 1 - argument.ptr) : argument.len;
+    return unit->whole.len > LINE_MAX || (data_len > DATA_MAX && !session->link_state_open);
+}
+
+/* What is wrong with a command line; `more`: octets follow it at once. */
+static enum smtp_anomaly command_anomaly(struct smtp_session *session, const struct smtp_context *context,
+                                         const struct smtp_unit *unit, bool more)
 {
     uint64_t octets;
     bool last;
-    if (context->verbs >> unit->command.verb & 1)
-        return SMTP_ANOMALY_NONE; /* the policy decides about it, whatever its argument */
+    if (session->tls_asked)
+        return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
+    if (session->data_covered)
+        return SMTP_ANOMALY_MESSAGE_REFUSED;
+    if (unit->kind == SMTP_UNIT_FRAGMENT)
+        return SMTP_ANOMALY_NONE;
     if (memchr(unit->whole.ptr, '\0', unit->whole.len))
         return SMTP_ANOMALY_NUL_IN_COMMAND;
-    if (unit->command.verb == SMTP_VERB_BDAT &&
-        smtp_chunk_parse(unit->command.argument, &octets, &last) != SMTP_CHUNK_GOOD)
+    enum smtp_verb verb = unit->command.verb;
+    if (verb == SMTP_VERB_BDAT && smtp_chunk_parse(unit->command.argument, &octets, &last) != SMTP_CHUNK_GOOD)
         return SMTP_ANOMALY_AMBIGUOUS_CHUNK;
-    if (unit->command.verb == SMTP_VERB_XEXCH50 &&
-        smtp_xexch50_parse(unit->command.argument, &octets) != SMTP_CHUNK_GOOD)
-        return SMTP_ANOMALY_AMBIGUOUS_CHUNK;
+    if (verb == SMTP_VERB_XEXCH50 && smtp_xexch50_parse(unit->command.argument, &octets) != SMTP_CHUNK_GOOD)
+        return SMTP_ANOMALY_XEXCH50_OVERFLOW;
+    if (verb == SMTP_VERB_X_LINK2STATE && link_state_overflows(session, unit))
+        return SMTP_ANOMALY_LINK2STATE_OVERFLOW;
+    if ((verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) && more)
+        return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
+    if (!session->early_told && oldest_verb(session, context->blocks) == SMTP_VERB_CONNECT) {
+        session->early_told = true;
+        return SMTP_ANOMALY_EARLY_TALKER;
+    }
     return SMTP_ANOMALY_NONE;
 }
 
 static bool next_command(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                          bool release, struct smtp_unit *unit)
 {
-    struct smtp_line *line = &session->lines[SMTP_CLIENT];
+    struct smtp_line *line = &session->lines[unit->side];
     unit->judged = session->fragment_judged;
-    if (session->line_long[SMTP_CLIENT])
+    if (session->line_long[unit->side])
         return next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
     switch (smtp_line_feed(line, context->blocks, bytes, &unit->whole)) {
     case SMTP_LINE_WHOLE:
         unit->kind = SMTP_UNIT_COMMAND;
         unit->octets = span_tail(unit->whole, line->left);
         unit->command = smtp_command_parse(unit->whole);
-        unit->anomaly = command_anomaly(context, unit);
+        unit->anomaly = command_anomaly(session, context, unit, bytes->len > 0);
         return true;
     case SMTP_LINE_PARTIAL:
         unit->whole = smtp_line_so_far(line, context->blocks);
         break;
     case SMTP_LINE_LONG:
         smtp_line_gather(line, context->blocks, bytes);
-        session->line_long[SMTP_CLIENT] = true;
+        session->line_long[unit->side] = true;
         if (line->left == line->len)
             return next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
         unit->whole = smtp_line_so_far(line, context->blocks);
@@ -201,9 +252,10 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
        different servers (case 10). */
     bool may_be_long = unit->command.verb == SMTP_VERB_AUTH || unit->command.verb == SMTP_VERB_X_EXPS ||
                        context->verbs >> unit->command.verb & 1;
-    if (session->line_long[SMTP_CLIENT] && !may_be_long)
+    unit->anomaly = command_anomaly(session, context, unit, false);
+    if (session->line_long[unit->side] && !may_be_long)
         unit->anomaly = SMTP_ANOMALY_LINE_TOO_LONG;
-    return release || !command_may_matter(session, context, &unit->command);
+    return release || unit->anomaly || !command_may_matter(session, context, &unit->command);
 }
 
 static bool reply_may_matter(const struct smtp_session *session, const struct smtp_context *context,
@@ -214,9 +266,9 @@ static bool reply_may_matter(const struct smtp_session *session, const struct sm
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
     if (!slot)
         return false;
-    if (slot->refusal != SMTP_REFUSAL_NONE)
+    if (smtp_slot_fate(*slot) != SMTP_FATE_PASS)
         return true;
-    return slot->verb == SMTP_VERB_EHLO && session->reply_lines > 0 &&
+    return smtp_slot_verb(*slot) == SMTP_VERB_EHLO && session->reply_lines > 0 &&
            smtp_keyword_may_come(context->keywords, unit->whole);
 }
 
@@ -230,23 +282,20 @@ static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const
         return unit->reply.code >= 400 ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_UNEXPECTED_REPLY;
     if (!unit->reply.last)
         return SMTP_ANOMALY_NONE;
-    bool success = unit->reply.code / 100 == 2;
-    if ((unit->verb == SMTP_VERB_TURN || unit->verb == SMTP_VERB_ATRN) && success)
-        return SMTP_ANOMALY_ROLES_SWAPPED;
     bool sent_ahead = session->payload_octets > 0 && (session->phase == SMTP_PHASE_ASKED || session->asked_dot);
     if (unit->verb == SMTP_VERB_DATA && unit->reply.code != 354 && sent_ahead &&
         (!session->asked_dot || session->data_pending > 1))
         return SMTP_ANOMALY_MESSAGE_REFUSED;
     if (unit->verb == SMTP_VERB_XEXCH50 && unit->reply.code == 354 && session->ledger.count > 1)
-        return SMTP_ANOMALY_AMBIGUOUS_CHUNK;
+        return SMTP_ANOMALY_UNEXPECTED_REPLY; /* whose octets would follow, its own or the next command's? */
     return SMTP_ANOMALY_NONE;
 }
 
 static bool next_reply(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                        bool release, struct smtp_unit *unit)
 {
-    struct smtp_line *line = &session->lines[SMTP_SERVER];
-    if (session->line_long[SMTP_SERVER])
+    struct smtp_line *line = &session->lines[unit->side];
+    if (session->line_long[unit->side])
         return next_of_long(session, context, bytes, SMTP_UNIT_REPLY, unit);
     switch (smtp_line_feed(line, context->blocks, bytes, &unit->whole)) {
     case SMTP_LINE_WHOLE:
@@ -262,7 +311,7 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
         break;
     case SMTP_LINE_LONG:
         smtp_line_gather(line, context->blocks, bytes);
-        session->line_long[SMTP_SERVER] = true;
+        session->line_long[unit->side] = true;
         if (line->left == line->len)
             return next_of_long(session, context, bytes, SMTP_UNIT_REPLY, unit);
         unit->whole = smtp_line_so_far(line, context->blocks);
@@ -284,7 +333,8 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
 bool smtp_session_next(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side,
                        struct span *bytes, bool release, struct smtp_unit *unit)
 {
-    *unit = (struct smtp_unit){.side = side};
+    enum smtp_side role = session->swapped ? (enum smtp_side) !side : side;
+    *unit = (struct smtp_unit){.side = side, .role = role};
     if (session->line_over[side]) {
         smtp_line_done(&session->lines[side], context->blocks);
         session->line_over[side] = false;
@@ -293,7 +343,7 @@ bool smtp_session_next(struct smtp_session *session, const struct smtp_context *
     bool some;
     if (session->opaque)
         some = next_opaque(session, context, bytes, unit);
-    else if (side == SMTP_SERVER)
+    else if (role == SMTP_SERVER)
         some = next_reply(session, context, bytes, release, unit);
     else if (session->phase == SMTP_PHASE_COMMAND)
         some = next_command(session, context, bytes, release, unit);

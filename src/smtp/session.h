@@ -53,15 +53,25 @@ enum smtp_anomaly {
     SMTP_ANOMALY_LEDGER_FULL,        /* more unanswered commands than SMTP_LEDGER_SLOTS_MAX */
     SMTP_ANOMALY_LINE_TOO_LONG,      /* a command line over SMTP_LINE_BYTES_MAX: servers cut it differently (case 10) */
     SMTP_ANOMALY_NUL_IN_COMMAND,     /* servers forget different parts of it (case 5) */
-    SMTP_ANOMALY_AMBIGUOUS_CHUNK,    /* BDAT or XEXCH50 with a size that servers read differently (cases 47, 50) */
-    SMTP_ANOMALY_AMBIGUOUS_END,      /* a message may end here for a lenient server (case 43) */
-    SMTP_ANOMALY_MESSAGE_REFUSED,    /* the client had sent its message before DATA was refused (cases 35, 36) */
-    SMTP_ANOMALY_ROLES_SWAPPED,      /* TURN or ATRN was accepted (case 55) */
+    SMTP_ANOMALY_AMBIGUOUS_CHUNK,    /* BDAT with a size that servers read differently (case 47) */
+    SMTP_ANOMALY_XEXCH50_OVERFLOW,   /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
+    SMTP_ANOMALY_LINK2STATE_OVERFLOW, /* X-LINK2STATE with more than servers without MS05-021 have room for (case 51) */
+    SMTP_ANOMALY_AMBIGUOUS_END,       /* a message may end here for a lenient server (case 43) */
+    SMTP_ANOMALY_MESSAGE_REFUSED,     /* the client had sent its message before DATA was refused (cases 35, 36) */
+    SMTP_ANOMALY_OCTETS_BEFORE_TLS,   /* clear text behind STARTTLS, before the handshake: somebody wants it taken for
+                                         what was encrypted (CVE-2011-0411, CVE-2021-38371, case 52) */
+    SMTP_ANOMALY_EARLY_TALKER,        /* the client did not wait for the greeting (RFC 5321 4.3.1) */
     SMTP_ANOMALIES
 };
 
 /* A word in lower case with hyphens, static; "" for NONE. */
 const char *smtp_anomaly_name(enum smtp_anomaly anomaly);
+
+/* The anomaly of that name; SMTP_ANOMALY_NONE where there is none. */
+enum smtp_anomaly smtp_anomaly_find(struct span name);
+
+/* Whether nobody can say what belongs together behind it: passed, it makes the session opaque (case 23). */
+bool smtp_anomaly_loses_pairing(enum smtp_anomaly anomaly);
 
 enum smtp_unit_kind {
     SMTP_UNIT_COMMAND,  /* a whole command line, or its rest */
@@ -73,7 +83,8 @@ enum smtp_unit_kind {
 
 struct smtp_unit {
     enum smtp_unit_kind kind;
-    enum smtp_side side;
+    enum smtp_side side;         /* which end of the connection it came from */
+    enum smtp_side role;         /* which part that end plays: the other one once TURN was accepted (case 55) */
     struct span octets;          /* the slice of the stream */
     struct span whole;           /* COMMAND, REPLY, FRAGMENT: the line from its first octet on, as far as it came */
     struct span rest;            /* what was fed behind the unit and is not looked at yet */
@@ -92,17 +103,24 @@ enum smtp_action_kind {
     SMTP_ACTION_PASS,      /* as it came */
     SMTP_ACTION_STRIP,     /* REPLY, FRAGMENT with a keyword: take the line out */
     SMTP_ACTION_MAKE_LAST, /* REPLY: the lines behind it will be taken out, so this becomes the last one */
-    SMTP_ACTION_REFUSE,    /* COMMAND, FRAGMENT: the server does not see it; the client gets `refusal` in its turn */
+    SMTP_ACTION_REFUSE,    /* COMMAND, FRAGMENT: the server does not see it, or it comes to nothing there; the client
+                              gets `refusal` in its turn. Of RCPT, the other recipients go on */
+    SMTP_ACTION_VOID,      /* RCPT: the server judges it first, and where it says yes the client gets `refusal`, and the
+                              transaction can no longer be completed */
+    SMTP_ACTION_CLOSE,     /* the client gets `refusal` (a 421), and both ends close */
+    SMTP_ACTION_RESET,     /* the connection is to be reset */
 };
 
 struct smtp_action {
     enum smtp_action_kind kind;
-    enum smtp_refusal refusal;
+    uint8_t refusal;    /* see smtp/refusal */
+    const char *reason; /* for reports: the rule or verdict behind it, static; may be NULL */
 };
 
 /* What leaves in place of a unit. */
 struct smtp_change {
     bool changed;
+    bool reset; /* nothing polite is possible any more: reset the connection */
     size_t len; /* octets below; 0 takes the unit out */
     uint8_t octets[SMTP_LINE_BYTES_MAX + 128];
 };
@@ -117,7 +135,8 @@ struct smtp_room {
 struct smtp_context {
     struct pool *blocks;                     /* of at least SMTP_LINE_BYTES_MAX octets */
     const struct smtp_keyword_set *keywords; /* EHLO lines with these wait until they are whole */
-    uint64_t verbs;                          /* so do commands with these: bits 1 << enum smtp_verb */
+    const struct smtp_refusals *refusals;    /* what actions and slots number */
+    uint64_t verbs;                          /* commands with these wait until whole: bits 1 << enum smtp_verb */
 };
 
 struct smtp_session {
@@ -132,8 +151,10 @@ struct smtp_session {
     uint8_t phase;           /* enum smtp_phase */
     uint8_t body;            /* enum smtp_body_state */
     uint8_t chunk_verb;      /* enum smtp_verb of the slot that the end of this chunk will add; UNKNOWN for none */
-    uint8_t fragment_action; /* enum smtp_action_kind the client's unfinished line was given, while `fragment_judged` */
+    uint8_t fragment_cover;  /* enum smtp_cover under which the unfinished command leaves, while `fragment_judged` */
     uint8_t fragment_refusal;
+    uint8_t void_refusal;     /* the transaction cannot be completed, and this is said of it; NONE while it can */
+    uint16_t void_slots;      /* replies to come, up to the one to the last recipient that voided it */
     uint16_t changed_from[2]; /* by side: where in the unfinished line the octets that left in another form begin */
     bool fragment_judged;
     bool reply_fragment_judged; /* the same for the server's unfinished line */
@@ -147,6 +168,16 @@ struct smtp_session {
     bool line_over[2];          /* by side: the line was given out whole, its block is free at the next call */
     bool line_long[2];          /* by side: the line has more octets than are gathered; the rest is not kept */
     bool lmtp;                  /* LHLO was accepted: a reply for each recipient ends a message (RFC 2033 4.2) */
+    bool void_held;             /* the server holds something of the void transaction: it must be reset there */
+    bool closing;               /* the server was told to quit: nothing else reaches it */
+    bool swapped;               /* TURN or ATRN was accepted: the ends have changed their parts */
+    bool pipelining;            /* the last EHLO reply offered PIPELINING, so another command may follow unseen */
+    bool early_told;            /* of this session */
+    bool tls_asked;             /* STARTTLS is at the server; its reply has not come */
+    bool tls_awaited;           /* the server is ready for TLS; the client's first octets have not come */
+    bool data_covered;          /* a DATA was refused; the reply has not come */
+    bool link_state_asked;      /* X-LINK2STATE FIRST is at the server, and only more of the same came since */
+    bool link_state_open;       /* X-LINK2STATE FIRST was accepted, and only more of the same came since */
     uint8_t data_pending;       /* DATA commands without a reply */
     uint16_t recipients;        /* accepted since the last MAIL */
 };

@@ -1,23 +1,30 @@
 #include "smtp/change.h"
+#include "smtp/path.h"
 #include "smtp/session.h"
 
-static bool loses_pairing(enum smtp_anomaly anomaly)
-{
-    return anomaly != SMTP_ANOMALY_NONE && anomaly != SMTP_ANOMALY_AMBIGUOUS_END;
-}
+/* How a command leaves, and what becomes of its reply. */
+struct treatment {
+    enum smtp_cover cover;
+    enum smtp_fate fate;
+    uint8_t refusal;
+};
 
 /* Remember that a command went to the server; without memory for it, follow the session no longer. */
 static void owe(struct smtp_session *session, const struct smtp_context *context, enum smtp_verb verb,
-                enum smtp_refusal refusal)
+                enum smtp_fate fate, uint8_t refusal)
 {
-    struct smtp_slot slot = {(uint8_t)verb, (uint8_t)refusal};
-    if (!smtp_ledger_push(&session->ledger, context->blocks, slot))
+    if (!smtp_ledger_push(&session->ledger, context->blocks, smtp_slot_of(verb, fate, refusal)))
         smtp_session_give_up(session, context->blocks);
 }
 
-/* A whole command has gone to the server as it came. */
+static void owe_plain(struct smtp_session *session, const struct smtp_context *context, enum smtp_verb verb)
+{
+    owe(session, context, verb, SMTP_FATE_PASS, SMTP_REFUSAL_NONE);
+}
+
+/* A whole command has gone to the server as it came, or so that its meaning there is the same but for its end. */
 static void command_went(struct smtp_session *session, const struct smtp_context *context,
-                         const struct smtp_command *command)
+                         const struct smtp_command *command, struct treatment treatment)
 {
     enum smtp_verb verb = command->verb;
     bool last = false;
@@ -29,7 +36,7 @@ static void command_went(struct smtp_session *session, const struct smtp_context
         session->payload_octets = 0;
         if (octets > 0)
             session->phase = SMTP_PHASE_CHUNK;
-        if (last)
+        if (last && treatment.cover != SMTP_COVER_LAST)
             verb = SMTP_VERB_BDAT_LAST;
     } else if (verb == SMTP_VERB_XEXCH50) {
         (void)smtp_xexch50_parse(command->argument, &session->chunk_left);
@@ -42,42 +49,188 @@ static void command_went(struct smtp_session *session, const struct smtp_context
         session->asked_dot = false;
         if (session->data_pending < UINT8_MAX)
             session->data_pending++;
+    } else if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) {
+        session->tls_asked = true;
     }
-    owe(session, context, verb, SMTP_REFUSAL_NONE);
+    owe(session, context, verb, treatment.fate, treatment.refusal);
 }
 
-static void commit_client_line(struct smtp_session *session, const struct smtp_context *context,
-                               const struct smtp_unit *unit, struct smtp_action action, struct smtp_change *change)
+/* From here on the transaction cannot be completed; `others` is said to all who have a part in it. */
+static void void_transaction(struct smtp_session *session, uint8_t others)
 {
-    struct smtp_line *line = &session->lines[SMTP_CLIENT];
+    if (session->void_refusal == SMTP_REFUSAL_NONE) {
+        session->void_refusal = others;
+        session->void_held = false;
+    }
+    session->void_slots = (uint16_t)(session->ledger.count + 1); /* the slot of this command comes next */
+}
+
+/* One recipient is refused, and the others go on. */
+static struct treatment spoil(struct smtp_session *session, const struct smtp_unit *unit, uint8_t refusal)
+{
+    struct smtp_path path = smtp_path_parse(unit->command.argument);
+    bool whole = unit->octets.len == unit->whole.len;
+    bool alone = session->ledger.count == 0 && unit->rest.len == 0 && !session->pipelining;
+    if (whole && alone)
+        return (struct treatment){SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
+    if (whole && path.good && path.inside.len >= SMTP_COVER_PATH_BYTES_MIN)
+        return (struct treatment){SMTP_COVER_PATH, SMTP_FATE_REPLACE_SPOILED, refusal};
+    /* There is nothing to be written over: this one is refused all the same, and the others try again. */
+    void_transaction(session, SMTP_REFUSAL_TRY_AGAIN);
+    return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, refusal};
+}
+
+static struct treatment refuse(struct smtp_session *session, const struct smtp_unit *unit, uint8_t refusal)
+{
+    switch (unit->command.verb) {
+    case SMTP_VERB_RCPT:
+        /* Before the line is whole there is no address to be judged. */
+        if (unit->kind == SMTP_UNIT_FRAGMENT)
+            return (struct treatment){0};
+        return spoil(session, unit, refusal);
+    case SMTP_VERB_MAIL:
+        /* It may stand inside a group. */
+        return (struct treatment){session->pipelining ? SMTP_COVER_RSET : SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
+    case SMTP_VERB_DATA:
+        /* The server forgets the recipients, for a client that begins the next transaction without RSET. */
+        return (struct treatment){SMTP_COVER_RSET, SMTP_FATE_REPLACE, refusal};
+    case SMTP_VERB_BDAT:
+        /* Its octets follow, whatever is said of it, so they flow; they only never become a message. */
+        return (struct treatment){SMTP_COVER_LAST, SMTP_FATE_REPLACE, refusal};
+    default:
+        return (struct treatment){SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
+    }
+}
+
+/* The policy has nothing against a command, but the transaction it belongs to is void. */
+static struct treatment treat_in_void(struct smtp_session *session, const struct smtp_unit *unit)
+{
+    switch (unit->command.verb) {
+    case SMTP_VERB_RCPT:
+        if (unit->kind == SMTP_UNIT_FRAGMENT)
+            return (struct treatment){0};
+        void_transaction(session, session->void_refusal);
+        return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, session->void_refusal};
+    case SMTP_VERB_MAIL:
+        /* Without RSET before it: the server still has the other one, and would say so with a 503. */
+        return (struct treatment){SMTP_COVER_RSET, SMTP_FATE_REPLACE, SMTP_REFUSAL_TRY_AGAIN};
+    case SMTP_VERB_DATA:
+    case SMTP_VERB_BDAT:
+        return refuse(session, unit, session->void_refusal);
+    case SMTP_VERB_RSET:
+        if (unit->kind == SMTP_UNIT_FRAGMENT || unit->command.argument.len > 0)
+            return (struct treatment){0};
+        /* No server refuses RSET (RFC 5321 4.1.1.5), and the next transaction may follow in the same group. */
+        session->void_refusal = SMTP_REFUSAL_NONE;
+        return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_MUST_SUCCEED, SMTP_REFUSAL_NONE};
+    default:
+        return (struct treatment){0};
+    }
+}
+
+/* Whether a command can become a QUIT: it is whole, nothing of it has left, and it is not about to mean something else.
+ */
+static bool can_quit(const struct smtp_session *session, const struct smtp_unit *unit)
+{
+    enum { QUIT_LEN = 4 };
+    return unit->kind == SMTP_UNIT_COMMAND && unit->octets.len == unit->whole.len && !session->tls_asked &&
+           unit->octets.len <= SMTP_LINE_BYTES_MAX && smtp_line_text(unit->octets).len >= QUIT_LEN;
+}
+
+static struct treatment treat(struct smtp_session *session, const struct smtp_unit *unit, struct smtp_action action)
+{
+    switch (action.kind) {
+    case SMTP_ACTION_REFUSE:
+        return refuse(session, unit, action.refusal);
+    case SMTP_ACTION_VOID:
+        if (unit->kind == SMTP_UNIT_FRAGMENT)
+            return (struct treatment){0};
+        void_transaction(session, action.refusal);
+        return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, action.refusal};
+    case SMTP_ACTION_CLOSE:
+        session->closing = true;
+        return (struct treatment){SMTP_COVER_QUIT, SMTP_FATE_REPLACE, action.refusal};
+    case SMTP_ACTION_PASS:
+    case SMTP_ACTION_STRIP:
+    case SMTP_ACTION_MAKE_LAST:
+    case SMTP_ACTION_RESET:
+        break;
+    }
+    return session->void_refusal ? treat_in_void(session, unit) : (struct treatment){0};
+}
+
+/* Which verb the server will answer, where it sees another one. */
+static enum smtp_verb covered_verb(enum smtp_cover cover, enum smtp_verb verb)
+{
+    switch (cover) {
+    case SMTP_COVER_NOOP:
+        return SMTP_VERB_NOOP;
+    case SMTP_COVER_RSET:
+        return SMTP_VERB_RSET;
+    case SMTP_COVER_QUIT:
+        return SMTP_VERB_QUIT;
+    case SMTP_COVER_NONE:
+    case SMTP_COVER_PATH:
+    case SMTP_COVER_LAST:
+        break;
+    }
+    return verb;
+}
+
+/* X-LINK2STATE FIRST, then NEXT until LAST, and nothing else in between. */
+static void note_link_state(struct smtp_session *session, const struct smtp_command *command)
+{
+    bool chunk = command->verb == SMTP_VERB_X_LINK2STATE;
+    if (chunk && span_equal_nocase(span_head(command->argument, 5), span_of("FIRST"))) {
+        session->link_state_asked = true;
+    } else if (!chunk || !span_equal_nocase(span_head(command->argument, 4), span_of("NEXT"))) {
+        session->link_state_asked = false;
+        session->link_state_open = false;
+    }
+}
+
+static void commit_command(struct smtp_session *session, const struct smtp_context *context,
+                           const struct smtp_unit *unit, struct smtp_action action, struct smtp_change *change)
+{
+    struct smtp_line *line = &session->lines[unit->side];
     bool continued = unit->judged;
-    if (continued)
-        action = (struct smtp_action){(enum smtp_action_kind)session->fragment_action,
-                                      (enum smtp_refusal)session->fragment_refusal};
-    bool refused = action.kind == SMTP_ACTION_REFUSE;
-    if (refused)
-        smtp_change_cover(change, unit, continued);
+    struct treatment treatment = {(enum smtp_cover)session->fragment_cover, SMTP_FATE_REPLACE,
+                                  session->fragment_refusal};
+    if (!continued)
+        treatment = treat(session, unit, action);
+    if (treatment.cover != SMTP_COVER_NONE)
+        smtp_change_cover(change, unit, treatment.cover, continued);
 
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
-        if (refused && !session->fragment_judged)
-            session->changed_from[SMTP_CLIENT] = (uint16_t)line->left;
-        line->left = line->len;
-        if (refused) {
+        if (treatment.cover != SMTP_COVER_NONE && !continued) {
+            session->changed_from[unit->side] = (uint16_t)line->left;
             session->fragment_judged = true;
-            session->fragment_action = (uint8_t)action.kind;
-            session->fragment_refusal = (uint8_t)action.refusal;
+            session->fragment_cover = (uint8_t)treatment.cover;
+            session->fragment_refusal = treatment.refusal;
         }
+        line->left = line->len;
         return;
     }
-    session->line_over[SMTP_CLIENT] = true;
+    session->line_over[unit->side] = true;
     session->fragment_judged = false;
-    if (refused && unit->command.verb == SMTP_VERB_XEXCH50) {
+    note_link_state(session, &unit->command);
+    if (treatment.cover == SMTP_COVER_RSET && unit->command.verb == SMTP_VERB_DATA)
+        session->data_covered = true;
+    if (treatment.cover == SMTP_COVER_LAST) {
+        void_transaction(session, treatment.refusal);
+        session->void_held = true;
+    }
+    enum smtp_verb verb = covered_verb(treatment.cover, unit->command.verb);
+    if (verb == unit->command.verb) {
+        command_went(session, context, &unit->command, treatment);
+        return;
+    }
+    /* A record may go on with the octets of an XEXCH50 that was refused only here. */
+    if (unit->command.verb == SMTP_VERB_XEXCH50) {
         (void)smtp_xexch50_parse(unit->command.argument, &session->chunk_left);
-        owe(session, context, SMTP_VERB_XEXCH50, action.refusal);
-    } else if (refused) {
-        owe(session, context, SMTP_VERB_NOOP, action.refusal);
-    } else
-        command_went(session, context, &unit->command);
+        verb = SMTP_VERB_XEXCH50;
+    }
+    owe(session, context, verb, treatment.fate, treatment.refusal);
 }
 
 static uint16_t count_lines(struct span octets, uint16_t before)
@@ -99,12 +252,12 @@ static void commit_payload(struct smtp_session *session, const struct smtp_conte
         if (!unit->ends_payload)
             return;
         session->asked_dot = true;
-        owe(session, context, SMTP_VERB_END_OF_DATA, SMTP_REFUSAL_NONE);
+        owe_plain(session, context, SMTP_VERB_END_OF_DATA);
         break;
     case SMTP_PHASE_MESSAGE:
         if (!unit->ends_payload)
             return;
-        owe(session, context, SMTP_VERB_END_OF_DATA, SMTP_REFUSAL_NONE);
+        owe_plain(session, context, SMTP_VERB_END_OF_DATA);
         break;
     case SMTP_PHASE_CHUNK:
         session->chunk_left -= unit->octets.len;
@@ -112,13 +265,13 @@ static void commit_payload(struct smtp_session *session, const struct smtp_conte
             return;
         if (session->chunk_verb != SMTP_VERB_UNKNOWN)
             owe(session, context, (enum smtp_verb)session->chunk_verb,
-                session->discard ? SMTP_REFUSAL_VANISH : SMTP_REFUSAL_NONE);
+                session->discard ? SMTP_FATE_VANISH : SMTP_FATE_PASS, SMTP_REFUSAL_NONE);
         session->discard = false;
         break;
     case SMTP_PHASE_RESPONSE:
         if (!unit->ends_payload)
             return;
-        owe(session, context, SMTP_VERB_AUTH_RESPONSE, SMTP_REFUSAL_NONE);
+        owe_plain(session, context, SMTP_VERB_AUTH_RESPONSE);
         break;
     case SMTP_PHASE_COMMAND:
         assert(false);
@@ -145,28 +298,92 @@ static void data_answered(struct smtp_session *session, uint16_t code)
         session->asked_dot = false;
 }
 
+/* The server holds no transaction any more. */
+static void transaction_ended(struct smtp_session *session)
+{
+    session->recipients = 0;
+    if (session->void_slots > 0)
+        return; /* what voided it came behind the command that is answered */
+    session->void_refusal = SMTP_REFUSAL_NONE;
+    session->void_held = false;
+}
+
+static void recipient_answered(struct smtp_session *session, enum smtp_fate fate, bool success)
+{
+    if (success && session->recipients < UINT16_MAX)
+        session->recipients++;
+    if (fate == SMTP_FATE_REPLACE_IF_OK && success) {
+        session->void_held = true;
+    } else if (fate == SMTP_FATE_REPLACE_SPOILED && success) {
+        /* It takes anything: then nobody in this transaction gets it. */
+        session->void_refusal = SMTP_REFUSAL_TRY_AGAIN;
+        session->void_held = true;
+    } else if (fate == SMTP_FATE_REPLACE_IF_OK && session->void_slots == 0 && !session->void_held) {
+        session->void_refusal = SMTP_REFUSAL_NONE; /* the server has refused all of them itself */
+    }
+}
+
+/* TURN or ATRN was accepted: the ends change their parts and begin anew, at the greeting (RFC 2645 5.3, case 55). */
+static void swap_roles(struct smtp_session *session, const struct smtp_context *context)
+{
+    bool talks = false;
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
+        talks = talks || (session->lines[side].len > 0 && !session->line_over[side]);
+    if (session->ledger.count > 0 || session->phase != SMTP_PHASE_COMMAND || talks) {
+        smtp_session_give_up(session, context->blocks);
+        return;
+    }
+    session->swapped = !session->swapped;
+    session->greeted = false;
+    session->pipelining = false;
+    session->lmtp = false;
+    owe_plain(session, context, SMTP_VERB_CONNECT);
+}
+
 /* A reply is complete: what does it change? */
-static void reply_came(struct smtp_session *session, const struct smtp_context *context, enum smtp_verb verb,
-                       bool refused, uint16_t code)
+static void reply_came(struct smtp_session *session, const struct smtp_context *context, struct smtp_slot slot,
+                       uint16_t code)
 {
     bool success = code / 100 == 2;
+    bool refused = smtp_slot_fate(slot) == SMTP_FATE_REPLACE;
+    enum smtp_verb verb = smtp_slot_verb(slot);
     switch (verb) {
+    case SMTP_VERB_EHLO:
+    case SMTP_VERB_HELO:
     case SMTP_VERB_LHLO:
-        session->lmtp = session->lmtp || success;
+    case SMTP_VERB_XCLIENT:
+        /* XCLIENT begins the session anew, at the greeting that is its reply. */
+        session->lmtp = success ? verb == SMTP_VERB_LHLO : session->lmtp;
+        if (success)
+            transaction_ended(session);
+        break;
+    case SMTP_VERB_RSET:
+        if (success)
+            transaction_ended(session);
+        session->data_covered = session->data_covered && !refused;
         break;
     case SMTP_VERB_MAIL:
         if (success)
             session->recipients = 0;
         break;
     case SMTP_VERB_RCPT:
-        if (success && session->recipients < UINT16_MAX)
-            session->recipients++;
+        recipient_answered(session, smtp_slot_fate(slot), success);
+        break;
+    case SMTP_VERB_X_LINK2STATE:
+        session->link_state_open = success && session->link_state_asked;
+        break;
+    case SMTP_VERB_TURN:
+    case SMTP_VERB_ATRN:
+        if (success)
+            swap_roles(session, context);
         break;
     case SMTP_VERB_DATA:
         data_answered(session, code);
         break;
     case SMTP_VERB_STARTTLS:
     case SMTP_VERB_X_ANONYMOUSTLS:
+        session->tls_asked = false;
+        session->tls_awaited = success;
         if (success)
             smtp_session_give_up(session, context->blocks);
         break;
@@ -187,30 +404,10 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
         if (session->chunk_left > 0)
             session->phase = SMTP_PHASE_CHUNK;
         else
-            owe(session, context, SMTP_VERB_XEXCH50_DATA, refused ? SMTP_REFUSAL_VANISH : SMTP_REFUSAL_NONE);
+            owe(session, context, SMTP_VERB_XEXCH50_DATA, refused ? SMTP_FATE_VANISH : SMTP_FATE_PASS,
+                SMTP_REFUSAL_NONE);
         break;
-    case SMTP_VERB_UNKNOWN:
-    case SMTP_VERB_EHLO:
-    case SMTP_VERB_HELO:
-    case SMTP_VERB_BDAT:
-    case SMTP_VERB_RSET:
-    case SMTP_VERB_NOOP:
-    case SMTP_VERB_QUIT:
-    case SMTP_VERB_HELP:
-    case SMTP_VERB_VRFY:
-    case SMTP_VERB_EXPN:
-    case SMTP_VERB_ETRN:
-    case SMTP_VERB_TURN:
-    case SMTP_VERB_ATRN:
-    case SMTP_VERB_XCLIENT:
-    case SMTP_VERB_XFORWARD:
-    case SMTP_VERB_X_LINK2STATE:
-    case SMTP_VERB_CONNECT:
-    case SMTP_VERB_BDAT_LAST:
-    case SMTP_VERB_END_OF_DATA:
-    case SMTP_VERB_XEXCH50_DATA:
-    case SMTP_VERB_EMPTY:
-    case SMTP_VERBS:
+    default:
         break;
     }
 }
@@ -224,32 +421,62 @@ static void close_slot(struct smtp_session *session, const struct smtp_context *
         smtp_session_give_up(session, context->blocks);
         return;
     }
-    enum smtp_verb verb = (enum smtp_verb)slot->verb;
-    bool refused = slot->refusal != SMTP_REFUSAL_NONE;
+    struct smtp_slot answered = *slot;
+    enum smtp_verb verb = smtp_slot_verb(answered);
     bool ends_message = verb == SMTP_VERB_END_OF_DATA || verb == SMTP_VERB_BDAT_LAST;
-    if (ends_message && session->lmtp && session->recipients > 1) {
-        session->extra_replies = (uint16_t)(session->extra_replies + session->recipients - 1);
+    if (ends_message && session->recipients > 0 && (code == 353 || session->lmtp)) {
+        /* PRDR: 353, one reply for each recipient, and one for all; LMTP: one for each recipient (case 21). */
+        session->extra_replies = (uint16_t)(session->extra_replies + session->recipients - (code == 353 ? 0 : 1));
         session->recipients = 0;
+        if (code == 353)
+            return;
     }
     if (ends_message && session->extra_replies > 0) {
         session->extra_replies--;
         return;
     }
     smtp_ledger_pop(&session->ledger, context->blocks);
-    reply_came(session, context, verb, refused, code);
+    if (session->void_slots > 0)
+        session->void_slots--;
+    reply_came(session, context, answered, code);
 }
 
-static void commit_server_line(struct smtp_session *session, const struct smtp_context *context,
-                               const struct smtp_unit *unit, struct smtp_action action, struct smtp_room room,
-                               struct smtp_change *change)
+/* 421 announces that the server closes the connection, as Postfix's 521 does: the client must see it (RFC 5321 3.8). */
+static bool says_goodbye(const struct smtp_unit *unit)
 {
-    struct smtp_line *line = &session->lines[SMTP_SERVER];
+    return unit->has_reply && (unit->reply.code == 421 || unit->reply.code == 521);
+}
+
+/* Whether our own reply, or nothing, leaves in place of this line of the server's. */
+static bool is_replaced(const struct smtp_session *session, const struct smtp_unit *unit, enum smtp_fate fate)
+{
+    if ((says_goodbye(unit) && session->reply_sent == 0) || session->line_long[unit->side])
+        return false;
+    return fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_SPOILED || session->reply_sent > 0 ||
+           (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2');
+}
+
+/* What the EHLO reply offers, as the client sees it. */
+static void note_keyword(struct smtp_session *session, const struct smtp_unit *unit, bool stripped)
+{
+    if (unit->verb != SMTP_VERB_EHLO)
+        return;
+    if (unit->line_index == 0)
+        session->pipelining = false;
+    else if (!stripped && span_equal_nocase(unit->keyword, span_of("PIPELINING")))
+        session->pipelining = true;
+}
+
+static void commit_reply(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
+                         struct smtp_action action, struct smtp_room room, struct smtp_change *change)
+{
+    struct smtp_line *line = &session->lines[unit->side];
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
-    enum smtp_refusal refusal = slot ? (enum smtp_refusal)slot->refusal : SMTP_REFUSAL_NONE;
-    /* 421 announces that the server closes the connection: the client must see it (RFC 5321 3.8). */
-    bool closing = unit->has_reply && (unit->reply.code == 421 || unit->reply.code == 521) && session->reply_sent == 0;
-    if (refusal != SMTP_REFUSAL_NONE && !closing && !session->line_long[SMTP_SERVER])
-        smtp_change_replace(change, unit, refusal, room, &session->reply_sent);
+    enum smtp_fate fate = slot ? smtp_slot_fate(*slot) : SMTP_FATE_PASS;
+    if (fate == SMTP_FATE_VANISH)
+        smtp_change_remove(change, room);
+    else if (is_replaced(session, unit, fate))
+        smtp_change_replace(change, unit, context->refusals, slot->refusal, room, &session->reply_sent);
     else if (action.kind == SMTP_ACTION_STRIP && !unit->judged)
         smtp_change_strip(change, unit, room, session->reply_cut);
     else if (action.kind == SMTP_ACTION_MAKE_LAST)
@@ -258,14 +485,15 @@ static void commit_server_line(struct smtp_session *session, const struct smtp_c
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
         bool spoiled = action.kind == SMTP_ACTION_STRIP;
         if (spoiled && !session->reply_fragment_judged)
-            session->changed_from[SMTP_SERVER] = (uint16_t)line->left;
+            session->changed_from[unit->side] = (uint16_t)line->left;
         line->left = line->len;
         session->reply_fragment_judged = session->reply_fragment_judged || spoiled;
         return;
     }
-    session->line_over[SMTP_SERVER] = true;
+    session->line_over[unit->side] = true;
     session->reply_fragment_judged = false;
     session->greeted = true;
+    note_keyword(session, unit, action.kind == SMTP_ACTION_STRIP);
     if (!unit->reply.last) {
         if (session->reply_lines < UINT16_MAX)
             session->reply_lines++;
@@ -273,6 +501,11 @@ static void commit_server_line(struct smtp_session *session, const struct smtp_c
     }
     session->reply_lines = 0;
     session->reply_cut = false;
+    if (fate == SMTP_FATE_MUST_SUCCEED && unit->reply.code / 100 != 2 && !says_goodbye(unit)) {
+        change->reset = true;
+        smtp_session_give_up(session, context->blocks);
+        return;
+    }
     close_slot(session, context, unit->reply.code);
 }
 
@@ -288,20 +521,37 @@ void smtp_session_left(const struct smtp_session *session, const struct smtp_uni
     part.kind = SMTP_UNIT_FRAGMENT;
     part.whole = span_head(unit->whole, left);
     part.octets = span_tail(part.whole, from);
-    if (unit->side == SMTP_CLIENT)
-        smtp_change_cover(&change, &part, false);
+    if (unit->role == SMTP_CLIENT)
+        smtp_change_cover(&change, &part, (enum smtp_cover)session->fragment_cover, false);
     else
         smtp_change_strip(&change, &part, any, false);
     if (change.changed && change.len == part.octets.len)
         memcpy(out + from, change.octets, change.len);
 }
 
+/* Whether the connection must be reset: so the policy wants it, or it wants it closed and no command can say so. */
+static bool must_reset(const struct smtp_session *session, const struct smtp_unit *unit, struct smtp_action action)
+{
+    if (action.kind == SMTP_ACTION_RESET)
+        return true;
+    return action.kind == SMTP_ACTION_CLOSE && (unit->role == SMTP_SERVER || unit->judged || !can_quit(session, unit));
+}
+
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
                          struct smtp_action action, struct smtp_room room, struct smtp_change *change)
 {
     change->changed = false;
+    change->reset = false;
     change->len = 0;
-    if (loses_pairing(unit->anomaly)) {
+    if (unit->role == SMTP_CLIENT && unit->kind == SMTP_UNIT_OPAQUE)
+        session->tls_awaited = false;
+    /* A message behind a refused DATA would be commands to the server (case 36). */
+    bool over = session->closing || (session->data_covered && action.kind == SMTP_ACTION_PASS);
+    if (over && unit->role == SMTP_CLIENT)
+        action = (struct smtp_action){.kind = SMTP_ACTION_CLOSE, .refusal = SMTP_REFUSAL_CLOSING};
+    bool lost = smtp_anomaly_loses_pairing(unit->anomaly) && action.kind == SMTP_ACTION_PASS;
+    change->reset = must_reset(session, unit, action);
+    if (lost || change->reset) {
         session->lines[unit->side].left = session->lines[unit->side].len;
         session->line_over[unit->side] = true;
         smtp_session_give_up(session, context->blocks);
@@ -316,10 +566,10 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
     case SMTP_UNIT_COMMAND:
     case SMTP_UNIT_REPLY:
     case SMTP_UNIT_FRAGMENT:
-        if (unit->side == SMTP_CLIENT)
-            commit_client_line(session, context, unit, action, change);
+        if (unit->role == SMTP_CLIENT)
+            commit_command(session, context, unit, action, change);
         else
-            commit_server_line(session, context, unit, action, room, change);
+            commit_reply(session, context, unit, action, room, change);
         break;
     }
 }

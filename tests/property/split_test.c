@@ -131,7 +131,7 @@ static const struct dialogue dialogues[] = {
      .turns = {GREET, EHLO, OFFER, C("X-LINK2STATE LAST CHUNK={x}\r\n"),
                S("250-fine\r\n250-quite\r\n250 OK, whatever that means\r\n"), GOODBY},
      .client_reads = {CHANGE("250-fine\r\n250-quite\r\n250 OK, whatever that means\r\n",
-                             "500 5.3.3 Unrecognized command\r\n")},
+                             "500 5.5.1 Unrecognized command\r\n")},
      .server_reads = {CHANGE("X-LINK2STATE LAST CHUNK={x}\r\n", "NOOP                       \r\n")},
      .live_only = true},
     {.label = "421 instead of an answer to XEXCH50, live",
@@ -164,7 +164,9 @@ static const struct dialogue dialogues[] = {
      .turns = {GREET, EHLO, OFFER, C("BDAT 14\r\nQUIT\r\n\0XEXCH50BDAT 0\r\nBDAT 3 LAST\r\n\r\n.RSET\r\n"),
                S("250 ok\r\n250 ok\r\n250 queued\r\n250 ok\r\n"), C("BDAT 0 LAST\r\n"), S("250 queued\r\n"), GOODBY}},
     {.label = "case 47: BDAT that two servers read differently",
-     .turns = {GREET, EHLO, OFFER, C("BDAT 5 X\r\n"), S("521 no\r\n")}},
+     .turns = {GREET, EHLO, OFFER, C("BDAT 5 X\r\n"), S("221 bye now\r\n")},
+     .server_reads = {CHANGE("BDAT 5 X\r\n", "QUIT    \r\n")},
+     .client_reads = {CHANGE("221 bye now\r\n", "421 4.7.0\r\n")}},
     {.label = "case 39: a refused command takes its slot",
      .turns = {GREET, EHLO, OFFER, C("FOO\r\n\r\nEHLO x\r\n"),
                S("500 no\r\n500 no\r\n250-host\r\n250-XEXCH50\r\n250 OK\r\n"), GOODBY},
@@ -208,7 +210,10 @@ static const struct dialogue dialogues[] = {
      .recorded_only = true},
     {.label = "case 55: TURN accepted",
      .turns = {GREET, EHLO, OFFER, C("TURN\r\n"), S("250 ok\r\n"), C("220 hi\r\n"), S("EHLO x\r\n"),
-               C("250-h\r\n250 XEXCH50\r\n")}},
+               C("250-h\r\n250 SIZE\r\n"), S("XEXCH50 5 2\r\n"), C("250 OK, nothing has been done!\r\n"), S("QUIT\r\n"),
+               C("221 bye\r\n")},
+     .client_reads = {CHANGE("XEXCH50 5 2\r\n", "NOOP       \r\n")},
+     .server_reads = {CHANGE("250 OK, nothing has been done!", "504 Need to authenticate first")}},
 };
 
 /* ---- one run ----------------------------------------------------------------------------------- */

@@ -219,15 +219,17 @@ static void test_case_42_ledger_against_a_plain_queue(void **state)
     for (int i = 0; i < 60000; i++) {
         bool grows = i / 3000 % 2 == 0;
         if (random_below(&random, 4) < (grows ? 3u : 1u)) {
-            struct smtp_slot slot = {(uint8_t)(next % 251), (uint8_t)(next % 7)};
+            struct smtp_slot slot =
+                smtp_slot_of((enum smtp_verb)(next % SMTP_VERBS), (enum smtp_fate)(next % 5), (uint8_t)(next % 251));
             bool kept = smtp_ledger_push(&ledger, &blocks, slot);
             assert_int_equal(kept, next - first < SMTP_LEDGER_SLOTS_MAX);
             next += kept;
         } else if (first != next) {
             const struct smtp_slot *oldest = smtp_ledger_oldest(&ledger, &blocks);
             assert_non_null(oldest);
-            assert_int_equal(oldest->verb, first % 251);
-            assert_int_equal(oldest->refusal, first % 7);
+            assert_int_equal(smtp_slot_verb(*oldest), first % SMTP_VERBS);
+            assert_int_equal(smtp_slot_fate(*oldest), first % 5);
+            assert_int_equal(oldest->refusal, first % 251);
             smtp_ledger_pop(&ledger, &blocks);
             first++;
         }

@@ -1,0 +1,108 @@
+#include "conf/complain.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/keys.h"
+
+static _Thread_local struct {
+    char *text;
+    size_t size;
+    const char *path;
+} out;
+
+void complain_begin(char *text, size_t size, const char *path)
+{
+    text[0] = '\0';
+    out.text = text;
+    out.size = size;
+    out.path = path;
+}
+
+static size_t min3(size_t a, size_t b, size_t c)
+{
+    size_t least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Edits between two words (Levenshtein); words over 63 octets are as far as can be. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t a_len = strlen(a), b_len = strlen(b), row[64];
+    if (a_len >= 64 || b_len >= 64)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_len; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t above = row[j];
+            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[b_len];
+}
+
+const char *complain_nearest(const char *word, const char *const *words, size_t count)
+{
+    const char *best = NULL;
+    size_t least = strlen(word) < 4 ? 2 : 4;
+    for (size_t i = 0; i < count; i++) {
+        size_t edits = distance(word, words[i]);
+        if (edits < least) {
+            least = edits;
+            best = words[i];
+        }
+    }
+    return best;
+}
+
+static void keep(cfg_t *cfg, const char *text)
+{
+    if (!out.text[0]) /* the first is the cause */
+        snprintf(out.text, out.size, "%s:%d: %s", out.path, cfg ? cfg->line : 0, text);
+}
+
+int complain(cfg_t *cfg, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    keep(cfg, text);
+    return -1;
+}
+
+/* libConfuse: "no such option 'WORD'" */
+static bool unknown_word(const char *text, char *word, size_t size)
+{
+    const char *from = strchr(text, '\'');
+    const char *to = from ? strrchr(text, '\'') : NULL;
+    if (strncmp(text, "no such option", 14) != 0 || to <= from || (size_t)(to - from) > size)
+        return false;
+    memcpy(word, from + 1, (size_t)(to - from) - 1);
+    word[to - from - 1] = '\0';
+    return true;
+}
+
+void complain_confuse(cfg_t *cfg, const char *format, va_list args)
+{
+    char text[512], word[64];
+    vsnprintf(text, sizeof text, format, args);
+    if (!unknown_word(text, word, sizeof word)) {
+        keep(cfg, text);
+        return;
+    }
+    const char *keys[CONF_KEYS_MAX];
+    size_t count = conf_keys(cfg, keys);
+    const char *nearest = complain_nearest(word, keys, count);
+    if (nearest)
+        complain(cfg, "unknown key '%s'; did you mean '%s'?", word, nearest);
+    else
+        complain(cfg, "unknown key '%s'; rules/default.conf has the known ones", word);
+}

@@ -455,7 +455,7 @@ void drive_handshake(struct drive *drive)
 
 /* ---- saying ---- */
 
-static uint32_t next_cut(struct drive *drive, struct span left)
+static uint32_t next_cut(struct drive *drive, uint32_t done, struct span left)
 {
     uint32_t most = left.len < drive->plan.mss ? (uint32_t)left.len : drive->plan.mss;
     const uint8_t *end;
@@ -467,6 +467,8 @@ static uint32_t next_cut(struct drive *drive, struct span left)
     case DRIVE_LINES:
         end = memchr(left.ptr, '\n', most);
         return end ? (uint32_t)(end - left.ptr) + 1 : most;
+    case DRIVE_TWO:
+        return done < drive->plan.cut_at && drive->plan.cut_at - done < most ? drive->plan.cut_at - done : most;
     case DRIVE_RANDOM: {
         uint32_t bound = random_below(&drive->random, 4) ? 24 : 300;
         uint32_t len = 1 + random_below(&drive->random, bound);
@@ -482,7 +484,7 @@ void drive_say(struct drive *drive, enum smtp_side side, struct span octets)
     uint32_t from = end->said_len;
     uint32_t to = from + (uint32_t)octets.len;
     for (struct span left = octets; left.len;) {
-        struct span part = span_head(left, next_cut(drive, left));
+        struct span part = span_head(left, next_cut(drive, (uint32_t)(octets.len - left.len), left));
         struct segment segment = drive_segment(drive, side, to - (uint32_t)left.len, part);
         drive_send(drive, side, &segment);
         left = span_tail(left, part.len);

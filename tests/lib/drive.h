@@ -26,6 +26,7 @@ enum drive_cut {
     DRIVE_WHOLE,  /* what is said at once goes in segments as large as may be */
     DRIVE_OCTETS, /* one octet a segment */
     DRIVE_LINES,  /* one line a segment */
+    DRIVE_TWO,    /* in two parts, cut at `cut_at` */
     DRIVE_RANDOM, /* cut at random places */
 };
 
@@ -33,6 +34,7 @@ enum drive_cut {
 struct drive_plan {
     const char *name; /* for messages */
     enum drive_cut cut;
+    uint32_t cut_at; /* octets before the cut of DRIVE_TWO */
     uint64_t seed;
     enum engine_peers peers;
     uint8_t ip_version;          /* 4 or 6; 0 is 4 */

@@ -5,56 +5,15 @@
  * peers; what each side reads and what is told of each direction must be the same every time. Case numbers are those of
  * smtp-cases.md.
  */
-#include "../lib/drive.h"
+#include "../lib/dialogue.h"
 
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "io/capture.h"
 
-enum { RANDOM_CUTS = 200, CAPTURE_CUTS = 40, TURNS_MAX = 24, CHANGES_MAX = 6, CAPTURES_MAX = 64 };
-
-struct turn {
-    enum smtp_side side;
-    struct span octets;
-};
-
-#define TEXT(literal)                                                                                                  \
-    {                                                                                                                  \
-        (const uint8_t *)("" literal), sizeof(literal) - 1                                                             \
-    }
-#define C(literal)                                                                                                     \
-    {                                                                                                                  \
-        SMTP_CLIENT, TEXT(literal)                                                                                     \
-    }
-#define S(literal)                                                                                                     \
-    {                                                                                                                  \
-        SMTP_SERVER, TEXT(literal)                                                                                     \
-    }
-
-/* In what was said: the first `from` behind the last change becomes `to`. */
-struct change {
-    struct span from, to;
-};
-
-#define CHANGE(from, to)                                                                                               \
-    {                                                                                                                  \
-        TEXT(from), TEXT(to)                                                                                           \
-    }
-
-struct dialogue {
-    const char *label;
-    struct turn turns[TURNS_MAX];
-    struct change client_reads[CHANGES_MAX]; /* of what the server said */
-    struct change or_reads[CHANGES_MAX];     /* where the lines before had left already; none: never otherwise */
-    struct change server_reads[CHANGES_MAX]; /* of what the client said */
-    bool live_only, recorded_only;           /* what makes sense only so */
-};
+enum { RANDOM_CUTS = 200, CAPTURE_CUTS = 40, CAPTURES_MAX = 64 };
 
 #define GREET  S("220 mail.example.com Microsoft ESMTP MAIL Service ready\r\n")
 #define EHLO   C("EHLO client.example.net\r\n")
@@ -140,7 +99,8 @@ static const struct dialogue dialogues[] = {
      .live_only = true},
     {.label = "verbs that begin alike pass",
      .turns = {GREET, EHLO, OFFER, C("XEXCH5\r\n"), S("500 no\r\n"), C("XEXCH50X 5 5\r\n"), S("500 no\r\n"), C("X\r\n"),
-               S("500 no\r\n"), GOODBY}},
+               S("500 no\r\n"), GOODBY},
+     .never_slow = true},
     {
         "case 37: MAIL, RCPT, DATA pipelined",
         {GREET, EHLO, S("250-host\r\n250-XEXCH50\r\n250 PIPELINING\r\n"),
@@ -216,182 +176,6 @@ static const struct dialogue dialogues[] = {
      .server_reads = {CHANGE("250 OK, nothing has been done!", "504 Need to authenticate first")}},
 };
 
-/* ---- one run ----------------------------------------------------------------------------------- */
-
-static struct drive *play(const char *label, const struct turn *turns, size_t count, const struct drive_plan *plan)
-{
-    struct drive_plan named = *plan;
-    named.name = label;
-    struct drive *drive = drive_new(&named);
-    drive_handshake(drive);
-    for (size_t i = 0; i < count && turns[i].octets.len; i++)
-        drive_say(drive, turns[i].side, turns[i].octets);
-    drive_close(drive, SMTP_SERVER);
-    assert_true(drive_read_fin(drive, SMTP_CLIENT) && drive_read_fin(drive, SMTP_SERVER));
-    drive_finish(drive);
-    return drive;
-}
-
-/* ---- comparing --------------------------------------------------------------------------------- */
-
-static void print_span(const char *what, struct span s)
-{
-    char line[2048];
-    size_t at = 0;
-    for (size_t i = 0; i < s.len && at + 5 < sizeof line; i++)
-        at +=
-            (size_t)snprintf(line + at, sizeof line - at, s.ptr[i] < ' ' || s.ptr[i] > '~' ? "\\%03o" : "%c", s.ptr[i]);
-    line[at] = '\0';
-    print_error("# %s: %s\n", what, line);
-}
-
-static bool same_event(const struct event *a, const struct event *b)
-{
-    return a->kind == b->kind && a->from_server == b->from_server && a->verb == b->verb && a->code == b->code &&
-           a->last == b->last && a->change == b->change && a->octets == b->octets && span_equal(a->text, b->text) &&
-           span_equal(a->shown, b->shown) && strcmp(a->reason, b->reason) == 0;
-}
-
-static const struct event *next_event(const struct drive *drive, bool from_server, size_t *index)
-{
-    while (*index < drive_event_count(drive)) {
-        const struct event *event = &drive_event(drive, (*index)++)->event;
-        if (event->from_server == from_server)
-            return event;
-    }
-    return NULL;
-}
-
-static void print_event(const char *what, const struct event *event)
-{
-    if (!event) {
-        print_error("# %s: none\n", what);
-        return;
-    }
-    print_error("# %s: %s verb %d code %u change %d octets %llu reason %s\n", what, event_kind_name(event->kind),
-                (int)event->verb, event->code, (int)event->change, (unsigned long long)event->octets, event->reason);
-    print_span("  text", event->text);
-    print_span("  shown", event->shown);
-}
-
-static bool same_events(const struct drive *a, const struct drive *b, bool tell)
-{
-    for (int from_server = 0; from_server < 2; from_server++) {
-        size_t i = 0, j = 0;
-        for (;;) {
-            const struct event *of_a = next_event(a, from_server, &i);
-            const struct event *of_b = next_event(b, from_server, &j);
-            if (!of_a && !of_b)
-                break;
-            if (of_a && of_b && same_event(of_a, of_b))
-                continue;
-            if (tell) {
-                print_event("whole", of_a);
-                print_event("cut", of_b);
-            }
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool same_streams(const struct drive *a, const struct drive *b)
-{
-    return span_equal(drive_read(a, SMTP_CLIENT), drive_read(b, SMTP_CLIENT)) &&
-           span_equal(drive_read(a, SMTP_SERVER), drive_read(b, SMTP_SERVER));
-}
-
-/* The stream with the changes made; the caller frees it. */
-static struct span apply(const char *label, struct span said, const struct change *changes)
-{
-    uint8_t *out = malloc(said.len + 1024);
-    assert_non_null(out);
-    size_t len = 0;
-    for (size_t i = 0; i < CHANGES_MAX && changes[i].from.len; i++) {
-        const uint8_t *at = memmem(said.ptr, said.len, changes[i].from.ptr, changes[i].from.len);
-        if (!at)
-            fail_msg("%s: the row's change %zu is not in the dialogue", label, i);
-        size_t before = (size_t)(at - said.ptr);
-        memcpy(out + len, said.ptr, before);
-        len += before;
-        if (changes[i].to.len)
-            memcpy(out + len, changes[i].to.ptr, changes[i].to.len);
-        len += changes[i].to.len;
-        said = span_tail(said, before + changes[i].from.len);
-    }
-    memcpy(out + len, said.ptr, said.len);
-    return (struct span){out, len + said.len};
-}
-
-static bool reads(const struct drive *drive, enum smtp_side side, const char *label, const struct change *changes,
-                  bool tell)
-{
-    struct span expected = apply(label, drive_said(drive, (enum smtp_side) !side), changes);
-    bool same = span_equal(expected, drive_read(drive, side));
-    if (!same && tell) {
-        print_span("expected", expected);
-        print_span("read", drive_read(drive, side));
-    }
-    free((void *)(uintptr_t)expected.ptr);
-    return same;
-}
-
-/* ---- the dialogues ----------------------------------------------------------------------------- */
-
-static void check_run(const struct dialogue *d, const struct drive_plan *plan, const struct drive *whole,
-                      const struct drive *octets)
-{
-    struct drive *cut = play(d->label, d->turns, TURNS_MAX, plan);
-    bool same = same_streams(whole, cut) && same_events(whole, cut, false);
-    if (!same && d->or_reads[0].from.len)
-        same = same_streams(octets, cut) && same_events(octets, cut, false);
-    if (!same) {
-        print_span("whole, client", drive_read(whole, SMTP_CLIENT));
-        print_span("  cut, client", drive_read(cut, SMTP_CLIENT));
-        print_span("whole, server", drive_read(whole, SMTP_SERVER));
-        print_span("  cut, server", drive_read(cut, SMTP_SERVER));
-        (void)same_events(whole, cut, true);
-        fail_msg("%s: cut %d, peers %d, seed %llu differs from whole", d->label, (int)plan->cut, (int)plan->peers,
-                 (unsigned long long)plan->seed);
-    }
-    drive_free(cut);
-}
-
-static void check_dialogue(const struct dialogue *d, enum engine_peers peers)
-{
-    struct drive_plan plan = {.peers = peers, .cut = DRIVE_WHOLE, .seed = 1};
-    struct drive *whole = play(d->label, d->turns, TURNS_MAX, &plan);
-    if (!reads(whole, SMTP_CLIENT, d->label, d->client_reads, true))
-        fail_msg("%s, peers %d: whole: the client reads something else", d->label, (int)peers);
-    if (!reads(whole, SMTP_SERVER, d->label, d->server_reads, true))
-        fail_msg("%s, peers %d: whole: the server reads something else", d->label, (int)peers);
-    plan.cut = DRIVE_OCTETS;
-    struct drive *octets = play(d->label, d->turns, TURNS_MAX, &plan);
-    const struct change *or_reads = d->or_reads[0].from.len ? d->or_reads : d->client_reads;
-    if (!reads(octets, SMTP_CLIENT, d->label, or_reads, true))
-        fail_msg("%s, peers %d: octet by octet: the client reads something else", d->label, (int)peers);
-    check_run(d, &plan, whole, octets);
-    plan.cut = DRIVE_LINES;
-    check_run(d, &plan, whole, octets);
-    plan.cut = DRIVE_RANDOM;
-    for (plan.seed = 1; plan.seed <= RANDOM_CUTS; plan.seed++) {
-        plan.ip_version = plan.seed % 4 ? 4 : 6;
-        check_run(d, &plan, whole, octets);
-    }
-    drive_free(whole);
-    drive_free(octets);
-}
-
-static void test_dialogue_live(void **state)
-{
-    check_dialogue(*state, ENGINE_PEERS_LIVE);
-}
-
-static void test_dialogue_recorded(void **state)
-{
-    check_dialogue(*state, ENGINE_PEERS_RECORDED);
-}
-
 /* ---- slow senders: the rest of a line comes after the hold has ended (case 25, law 4) ------------ */
 
 /* Whether a reader finds `keyword` at the beginning of a line of an EHLO reply. */
@@ -424,8 +208,8 @@ static void slow(enum drive_cut cut, const char *offer, uint64_t seed)
     struct span server = drive_read(drive, SMTP_SERVER);
     if (finds_keyword(client, "XEXCH50\r") || memmem(server.ptr, server.len, "XEXCH50 1904", 12) ||
         memmem(client.ptr, client.len, "\r\n504", 5) == NULL) {
-        print_span("client reads", client);
-        print_span("server reads", server);
+        dialogue_print_span("client reads", client);
+        dialogue_print_span("server reads", server);
         fail_msg("slow, cut %d, seed %llu", (int)cut, (unsigned long long)seed);
     }
     drive_free(drive);
@@ -473,8 +257,8 @@ static void test_case_25_keyword_cut_at_each_octet_with_a_pause(void **state)
         struct span server = drive_read(drive, SMTP_SERVER);
         if (finds_keyword(client, "XEXCH50\r") || memmem(server.ptr, server.len, "XEXCH50 ", 8) ||
             memmem(client.ptr, client.len, "\r\n504", 5) == NULL) {
-            print_span("client reads", client);
-            print_span("server reads", server);
+            dialogue_print_span("client reads", client);
+            dialogue_print_span("server reads", server);
             fail_msg("cut %u", cut);
         }
         drive_free(drive);
@@ -484,7 +268,7 @@ static void test_case_25_keyword_cut_at_each_octet_with_a_pause(void **state)
 /* ---- our captures ------------------------------------------------------------------------------ */
 
 struct script {
-    struct turn *turns;
+    struct dialogue_turn *turns;
     size_t count;
 };
 
@@ -501,9 +285,9 @@ static void add_octets(struct script *script, enum smtp_side side, struct span o
     if (script->count == 0 || script->turns[script->count - 1].side != side) {
         script->turns = realloc(script->turns, (script->count + 1) * sizeof *script->turns);
         assert_non_null(script->turns);
-        script->turns[script->count++] = (struct turn){side, {NULL, 0}};
+        script->turns[script->count++] = (struct dialogue_turn){side, {NULL, 0}};
     }
-    struct turn *turn = &script->turns[script->count - 1];
+    struct dialogue_turn *turn = &script->turns[script->count - 1];
     uint8_t *all = realloc((void *)(uintptr_t)turn->octets.ptr, turn->octets.len + octets.len);
     assert_non_null(all);
     memcpy(all + turn->octets.len, octets.ptr, octets.len);
@@ -561,17 +345,17 @@ static bool accepts_xexch50(const struct script *script)
 static void check_capture(const char *path, const struct script *script, enum engine_peers peers)
 {
     struct drive_plan plan = {.peers = peers, .cut = DRIVE_WHOLE, .seed = 1};
-    struct drive *whole = play(path, script->turns, script->count, &plan);
+    struct drive *whole = dialogue_play(path, script->turns, script->count, &plan);
     plan.cut = DRIVE_OCTETS;
-    struct drive *octets = play(path, script->turns, script->count, &plan);
+    struct drive *octets = dialogue_play(path, script->turns, script->count, &plan);
     plan.cut = DRIVE_RANDOM;
     for (plan.seed = 1; plan.seed <= CAPTURE_CUTS; plan.seed++) {
-        struct drive *cut = play(path, script->turns, script->count, &plan);
-        if (!(same_streams(whole, cut) && same_events(whole, cut, false)) &&
-            !(same_streams(octets, cut) && same_events(octets, cut, false))) {
-            (void)same_events(whole, cut, true);
-            print_span("whole, client", drive_read(whole, SMTP_CLIENT));
-            print_span("  cut, client", drive_read(cut, SMTP_CLIENT));
+        struct drive *cut = dialogue_play(path, script->turns, script->count, &plan);
+        if (!(dialogue_same_streams(whole, cut) && dialogue_same_events(whole, cut, false)) &&
+            !(dialogue_same_streams(octets, cut) && dialogue_same_events(octets, cut, false))) {
+            (void)dialogue_same_events(whole, cut, true);
+            dialogue_print_span("whole, client", drive_read(whole, SMTP_CLIENT));
+            dialogue_print_span("  cut, client", drive_read(cut, SMTP_CLIENT));
             fail_msg("%s: peers %d, seed %llu differs", path, (int)peers, (unsigned long long)plan.seed);
         }
         drive_free(cut);
@@ -614,27 +398,12 @@ static size_t list_captures(void)
 
 int main(void)
 {
-    enum { DIALOGUES = sizeof dialogues / sizeof dialogues[0] };
-    static struct CMUnitTest tests[2 * DIALOGUES + CAPTURES_MAX + 2];
-    static char labels[2 * DIALOGUES + CAPTURES_MAX][160];
+    static struct CMUnitTest tests[CAPTURES_MAX + 2];
     size_t count = 0;
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    for (size_t i = 0; i < DIALOGUES; i++)
-        for (int peers = 0; peers < 2; peers++) {
-            if (peers ? dialogues[i].live_only : dialogues[i].recorded_only)
-                continue;
-            (void)snprintf(labels[count], sizeof labels[0], "%s (%s peers)", dialogues[i].label,
-                           peers ? "recorded" : "live");
-            tests[count] = (struct CMUnitTest){labels[count], peers ? test_dialogue_recorded : test_dialogue_live, NULL,
-                                               NULL, (void *)(uintptr_t)&dialogues[i]};
-            count++;
-        }
     size_t captures = list_captures();
-    for (size_t i = 0; i < captures; i++) {
-        tests[count] = (struct CMUnitTest){paths[i], test_capture, NULL, NULL, paths[i]};
-        count++;
-    }
+    for (size_t i = 0; i < captures; i++)
+        tests[count++] = (struct CMUnitTest){paths[i], test_capture, NULL, NULL, paths[i]};
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_case_25_slow_senders_see_no_keyword);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_case_25_keyword_cut_at_each_octet_with_a_pause);
-    return _cmocka_run_group_tests("split", tests, count, NULL, NULL);
+    return dialogue_run("split", dialogues, sizeof dialogues / sizeof dialogues[0], tests, count);
 }

@@ -23,6 +23,12 @@ static void follow_opaque(struct engine *engine, struct half *half, uint32_t end
     half->next = half->log.end;
 }
 
+/* Nothing is read any more; but what comes before a TLS handshake is looked at, for it ought not to come. */
+static bool is_unread(const struct flow *flow)
+{
+    return flow->smtp.opaque && !flow->smtp.tls_awaited;
+}
+
 /* The acknowledgment in a segment. False where it is of something that was never sent. */
 static bool take_acknowledgment(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
 {
@@ -101,7 +107,7 @@ static void let_go(struct engine *engine, uint32_t index, enum smtp_side side, c
         uint32_t end = held->seq + held->len;
         if (limit && !seq_before(held->seq, *limit))
             return;
-        if (flow->smtp.opaque)
+        if (is_unread(flow))
             follow_opaque(engine, half, end);
         if (seq_after(end, half->log.end))
             return;
@@ -151,6 +157,14 @@ void segment_release_all(struct engine *engine, uint32_t index)
 /* No verdict now. Where there is no room to wait, the sender will send it again. */
 static enum fate hold(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
 {
+    const struct half *half = &flow_at(&engine->table, index)->halves[side];
+    if (half->held_count >= engine->settings.flow_held_max && half_waiting(half) > 0) {
+        /* A line in more pieces than may wait: its beginning goes on now, as it would when its time is up. */
+        judge_feed(engine, index, side, (struct span){0}, true);
+        let_go(engine, index, side, &packet->seq);
+        if (!seq_after(packet->seq + packet_seq_len(packet), half->log.end))
+            return FATE_CARRY;
+    }
     if (held_add(engine, index, side, packet)) {
         lifecycle_arm(engine, index);
         return FATE_NONE;
@@ -166,7 +180,7 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     uint32_t end = packet->seq + packet_seq_len(packet);
     if (packet->payload_len > half->largest)
         half->largest = (uint16_t)packet->payload_len;
-    if (flow->smtp.opaque) {
+    if (is_unread(flow)) {
         follow_opaque(engine, half, end);
         engine->current.plain = half->retained.len == 0;
         if (packet->flags & PACKET_FIN && !half->closed) {

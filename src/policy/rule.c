@@ -39,7 +39,8 @@ bool rule_pattern_matches(struct span pattern, struct span text)
 static bool address_matches(const struct rule *rule, struct span argument)
 {
     struct smtp_path path = smtp_path_parse(argument);
-    struct span address = path.good ? path.mailbox : argument;
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    struct span address = path.good ? smtp_path_plain(&path, plain, sizeof plain) : argument;
     if (path.good && address.len == 0)
         address = span_of("<>");
     for (uint32_t i = 0; i < rule->pattern_count; i++)

@@ -94,25 +94,24 @@ void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit,
         return;
     switch (cover) {
     case SMTP_COVER_NONE:
-        change->changed = false;
-        change->len = 0;
-        return;
+        break;
     case SMTP_COVER_NOOP:
         cover_verb(change, unit, "NOOP", continued);
-        return;
+        break;
     case SMTP_COVER_RSET:
         cover_verb(change, unit, "RSET", continued);
-        return;
+        break;
     case SMTP_COVER_QUIT:
         cover_verb(change, unit, "QUIT", continued);
-        return;
+        break;
     case SMTP_COVER_PATH:
         cover_path(change, unit);
-        return;
+        break;
     case SMTP_COVER_LAST:
         cover_last(change, unit);
-        return;
+        break;
     }
+    change->changed = memcmp(change->octets, unit->octets.ptr, change->len) != 0;
 }
 
 static void spoil_keyword(struct smtp_change *change, const struct smtp_unit *unit)

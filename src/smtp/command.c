@@ -5,6 +5,12 @@ static bool is_blank(uint8_t octet)
     return octet == ' ' || octet == '\t';
 }
 
+/* Servers that split with isspace() see the end of a verb in these, too. */
+static bool ends_verb(uint8_t octet)
+{
+    return is_blank(octet) || octet == '\r' || octet == '\v' || octet == '\f';
+}
+
 static struct span trim(struct span s)
 {
     while (s.len && is_blank(s.ptr[0]))
@@ -14,11 +20,11 @@ static struct span trim(struct span s)
     return s;
 }
 
-/* Take the leading octets that are no blanks. */
-static struct span take_word(struct span *s)
+/* Take the leading octets that end no word. */
+static struct span take_word(struct span *s, bool (*ends)(uint8_t octet))
 {
     size_t len = 0;
-    while (len < s->len && !is_blank(s->ptr[len]))
+    while (len < s->len && !ends(s->ptr[len]))
         len++;
     struct span word = span_head(*s, len);
     *s = trim(span_tail(*s, len));
@@ -40,10 +46,10 @@ struct smtp_command smtp_command_parse(struct span line)
     struct span text = smtp_line_text(line);
     bool ended = text.len < line.len;
     size_t start = 0;
-    while (start < text.len && is_blank(text.ptr[start]))
+    while (start < text.len && ends_verb(text.ptr[start]))
         start++;
     struct span rest = span_tail(text, start);
-    struct smtp_command command = {.word = take_word(&rest)};
+    struct smtp_command command = {.word = take_word(&rest, ends_verb)};
     command.argument = rest;
     command.separated = ended || start + command.word.len < text.len;
     if (command.word.len == 0)
@@ -72,7 +78,7 @@ static bool parse_number(struct span word, uint64_t limit, uint64_t *number)
 enum smtp_chunk_status smtp_chunk_parse(struct span argument, uint64_t *octets, bool *last)
 {
     *last = false;
-    if (!parse_number(take_word(&argument), INT64_MAX, octets))
+    if (!parse_number(take_word(&argument, is_blank), INT64_MAX, octets))
         return SMTP_CHUNK_AMBIGUOUS;
     if (argument.len == 0)
         return SMTP_CHUNK_GOOD;
@@ -82,5 +88,5 @@ enum smtp_chunk_status smtp_chunk_parse(struct span argument, uint64_t *octets, 
 
 enum smtp_chunk_status smtp_xexch50_parse(struct span argument, uint64_t *octets)
 {
-    return parse_number(take_word(&argument), 1u << 30, octets) ? SMTP_CHUNK_GOOD : SMTP_CHUNK_AMBIGUOUS;
+    return parse_number(take_word(&argument, is_blank), 1u << 30, octets) ? SMTP_CHUNK_GOOD : SMTP_CHUNK_AMBIGUOUS;
 }

@@ -94,3 +94,22 @@ struct smtp_path smtp_path_parse(struct span argument)
     path.domain = span_tail(path.mailbox, at < path.mailbox.len ? at + 1 : at);
     return path;
 }
+
+struct span smtp_path_plain(const struct smtp_path *path, uint8_t *out, size_t room)
+{
+    struct span local = path->local, whole = path->mailbox;
+    if (whole.len > room || local.len < 2 || local.ptr[0] != '"')
+        return whole;
+    size_t len = 0;
+    for (size_t i = 0; i < local.len; i++) {
+        if (local.ptr[i] == '"')
+            continue;
+        if (local.ptr[i] == '\\' && i + 1 < local.len)
+            i++;
+        out[len++] = local.ptr[i];
+    }
+    struct span rest = span_tail(whole, local.len);
+    if (rest.len)
+        memcpy(out + len, rest.ptr, rest.len);
+    return (struct span){out, len + rest.len};
+}

@@ -23,4 +23,10 @@ struct smtp_path {
 
 struct smtp_path smtp_path_parse(struct span argument);
 
+/*
+ * The mailbox as it is compared: the local part without its quotes and backslashes (RFC 5321 4.1.2: they do not belong
+ * to it). A span into `out`, of `room` octets; of an address that is longer, the mailbox as it is written.
+ */
+struct span smtp_path_plain(const struct smtp_path *path, uint8_t *out, size_t room);
+
 #endif

@@ -173,6 +173,8 @@ static bool command_may_matter(const struct smtp_session *session, const struct 
 {
     if (session->fragment_judged)
         return false;
+    if (session->closing || session->data_covered || session->tls_asked)
+        return true;
     uint64_t verbs = verbs_that_matter(session, context);
     return command->separated ? verbs >> command->verb & 1 : smtp_verb_may_begin(verbs, command->word);
 }
@@ -182,6 +184,8 @@ static bool link_state_overflows(const struct smtp_session *session, const struc
 {
     enum { LINE_MAX = 1024, DATA_MAX = 520 };
     struct span argument = unit->command.argument;
+    if (argument.len && argument.ptr[argument.len - 1] == '\r')
+        argument.len--; /* of a line that is not whole */
     const uint8_t *equals = argument.len ? memchr(argument.ptr, '=', argument.len) : NULL;
     size_t data_len = equals ? argument.len - (size_t)(equals + 1 - argument.ptr) : argument.len;
     return unit->whole.len > LINE_MAX || (data_len > DATA_MAX && !session->link_state_open);
@@ -197,6 +201,8 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
         return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
     if (session->data_covered)
         return SMTP_ANOMALY_MESSAGE_REFUSED;
+    if (unit->command.verb == SMTP_VERB_X_LINK2STATE && link_state_overflows(session, unit))
+        return SMTP_ANOMALY_LINK2STATE_OVERFLOW;
     if (unit->kind == SMTP_UNIT_FRAGMENT)
         return SMTP_ANOMALY_NONE;
     if (memchr(unit->whole.ptr, '\0', unit->whole.len))
@@ -206,8 +212,6 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
         return SMTP_ANOMALY_AMBIGUOUS_CHUNK;
     if (verb == SMTP_VERB_XEXCH50 && smtp_xexch50_parse(unit->command.argument, &octets) != SMTP_CHUNK_GOOD)
         return SMTP_ANOMALY_XEXCH50_OVERFLOW;
-    if (verb == SMTP_VERB_X_LINK2STATE && link_state_overflows(session, unit))
-        return SMTP_ANOMALY_LINK2STATE_OVERFLOW;
     if ((verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) && more)
         return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
     if (!session->early_told && oldest_verb(session, context->blocks) == SMTP_VERB_CONNECT) {
@@ -255,7 +259,7 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
     unit->anomaly = command_anomaly(session, context, unit, false);
     if (session->line_long[unit->side] && !may_be_long)
         unit->anomaly = SMTP_ANOMALY_LINE_TOO_LONG;
-    return release || unit->anomaly || !command_may_matter(session, context, &unit->command);
+    return release || !command_may_matter(session, context, &unit->command);
 }
 
 static bool reply_may_matter(const struct smtp_session *session, const struct smtp_context *context,

@@ -70,7 +70,7 @@ static struct treatment spoil(struct smtp_session *session, const struct smtp_un
 {
     struct smtp_path path = smtp_path_parse(unit->command.argument);
     bool whole = unit->octets.len == unit->whole.len;
-    bool alone = session->ledger.count == 0 && unit->rest.len == 0 && !session->pipelining;
+    bool alone = session->ledger.count == 0 && !session->pipelining;
     if (whole && alone)
         return (struct treatment){SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
     if (whole && path.good && path.inside.len >= SMTP_COVER_PATH_BYTES_MIN)
@@ -89,6 +89,12 @@ static struct treatment refuse(struct smtp_session *session, const struct smtp_u
             return (struct treatment){0};
         return spoil(session, unit, refusal);
     case SMTP_VERB_MAIL:
+        if (unit->kind == SMTP_UNIT_COMMAND && unit->octets.len < unit->whole.len) {
+            /* The address has left: what the server begins with it comes to nothing. */
+            void_transaction(session, refusal);
+            session->void_held = true;
+            return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE, refusal};
+        }
         /* It may stand inside a group. */
         return (struct treatment){session->pipelining ? SMTP_COVER_RSET : SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
     case SMTP_VERB_DATA:
@@ -529,11 +535,18 @@ void smtp_session_left(const struct smtp_session *session, const struct smtp_uni
         memcpy(out + from, change.octets, change.len);
 }
 
-/* Whether the connection must be reset: so the policy wants it, or it wants it closed and no command can say so. */
+/*
+ * Whether the connection must be reset: so the policy wants it, or it wants it closed and no command can say so, or an
+ * attack has come so far that covering the rest of its line does not end it.
+ */
 static bool must_reset(const struct smtp_session *session, const struct smtp_unit *unit, struct smtp_action action)
 {
     if (action.kind == SMTP_ACTION_RESET)
         return true;
+    size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
+    struct span word = unit->command.word;
+    if (action.kind == SMTP_ACTION_REFUSE && unit->anomaly && !unit->judged && left > 0)
+        return left >= (size_t)(word.ptr - unit->whole.ptr) + word.len;
     return action.kind == SMTP_ACTION_CLOSE && (unit->role == SMTP_SERVER || unit->judged || !can_quit(session, unit));
 }
 

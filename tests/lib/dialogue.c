@@ -233,6 +233,7 @@ static void check_slow(const struct dialogue *d, struct drive_plan plan, const s
 void dialogue_check(const struct dialogue *d, enum engine_peers peers)
 {
     struct drive_plan plan = {.peers = peers, .cut = DRIVE_WHOLE, .seed = 1, .policy = d->policy};
+    plan.flow_held_max = 2048; /* lines longer than the engine's default, octet by octet */
     struct drive *whole = dialogue_play(d->label, d->turns, DIALOGUE_TURNS_MAX, &plan);
     check_told(d, whole, SMTP_CLIENT);
     check_told(d, whole, SMTP_SERVER);

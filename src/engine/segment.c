@@ -162,6 +162,7 @@ static enum fate hold(struct engine *engine, uint32_t index, enum smtp_side side
         /* A line in more pieces than may wait: its beginning goes on now, as it would when its time is up. */
         judge_feed(engine, index, side, (struct span){0}, true);
         let_go(engine, index, side, &packet->seq);
+        engine->current.plain = false;
         if (!seq_after(packet->seq + packet_seq_len(packet), half->log.end))
             return FATE_CARRY;
     }

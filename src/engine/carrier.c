@@ -249,7 +249,8 @@ static void carry(struct carrier *carrier, bool plain, bool waited, struct engin
     carry_window(carrier);
     carry_urgent(carrier);
     carry_timestamp(carrier, waited);
-    half->sent_egress = seq_max(half->sent_egress, seq + packet_seq_len(packet));
+    if (packet_seq_len(packet) > 0) /* an empty segment overtakes octets that wait */
+        half->sent_egress = seq_max(half->sent_egress, seq + packet_seq_len(packet));
 
     verdict->action = ENGINE_ACCEPT;
     if (!carrier->edited)

@@ -4,7 +4,7 @@
  * In:     a line as smtp/line cuts it, or the beginning of one.
  * Out:    spans into it.
  * Note:   classified as liberally as any known server reads it, so that nothing is bypassed: blanks before the verb,
- *         TAB, a bare CR and whatever isspace() calls so as a separator, any case. What the state becomes is decided by
+ *         TAB as a separator (behind a verb also a bare CR, VT, FF), any case. What the state becomes is decided by
  *         the server's reply.
  * Source: RFC 5321 2.4, 4.1.1; RFC 3030 2 (BDAT); KB 812455 (XEXCH50).
  */

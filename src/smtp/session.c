@@ -14,6 +14,8 @@ static const struct {
     [SMTP_ANOMALY_AMBIGUOUS_CHUNK] = {"ambiguous-chunk", true},
     [SMTP_ANOMALY_XEXCH50_OVERFLOW] = {"xexch50-overflow", true},
     [SMTP_ANOMALY_LINK2STATE_OVERFLOW] = {"link2state-overflow", false},
+    [SMTP_ANOMALY_AMBIGUOUS_RESPONSE] = {"ambiguous-response", true},
+    [SMTP_ANOMALY_AMBIGUOUS_REPLY] = {"ambiguous-reply", true},
     [SMTP_ANOMALY_AMBIGUOUS_END] = {"ambiguous-end-of-data", false},
     [SMTP_ANOMALY_MESSAGE_REFUSED] = {"message-refused", true},
     [SMTP_ANOMALY_OCTETS_BEFORE_TLS] = {"octets-before-tls", false},
@@ -214,11 +216,34 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
         return SMTP_ANOMALY_XEXCH50_OVERFLOW;
     if ((verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) && more)
         return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
-    if (!session->early_told && oldest_verb(session, context->blocks) == SMTP_VERB_CONNECT) {
+    /* What stands before PROXY is a proxy, not the client (case 13). */
+    bool proxied = !session->addressed && span_equal(unit->command.word, span_of("PROXY"));
+    if (!session->early_told && !proxied && oldest_verb(session, context->blocks) == SMTP_VERB_CONNECT) {
         session->early_told = true;
         return SMTP_ANOMALY_EARLY_TALKER;
     }
     return SMTP_ANOMALY_NONE;
+}
+
+/*
+ * RFC 4954 4: the arguments of AUTH may take 12288 octets; any other line of that length is read differently by
+ * different servers (case 10), unless they see something else in its place.
+ */
+static enum smtp_anomaly long_command_anomaly(const struct smtp_session *session, enum smtp_verb verb)
+{
+    bool may_be_long = verb == SMTP_VERB_AUTH || verb == SMTP_VERB_X_EXPS || session->fragment_judged;
+    return may_be_long ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_LINE_TOO_LONG;
+}
+
+/* The octet behind the last one that is kept: all before it has left, and nothing of the line waits any more. */
+static bool next_behind_limit(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
+                              struct smtp_unit *unit)
+{
+    bool some = next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
+    unit->anomaly = long_command_anomaly(session, unit->command.verb);
+    if (unit->anomaly)
+        unit->kind = SMTP_UNIT_FRAGMENT;
+    return some;
 }
 
 static bool next_command(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
@@ -242,7 +267,7 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
         smtp_line_gather(line, context->blocks, bytes);
         session->line_long[unit->side] = true;
         if (line->left == line->len)
-            return next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
+            return next_behind_limit(session, context, bytes, unit);
         unit->whole = smtp_line_so_far(line, context->blocks);
         release = true;
         break;
@@ -252,13 +277,9 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
     unit->kind = SMTP_UNIT_FRAGMENT;
     unit->octets = span_tail(unit->whole, line->left);
     unit->command = smtp_command_parse(unit->whole);
-    /* RFC 4954 4: the arguments of AUTH may take 12288 octets; any other line of that length is read differently by
-       different servers (case 10). */
-    bool may_be_long = unit->command.verb == SMTP_VERB_AUTH || unit->command.verb == SMTP_VERB_X_EXPS ||
-                       context->verbs >> unit->command.verb & 1;
     unit->anomaly = command_anomaly(session, context, unit, false);
-    if (session->line_long[unit->side] && !may_be_long)
-        unit->anomaly = SMTP_ANOMALY_LINE_TOO_LONG;
+    if (session->line_long[unit->side])
+        unit->anomaly = long_command_anomaly(session, unit->command.verb);
     return release || !command_may_matter(session, context, &unit->command);
 }
 
@@ -276,6 +297,31 @@ static bool reply_may_matter(const struct smtp_session *session, const struct sm
            smtp_keyword_may_come(context->keywords, unit->whole);
 }
 
+/* Whether the client has sent more behind the command that the oldest slot stands for. */
+static bool more_sent(const struct smtp_session *session)
+{
+    enum smtp_side client = session->swapped ? SMTP_SERVER : SMTP_CLIENT;
+    return session->ledger.count > 1 || (session->lines[client].len > 0 && !session->line_over[client]);
+}
+
+/* Whether a reply that ends in `code` leaves two readings of what the client sends. */
+static enum smtp_anomaly two_readings(const struct smtp_session *session, enum smtp_verb verb, uint16_t code)
+{
+    bool auth = verb == SMTP_VERB_AUTH || verb == SMTP_VERB_AUTH_RESPONSE || verb == SMTP_VERB_X_EXPS;
+    if (auth && code == 334 && more_sent(session))
+        return SMTP_ANOMALY_AMBIGUOUS_RESPONSE;
+    if (verb == SMTP_VERB_XEXCH50 && code == 354 && more_sent(session))
+        return SMTP_ANOMALY_AMBIGUOUS_REPLY;
+    /* A client that waits for replies will not send the octets; one that does not has them on their way (case 48). */
+    bool chunk = verb == SMTP_VERB_BDAT || verb == SMTP_VERB_BDAT_LAST;
+    if (chunk && code >= 400 && session->ledger.count == 1 && session->phase == SMTP_PHASE_CHUNK &&
+        session->payload_octets == 0)
+        return SMTP_ANOMALY_AMBIGUOUS_REPLY;
+    if (verb == SMTP_VERB_PROXY_HEADER && session->ledger.count > 1)
+        return SMTP_ANOMALY_AMBIGUOUS_REPLY;
+    return SMTP_ANOMALY_NONE;
+}
+
 /* What is wrong with a whole reply line. */
 static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const struct smtp_unit *unit)
 {
@@ -290,17 +336,34 @@ static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const
     if (unit->verb == SMTP_VERB_DATA && unit->reply.code != 354 && sent_ahead &&
         (!session->asked_dot || session->data_pending > 1))
         return SMTP_ANOMALY_MESSAGE_REFUSED;
-    if (unit->verb == SMTP_VERB_XEXCH50 && unit->reply.code == 354 && session->ledger.count > 1)
-        return SMTP_ANOMALY_UNEXPECTED_REPLY; /* whose octets would follow, its own or the next command's? */
-    return SMTP_ANOMALY_NONE;
+    return two_readings(session, unit->verb, unit->reply.code);
+}
+
+/* A server that asked for a PROXY header does not answer it; no other calls it a success. */
+static void settle_proxy_header(struct smtp_session *session, const struct smtp_context *context,
+                                const struct smtp_line *line, struct span bytes)
+{
+    struct span begun = line->len ? smtp_line_so_far(line, context->blocks) : bytes;
+    if (begun.len && begun.ptr[0] == '2' && oldest_verb(session, context->blocks) == SMTP_VERB_PROXY_HEADER)
+        smtp_ledger_pop(&session->ledger, context->blocks);
+}
+
+static bool next_of_long_reply(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
+                               struct smtp_unit *unit)
+{
+    bool some = next_of_long(session, context, bytes, SMTP_UNIT_REPLY, unit);
+    if (unit->kind == SMTP_UNIT_REPLY)
+        unit->anomaly = reply_anomaly(session, unit);
+    return some;
 }
 
 static bool next_reply(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                        bool release, struct smtp_unit *unit)
 {
     struct smtp_line *line = &session->lines[unit->side];
+    settle_proxy_header(session, context, line, *bytes);
     if (session->line_long[unit->side])
-        return next_of_long(session, context, bytes, SMTP_UNIT_REPLY, unit);
+        return next_of_long_reply(session, context, bytes, unit);
     switch (smtp_line_feed(line, context->blocks, bytes, &unit->whole)) {
     case SMTP_LINE_WHOLE:
         unit->kind = SMTP_UNIT_REPLY;
@@ -317,7 +380,7 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
         smtp_line_gather(line, context->blocks, bytes);
         session->line_long[unit->side] = true;
         if (line->left == line->len)
-            return next_of_long(session, context, bytes, SMTP_UNIT_REPLY, unit);
+            return next_of_long_reply(session, context, bytes, unit);
         unit->whole = smtp_line_so_far(line, context->blocks);
         release = true;
         break;

@@ -56,6 +56,8 @@ enum smtp_anomaly {
     SMTP_ANOMALY_AMBIGUOUS_CHUNK,    /* BDAT with a size that servers read differently (case 47) */
     SMTP_ANOMALY_XEXCH50_OVERFLOW,   /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
     SMTP_ANOMALY_LINK2STATE_OVERFLOW, /* X-LINK2STATE with more than servers without MS05-021 have room for (case 51) */
+    SMTP_ANOMALY_AMBIGUOUS_RESPONSE,  /* sent before the 334 that it may answer (case 54) */
+    SMTP_ANOMALY_AMBIGUOUS_REPLY,     /* one that leaves two readings of what the client sent, or will send (13, 48, 50) */
     SMTP_ANOMALY_AMBIGUOUS_END,       /* a message may end here for a lenient server (case 43) */
     SMTP_ANOMALY_MESSAGE_REFUSED,     /* the client had sent its message before DATA was refused (cases 35, 36) */
     SMTP_ANOMALY_OCTETS_BEFORE_TLS,   /* clear text behind STARTTLS, before the handshake: somebody wants it taken for
@@ -164,6 +166,7 @@ struct smtp_session {
     bool asked_dot;             /* the message sent before its 354 was complete */
     bool reply_cut;             /* a line of the unfinished reply was made its last: what follows vanishes */
     bool greeted;               /* a reply has been seen */
+    bool addressed;             /* a command line has gone to the server */
     bool opaque;                /* encrypted, or pairing lost: units are OPAQUE for ever */
     bool line_over[2];          /* by side: the line was given out whole, its block is free at the next call */
     bool line_long[2];          /* by side: the line has more octets than are gathered; the rest is not kept */

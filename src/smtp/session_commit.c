@@ -51,7 +51,10 @@ static void command_went(struct smtp_session *session, const struct smtp_context
             session->data_pending++;
     } else if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) {
         session->tls_asked = true;
+    } else if (!session->addressed && !session->greeted && span_equal(command->word, span_of("PROXY"))) {
+        verb = SMTP_VERB_PROXY_HEADER; /* a server that wants one does not greet before */
     }
+    session->addressed = true;
     owe(session, context, verb, treatment.fate, treatment.refusal);
 }
 
@@ -564,6 +567,8 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
         action = (struct smtp_action){.kind = SMTP_ACTION_CLOSE, .refusal = SMTP_REFUSAL_CLOSING};
     bool lost = smtp_anomaly_loses_pairing(unit->anomaly) && action.kind == SMTP_ACTION_PASS;
     change->reset = must_reset(session, unit, action);
+    if (lost && unit->kind == SMTP_UNIT_REPLY)
+        commit_reply(session, context, unit, action, room, change); /* it may answer what was refused here */
     if (lost || change->reset) {
         session->lines[unit->side].left = session->lines[unit->side].len;
         session->line_over[unit->side] = true;

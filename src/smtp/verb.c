@@ -31,6 +31,7 @@ static const char *const names[SMTP_VERBS] = {
     [SMTP_VERB_END_OF_DATA] = "end-of-data",
     [SMTP_VERB_AUTH_RESPONSE] = "auth-response",
     [SMTP_VERB_XEXCH50_DATA] = "xexch50-data",
+    [SMTP_VERB_PROXY_HEADER] = "proxy-header",
     [SMTP_VERB_EMPTY] = "empty",
 };
 

@@ -41,6 +41,7 @@ enum smtp_verb {
     SMTP_VERB_END_OF_DATA,               /* the lone dot */
     SMTP_VERB_AUTH_RESPONSE,             /* a line that answers a 334 */
     SMTP_VERB_XEXCH50_DATA,              /* the octets that follow the 354 to XEXCH50 */
+    SMTP_VERB_PROXY_HEADER,              /* the first line of a client behind a proxy; perhaps nobody answers it */
     SMTP_VERB_EMPTY,                     /* an empty line; servers answer it */
     SMTP_VERBS
 };

@@ -2,6 +2,8 @@
 #include "smtp/command.h"
 #include "smtp/ledger.h"
 #include "smtp/line.h"
+#include "smtp/path.h"
+#include "smtp/refusal.h"
 #include "smtp/reply.h"
 
 #include <setjmp.h>
@@ -43,6 +45,8 @@ static void test_cases_4_to_7_and_14_commands(void **state)
         {"case 3: CR CR LF", TEXT("QUIT\r\r\n"), SMTP_VERB_QUIT, "", true},
         {"case 3: CR inside", TEXT("NOOP a\rQUIT\r\n"), SMTP_VERB_NOOP, "a\rQUIT", true},
         {"case 6: 8-bit", TEXT("\xc4QUIT\r\n"), SMTP_VERB_UNKNOWN, "", true},
+        {"case 7: a bare CR ends a verb", TEXT("XEXCH50\r1 2\r\n"), SMTP_VERB_XEXCH50, "\r1 2", true},
+        {"case 7: so do VT and FF", TEXT("\v\fBDAT\f5\r\n"), SMTP_VERB_BDAT, "\f5", true},
         {"unfinished verb", TEXT("XEXCH50"), SMTP_VERB_XEXCH50, "", false},
         {"finished verb", TEXT("XEXCH50 1"), SMTP_VERB_XEXCH50, "1", true},
         {"nothing yet", TEXT(""), SMTP_VERB_UNKNOWN, "", false},
@@ -124,6 +128,31 @@ static void test_cases_15_to_18_replies(void **state)
                      !equals(smtp_reply_keyword(reply.text), rows[i].keyword)))
             fail_msg("%s", rows[i].line);
     }
+}
+
+/* In each form of each refusal, whatever the room, an enhanced code is of the class of the code (RFC 2034 4). */
+static void test_case_22_enhanced_codes_agree(void **state)
+{
+    (void)state;
+    static struct smtp_refusals refusals;
+    static const char *const added[] = {"450 4.2.0 Greylisted", "550 5.7.123 x", "450", "550 5.7 no", "450 4.2.0",
+                                        "451 4..1 x",           "550 5.1.1x"};
+    smtp_refusals_init(&refusals);
+    for (size_t i = 0; i < sizeof added / sizeof added[0]; i++)
+        assert_int_equal(smtp_refusal_add(&refusals, span_of(added[i]), "rule"), SMTP_REFUSALS_OWN + i);
+    for (uint8_t refusal = SMTP_REFUSAL_NONE + 1; refusal < refusals.count; refusal++)
+        for (size_t room = 0; room <= SMTP_REFUSAL_BYTES_MAX; room++) {
+            struct span form = smtp_refusal_form(&refusals, refusal, room);
+            assert_true(form.len <= room || form.len == SMTP_REFUSAL_CODE_LEN);
+            struct smtp_reply reply;
+            assert_true(smtp_reply_parse(form, &reply) && reply.last && reply.code >= 400);
+            bool enhanced = reply.text.len > 1 && reply.text.ptr[1] == '.';
+            assert_true(!enhanced || reply.text.ptr[0] == form.ptr[0]);
+        }
+    assert_true(equals(smtp_refusal_form(&refusals, SMTP_REFUSALS_OWN + 1, 12), "550 5.7.123"));
+    static const char *const wrong[] = {"250 ok", "45", "4500 x", "450-x", "450 \n", "450 \x80", ""};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_int_equal(smtp_refusal_add(&refusals, span_of(wrong[i]), "rule"), SMTP_REFUSAL_NONE);
 }
 
 static void test_case_27_a_keyword_may_come_at_each_cut(void **state)
@@ -243,12 +272,49 @@ static void test_case_42_ledger_against_a_plain_queue(void **state)
     assert_int_equal(blocks.used, 0);
 }
 
+static void test_case_8_addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *argument, *inside, *plain, *parameters; /* inside NULL: it cannot be read in one way */
+    } rows[] = {
+        {"TO:<a@b>", "a@b", "a@b", ""},
+        {"to: <a@b> SIZE=1 \tBODY=7BIT", "a@b", "a@b", "SIZE=1 \tBODY=7BIT"},
+        {"FROM:<>", "", "", ""},
+        {"TO:a@b NOTIFY=NEVER", "a@b", "a@b", "NOTIFY=NEVER"},
+        {"TO:<Postmaster>", "Postmaster", "Postmaster", ""},
+        {"TO:<@x,@y:a@b>", "@x,@y:a@b", "a@b", ""},
+        {"TO:<\"a > b\\\"@c\"@d>", "\"a > b\\\"@c\"@d", "a > b\"@c@d", ""},
+        {"TO:<a@[IPv6:::1]>", "a@[IPv6:::1]", "a@[IPv6:::1]", ""},
+        {"TO:<\xc3\xa4@b>", "\xc3\xa4@b", "\xc3\xa4@b", ""},
+        {"TO:<a@b", NULL, "", ""},
+        {"TO:<<a@b>>", NULL, "", ""},
+        {"TO:<a@b>x", NULL, "", ""},
+        {"TO:<a (c)@b>", NULL, "", ""},
+        {"TO:<\"a@b>", NULL, "", ""},
+        {"TO <a@b>", NULL, "", ""},
+        {"TO:", NULL, "", ""},
+        {"", NULL, "", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t out[64];
+        struct smtp_path path = smtp_path_parse(span_of(rows[i].argument));
+        if (path.good != (rows[i].inside != NULL))
+            fail_msg("%s", rows[i].argument);
+        if (path.good && !(equals(path.inside, rows[i].inside) && equals(path.parameters, rows[i].parameters) &&
+                           equals(smtp_path_plain(&path, out, sizeof out), rows[i].plain)))
+            fail_msg("%s", rows[i].argument);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases_4_to_7_and_14_commands),
         cmocka_unit_test(test_cases_46_47_50_sizes),
         cmocka_unit_test(test_cases_15_to_18_replies),
+        cmocka_unit_test(test_case_8_addresses),
+        cmocka_unit_test(test_case_22_enhanced_codes_agree),
         cmocka_unit_test(test_case_27_a_keyword_may_come_at_each_cut),
         cmocka_unit_test(test_case_14_every_verb),
         cmocka_unit_test(test_case_1_lines_cut_anywhere),

@@ -1,6 +1,6 @@
 /*
  * Evasion: a hostile client tries to show the server another stream than the one that was inspected. One test for each
- * strategy of the list in smtp-cases.md (and some that this engine invites), in both IP families.
+ * strategy that inspection is known to fall for (and some that this engine invites), in both IP families.
  *
  * The client has two versions of what it says, of the same length: a harmless one and one with XEXCH50 in it. Each
  * strategy is played with either version as the chaff, in pieces of several sizes, through a network behind the filter
@@ -851,7 +851,7 @@ static const struct strategy strategies[] = {
     {.name = "SYN with octets", .open = open_with_octets, .play = in_order},
     {.name = "several SYNs", .open = open_with_several_syns, .play = in_order, .may_fail = true},
     {.name = "SYNs that get lost", .open = open_after_lost_syn, .play = in_order, .may_fail = true},
-    {.name = "fragments of 8 octets", .play = fragments},
+    {.name = "case 79: fragments of 8 octets", .play = fragments},
     {.name = "extension headers", .play = extension_headers_few},
     {.name = "extension headers, too many", .play = extension_headers_many},
     {.name = "RST that is challenged, then SYN", .play = reset_challenged_then_syn, .may_fail = true},
@@ -990,7 +990,7 @@ static void test_ipv6(void **state)
 }
 
 /* Case 50, MS03-046: what no count can be read from is covered like any other, whole or in pieces. */
-static void test_xexch50_that_cannot_be_counted(void **state)
+static void test_case_50_xexch50_that_cannot_be_counted(void **state)
 {
     (void)state;
     static char long_line[3000];
@@ -1051,7 +1051,7 @@ int main(void)
         tests[i] =
             (struct CMUnitTest){.name = names[i], .test_func = i % 2 ? test_ipv6 : test_ipv4, .initial_state = row.out};
     }
-    tests[2 * COUNT] = (struct CMUnitTest)cmocka_unit_test(test_xexch50_that_cannot_be_counted);
+    tests[2 * COUNT] = (struct CMUnitTest)cmocka_unit_test(test_case_50_xexch50_that_cannot_be_counted);
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("evasion", tests, NULL, NULL);
 }

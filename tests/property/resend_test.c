@@ -1,6 +1,6 @@
 /*
  * Segments as a hostile or unlucky network brings them. tests/lib/drive checks the laws in each of these; a test says
- * besides what must have become of the packets. Case numbers are those of smtp-cases.md.
+ * besides what must have become of the packets. Case numbers are those of docs/cases.md.
  */
 #include "../lib/drive.h"
 

@@ -3,7 +3,7 @@
  *
  * Each dialogue goes through whole, octet by octet, line by line and at seeded random cuts, with live and with recorded
  * peers; what each side reads and what is told of each direction must be the same every time. Case numbers are those of
- * smtp-cases.md.
+ * docs/cases.md.
  */
 #include "../lib/dialogue.h"
 

@@ -34,6 +34,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TO_SERVERS    40
@@ -469,7 +470,7 @@ static void test_verdict_buffer_full(void **state)
 }
 
 /* Case 72: an IP packet of 65535 octets is four longer than an attribute can carry. */
-static void test_cut_short(void **state)
+static void test_case_72_cut_short(void **state)
 {
     struct nfqueue_settings settings = settings_small();
     struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
@@ -555,7 +556,7 @@ static void stream(bool gso, uint32_t *longest, bool *aggregate)
     close_queue();
 }
 
-static void test_aggregates(void **state)
+static void test_case_71_aggregates_with_the_flag_only(void **state)
 {
     uint32_t longest = 0;
     bool aggregate = false;
@@ -576,7 +577,7 @@ static void test_aggregates(void **state)
 
 /* ---- what goes wrong ------------------------------------------------------------------------------ */
 
-static void test_late(void **state)
+static void test_case_76_late(void **state)
 {
     struct nfqueue_settings settings = settings_small();
     struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
@@ -650,7 +651,7 @@ static uint64_t accept_rest(struct nfqueue *queue)
     return total;
 }
 
-static void test_queue_full(void **state)
+static void test_case_74_queue_full(void **state)
 {
     struct nfqueue_settings settings = settings_small();
 
@@ -673,7 +674,7 @@ static void test_queue_full(void **state)
     close(from);
 }
 
-static void test_overrun(void **state)
+static void test_case_75_overrun(void **state)
 {
     struct nfqueue_settings settings = settings_small();
     char text[1000] = "";
@@ -696,6 +697,61 @@ static void test_overrun(void **state)
     assert_int_equal(nfqueue_counters(queue)->late, 0);
     close_queue();
     close(from);
+}
+
+/* The shortest of several rounds: what it takes to send, fetch, accept and take 100 packets, in nanoseconds. */
+static int64_t round_trips(struct nfqueue *queue, int from, int to)
+{
+    struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
+    int64_t shortest = INT64_MAX;
+    char text[8];
+
+    for (int round = 0; round < 10; round++) {
+        struct timespec before, after;
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        for (int i = 0; i < 100; i++) {
+            udp_send(from, PORT, "now", 3);
+            assert_int_equal(receive_wait(queue, packets), 1);
+            nfqueue_verdict(queue, packets[0].token, true, (struct span){0});
+            nfqueue_flush(queue);
+            assert_int_equal(udp_take(to, text, sizeof text, ARRIVAL_MS), 3);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        int64_t took = (int64_t)(after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec;
+        shortest = took < shortest ? took : shortest;
+    }
+    return shortest;
+}
+
+/* Newer kernels find a packet by a hash, older ones search a list: some ten times as long, and bearable. */
+static void test_case_81_verdicts_beside_packets_held(void **state)
+{
+    enum { HELD = 20000, FACTOR_MAX = 100 };
+    struct nfqueue_settings settings = settings_small();
+    struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
+    int count;
+
+    (void)state;
+    need_namespace();
+    settings.queue_len = HELD + 1000;
+    settings.receive_bytes = 64u << 20;
+    struct nfqueue *queue = open_queue(&settings);
+    int from = udp_socket(0), to = udp_socket(PORT);
+
+    int64_t alone = round_trips(queue, from, to);
+    for (int held = 0; held < HELD; held += 50) {
+        for (int i = 0; i < 50; i++)
+            udp_send(from, PORT, "held", 4);
+        for (int seen = 0; seen < 50; seen += count) {
+            count = receive_wait(queue, packets);
+            assert_true(count > 0);
+        }
+    }
+    int64_t beside = round_trips(queue, from, to);
+    printf("# %d packets held: a verdict takes %.2f times as long\n", (int)HELD, (double)beside / (double)alone);
+    assert_in_range(beside, 1, alone * FACTOR_MAX);
+    close_queue();
+    close(from), close(to);
 }
 
 static volatile sig_atomic_t interruptions;
@@ -783,7 +839,7 @@ static size_t put_message(uint8_t *at, uint32_t id, const char *payload)
 }
 
 /* Twenty-three messages a datagram, ten datagrams at once: 230 packets, and one call hands out 64. */
-static void test_many_messages_a_datagram(void **state)
+static void test_case_73_78_one_verdict_a_packet(void **state)
 {
     struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
     uint8_t datagram[2048];
@@ -911,14 +967,15 @@ int main(void)
         cmocka_unit_test_teardown(test_accept_and_drop, close_left_open),
         cmocka_unit_test_teardown(test_edited, close_left_open),
         cmocka_unit_test_teardown(test_verdict_buffer_full, close_left_open),
-        cmocka_unit_test_teardown(test_cut_short, close_left_open),
-        cmocka_unit_test_teardown(test_aggregates, close_left_open),
-        cmocka_unit_test_teardown(test_late, close_left_open),
+        cmocka_unit_test_teardown(test_case_72_cut_short, close_left_open),
+        cmocka_unit_test_teardown(test_case_71_aggregates_with_the_flag_only, close_left_open),
+        cmocka_unit_test_teardown(test_case_76_late, close_left_open),
         cmocka_unit_test_teardown(test_close_with_packets_waiting, close_left_open),
-        cmocka_unit_test_teardown(test_queue_full, close_left_open),
-        cmocka_unit_test_teardown(test_overrun, close_left_open),
+        cmocka_unit_test_teardown(test_case_74_queue_full, close_left_open),
+        cmocka_unit_test_teardown(test_case_75_overrun, close_left_open),
+        cmocka_unit_test_teardown(test_case_81_verdicts_beside_packets_held, close_left_open),
         cmocka_unit_test_teardown(test_interrupted, close_left_open),
-        cmocka_unit_test_teardown(test_many_messages_a_datagram, close_left_open),
+        cmocka_unit_test_teardown(test_case_73_78_one_verdict_a_packet, close_left_open),
         cmocka_unit_test_teardown(test_verdicts_sent_when_full, close_left_open),
         cmocka_unit_test_teardown(test_damaged_messages, close_left_open),
     };

@@ -17,6 +17,7 @@ void policy_init_empty(struct policy *policy)
     policy_init_observer(policy);
     /* What no mail needs, and servers were broken with. */
     set_verdict(policy, SMTP_ANOMALY_AMBIGUOUS_CHUNK, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
+    set_verdict(policy, SMTP_ANOMALY_COMMAND_BEFORE_354, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
     set_verdict(policy, SMTP_ANOMALY_OCTETS_BEFORE_TLS, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
     set_verdict(policy, SMTP_ANOMALY_XEXCH50_OVERFLOW, SMTP_ACTION_REFUSE, SMTP_REFUSAL_NEED_TO_AUTHENTICATE);
     set_verdict(policy, SMTP_ANOMALY_LINK2STATE_OVERFLOW, SMTP_ACTION_REFUSE, SMTP_REFUSAL_UNRECOGNIZED);
@@ -66,6 +67,8 @@ bool policy_strip(struct policy *policy, struct span keyword)
     enum smtp_verb verb = smtp_verb_find(keyword);
     if (verb == SMTP_VERB_XEXCH50 || verb == SMTP_VERB_X_LINK2STATE)
         policy->refuse |= UINT64_C(1) << verb;
+    if (span_equal_nocase(keyword, span_of("CHUNKING")))
+        policy->refuse |= UINT64_C(1) << SMTP_VERB_BDAT; /* a client may use it unasked (case 30) */
     policy->watched |= policy->refuse;
     return true;
 }

@@ -18,6 +18,7 @@ static const struct {
     [SMTP_ANOMALY_AMBIGUOUS_REPLY] = {"ambiguous-reply", true},
     [SMTP_ANOMALY_AMBIGUOUS_END] = {"ambiguous-end-of-data", false},
     [SMTP_ANOMALY_MESSAGE_REFUSED] = {"message-refused", true},
+    [SMTP_ANOMALY_COMMAND_BEFORE_354] = {"command-before-354", false},
     [SMTP_ANOMALY_OCTETS_BEFORE_TLS] = {"octets-before-tls", false},
     [SMTP_ANOMALY_EARLY_TALKER] = {"early-talker", false},
 };
@@ -92,7 +93,34 @@ static bool next_opaque(struct smtp_session *session, const struct smtp_context 
     return unit->octets.len > 0;
 }
 
-static bool next_payload(struct smtp_session *session, struct span *bytes, struct smtp_unit *unit)
+/*
+ * Whether a line among octets that came before the reply to DATA begins with one of `verbs`: should DATA be refused,
+ * its server takes them for commands.
+ */
+static bool holds_command(struct smtp_session *session, uint64_t verbs, struct span octets)
+{
+    enum { WORD_MAX = sizeof session->asked_word };
+    bool found = false;
+    for (size_t i = 0; i < octets.len; i++) {
+        uint8_t octet = octets.ptr[i];
+        bool ends = octet <= ' ';
+        if (session->asked_word_len <= WORD_MAX && ends && session->asked_word_len > 0) {
+            enum smtp_verb verb = smtp_verb_find((struct span){session->asked_word, session->asked_word_len});
+            found = found || (verb != SMTP_VERB_UNKNOWN && verbs >> verb & 1);
+            session->asked_word_len = WORD_MAX + 1;
+        } else if (session->asked_word_len < WORD_MAX && !ends) {
+            session->asked_word[session->asked_word_len++] = octet;
+        } else if (!ends) {
+            session->asked_word_len = WORD_MAX + 1;
+        }
+        if (octet == '\n')
+            session->asked_word_len = 0;
+    }
+    return found;
+}
+
+static bool next_payload(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
+                         struct smtp_unit *unit)
 {
     if (bytes->len == 0)
         return false;
@@ -109,6 +137,9 @@ static bool next_payload(struct smtp_session *session, struct span *bytes, struc
         if (scan.ambiguous && !session->ambiguous_end)
             unit->anomaly = SMTP_ANOMALY_AMBIGUOUS_END;
         session->ambiguous_end = session->ambiguous_end || scan.ambiguous;
+        bool asked = session->phase == SMTP_PHASE_ASKED;
+        if (asked && holds_command(session, context->verbs, span_head(*bytes, taken)))
+            unit->anomaly = SMTP_ANOMALY_COMMAND_BEFORE_354;
         break;
     }
     case SMTP_PHASE_CHUNK:
@@ -415,7 +446,7 @@ bool smtp_session_next(struct smtp_session *session, const struct smtp_context *
     else if (session->phase == SMTP_PHASE_COMMAND)
         some = next_command(session, context, bytes, release, unit);
     else
-        some = next_payload(session, bytes, unit);
+        some = next_payload(session, context, bytes, unit);
     unit->rest = *bytes;
     return some;
 }

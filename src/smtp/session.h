@@ -57,12 +57,14 @@ enum smtp_anomaly {
     SMTP_ANOMALY_XEXCH50_OVERFLOW,   /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
     SMTP_ANOMALY_LINK2STATE_OVERFLOW, /* X-LINK2STATE with more than servers without MS05-021 have room for (case 51) */
     SMTP_ANOMALY_AMBIGUOUS_RESPONSE,  /* sent before the 334 that it may answer (case 54) */
-    SMTP_ANOMALY_AMBIGUOUS_REPLY,     /* one that leaves two readings of what the client sent, or will send (13, 48, 50) */
-    SMTP_ANOMALY_AMBIGUOUS_END,       /* a message may end here for a lenient server (case 43) */
-    SMTP_ANOMALY_MESSAGE_REFUSED,     /* the client had sent its message before DATA was refused (cases 35, 36) */
-    SMTP_ANOMALY_OCTETS_BEFORE_TLS,   /* clear text behind STARTTLS, before the handshake: somebody wants it taken for
-                                         what was encrypted (CVE-2011-0411, CVE-2021-38371, case 52) */
-    SMTP_ANOMALY_EARLY_TALKER,        /* the client did not wait for the greeting (RFC 5321 4.3.1) */
+    SMTP_ANOMALY_AMBIGUOUS_REPLY, /* one that leaves two readings of what the client sent, or will send (13, 48, 50) */
+    SMTP_ANOMALY_AMBIGUOUS_END,   /* a message may end here for a lenient server (case 43) */
+    SMTP_ANOMALY_MESSAGE_REFUSED, /* the client had sent its message before DATA was refused (cases 35, 36) */
+    SMTP_ANOMALY_COMMAND_BEFORE_354, /* what came before the 354, and is a message if there will be one, has a line that
+                                        is a command if there will be none (cases 35, 36) */
+    SMTP_ANOMALY_OCTETS_BEFORE_TLS,  /* clear text behind STARTTLS, before the handshake: somebody wants it taken for
+                                        what was encrypted (CVE-2011-0411, CVE-2021-38371, case 52) */
+    SMTP_ANOMALY_EARLY_TALKER,       /* the client did not wait for the greeting (RFC 5321 4.3.1) */
     SMTP_ANOMALIES
 };
 
@@ -146,6 +148,8 @@ struct smtp_session {
     struct smtp_ledger ledger;
     uint64_t chunk_left;     /* octets of the announced chunk still to come */
     uint64_t payload_octets; /* of the message, chunk or exchange that goes on or has just ended */
+    uint8_t asked_word[16];  /* the first word of the line that goes on, of what came before the reply to DATA */
+    uint8_t asked_word_len;  /* its octets; one more than there is room for where it is longer, or over */
     uint16_t asked_lines;    /* lines taken for a message before the reply to DATA came */
     uint16_t extra_replies;  /* replies that the oldest slot draws besides its own: a refused message's lines */
     uint16_t reply_lines;    /* lines of the unfinished reply seen */

@@ -46,6 +46,7 @@ static void command_went(struct smtp_session *session, const struct smtp_context
         session->ambiguous_end = false;
         session->payload_octets = 0;
         session->asked_lines = 0;
+        session->asked_word_len = 0;
         session->asked_dot = false;
         if (session->data_pending < UINT8_MAX)
             session->data_pending++;

@@ -1,7 +1,8 @@
 /*
  * Dialogues that nobody would hold: turns drawn at random from pieces of commands, messages and replies, which fit
  * together or do not. Nothing in them is to be changed, so each side reads what the other said, and what is told of
- * them is the same whatever the cuts.
+ * them is the same whatever the cuts. (STARTTLS is not among them: with octets behind it in one segment it is told
+ * itself, else they are.)
  */
 #include "../lib/dialogue.h"
 
@@ -27,7 +28,6 @@ static const struct {
     {TEXT("RSET\r\n"), TEXT("250 ok\r\n")},
     {TEXT("AUTH LOGIN\r\n"), TEXT("334 \r\n")},
     {TEXT("X-EXPS NTLM\r\n"), TEXT("334 \r\n")},
-    {TEXT("STARTTLS\r\n"), TEXT("454 no\r\n")},
     {TEXT("TURN\r\n"), TEXT("502 no\r\n")},
     {TEXT("QUIT\n"), TEXT("221 bye\r\n")},
     {TEXT("PROXY x\r\n"), TEXT("500 no\r\n")},
@@ -107,13 +107,15 @@ static void draw(struct dialogue *dialogue, uint8_t *octets, uint64_t seed)
     }
 }
 
+static struct policy observer;
+
 static void test_any_dialogue(void **state)
 {
     enum engine_peers peers = *(const enum engine_peers *)*state;
     static uint8_t octets[DIALOGUE_TURNS_MAX * TURN_BYTES_MAX];
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         char label[40];
-        struct dialogue dialogue = {.label = label};
+        struct dialogue dialogue = {.label = label, .policy = &observer};
         (void)snprintf(label, sizeof label, "dialogue %llu", (unsigned long long)seed);
         draw(&dialogue, octets, seed);
         dialogue_check(&dialogue, peers);
@@ -127,6 +129,7 @@ int main(void)
         {"any dialogue, live peers", test_any_dialogue, NULL, NULL, &live},
         {"any dialogue, recorded peers", test_any_dialogue, NULL, NULL, &recorded},
     };
+    policy_init_observer(&observer);
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("any dialogue", tests, NULL, NULL);
 }

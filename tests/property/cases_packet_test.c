@@ -188,7 +188,7 @@ static void test_case_49(void **state)
     (void)state;
     static const char *const texts[] = {
         "BDAT 25 LAST\r\nXEXCH50 1 2\r\nin the chunkXEXCH50 1 2\r\n",
-        "DATA\r\nXEXCH50 1 2\r\n.\r\nXEXCH50 1 2\r\n",
+        "DATA\r\nRCPT TO:<x>\r\n.\r\nXEXCH50 1 2\r\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct span text = span_of(texts[i]);

@@ -171,6 +171,9 @@ static const struct dialogue dialogues[] = {
      .live_only = true},
 
     /* Verdicts. */
+    {.label = "case 36: a command hidden behind a DATA that will be refused",
+     .turns = {GREET, EHLO, OFFER, C("DATA\r\nX\r\nX-LINK2STATEX \r\n EXCH50 X-LINK2STATE\r\n")},
+     .of_client = "EHLO DATA"},
     {.label = "case 50: XEXCH50 with a size that breaks servers (MS03-046)",
      .policy = &lenient,
      .turns = {GREET, EHLO, OFFER, C("XEXCH50 -1 2\r\n"), S("250 2.0.0 Nothing done, so to say\r\n"),
@@ -374,6 +377,26 @@ static void test_case_51_slow(void **state)
     end(drive);
 }
 
+/* Octets that came before the reply to DATA: a message if it is 354, commands if it is not. */
+static void test_case_36_command_before_354(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"XEXCH50 1 2\r\n", "x\r\n xexch50 1 2\r\n", "a\nX-LINK2STATE\r\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        for (uint32_t cut = 1; cut < strlen(lines[i]); cut++) {
+            struct drive *drive = begin(NULL, "case 36");
+            drive_send_text(drive, SMTP_CLIENT, 0, "DATA\r\n");
+            struct segment part = drive_segment(drive, SMTP_CLIENT, 6, span_head(span_of(lines[i]), cut));
+            drive_send(drive, SMTP_CLIENT, &part);
+            drive_acknowledge(drive, SMTP_SERVER);
+            drive_send_text(drive, SMTP_CLIENT, 6 + cut, lines[i] + cut);
+            assert_int_equal(drive_counters(drive)->connections_reset, 1);
+            assert_true(told(drive, "command-before-354", false));
+            assert_null(memmem(drive_read(drive, SMTP_SERVER).ptr, drive_read(drive, SMTP_SERVER).len, " 1 2\r", 5));
+            end(drive);
+        }
+}
+
 /* What was let pass behind a RSET in a void transaction rests on that RSET. */
 static void test_void_and_rset_refused(void **state)
 {
@@ -420,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_case_52_client_octets_behind_starttls),
         cmocka_unit_test(test_case_52_server_octets_before_the_handshake),
         cmocka_unit_test(test_case_51_slow),
+        cmocka_unit_test(test_case_36_command_before_354),
         cmocka_unit_test(test_void_and_rset_refused),
         cmocka_unit_test(test_sender_refused_late),
     };

@@ -3,7 +3,7 @@
 #
 #   net_possible                      can this machine do it? If not, net_reason says why
 #   net_up                            make the namespaces; whatever ends the script, net_down undoes all of it
-#   net_exec NS COMMAND...            run a command there, for short ones (NS is client, gateway or server)
+#   net_exec NS COMMAND...            run a command there, for short ones (NS is client, gateway, server or far)
 #   net_run NAME NS SECONDS COMMAND.. the same bounded in time, output in $net_dir/NAME.out and NAME.err
 #   net_start NAME NS COMMAND...      start a process there
 #   net_stop NAME [SIGNAL]            end it, and return its exit code
@@ -13,9 +13,12 @@
 #   net_address NS ADDRESS...         give a namespace more addresses (IPv4 or IPv6)
 #   net_queue_on [OPTION...]          NFQUEUE rules for port 25, with options such as --queue-bypass
 #   net_queue_off                     take them out
-#   net_invalid                       print how many packets conntrack called INVALID, and were dropped
+#   net_past ADDRESS...               packets from and to these do not see the queue
+#   net_invalid [past]                print how many packets conntrack called INVALID, and were dropped (of those)
 #   net_loss before|after PROBABILITY lose packets of port 25 at random, before or after the filter; 0 ends it
+#   net_twice PROBABILITY             both ends send packets of port 25 twice at random; 0 ends it
 #   net_mtu client|server BYTES       MTU of that link, at both its ends
+#   net_far                           one more namespace, far: a client behind client, IPv4 only, its link wide
 #
 # Everything lives in $net_dir, a temporary folder, and in namespaces whose names carry this process's id. Offloads are
 # as the kernel makes them, so packets cross the gateway as aggregates.
@@ -141,8 +144,22 @@ net_queue_off() {
     net_tables -D FORWARD -p tcp --sport 25 -j NFQUEUE --queue-num 1 $net_queue_options
 }
 
+net_past() {
+    for net_one in "$@"; do
+        net_table=iptables
+        case $net_one in *:*) net_table=ip6tables ;; esac
+        [ $net_table = iptables ] || [ -n "$net_ipv6" ] || continue
+        for net_side in -s -d; do
+            net_exec gateway $net_table -w -I FORWARD $net_side "$net_one" -j ACCEPT
+            net_exec gateway $net_table -w -I FORWARD $net_side "$net_one" -m conntrack --ctstate INVALID \
+                -m comment --comment past -j DROP
+        done
+    done
+}
+
 net_invalid() {
-    net_tables -L FORWARD -vnx | awk '/INVALID/ { n += $1 } END { print n + 0 }'
+    net_tables -L FORWARD -vnx | awk -v past="${1:-}" '
+        /INVALID/ && (past != "") == (index($0, "/* past */") > 0) { n += $1 } END { print n + 0 }'
 }
 
 net_loss() {
@@ -160,6 +177,36 @@ net_loss() {
             done
         done
     done
+}
+
+# The second copy is made where the packet is: the gateway sees both, as after a loop or a lost acknowledgment of the link.
+net_twice() {
+    for net_where in client server; do
+        net_gate=10.1.1.1 net_gate6=2001:db8:1::1
+        [ $net_where = client ] || net_gate=10.2.2.1 net_gate6=2001:db8:2::1
+        for net_one in iptables ${net_ipv6:+ip6tables}; do
+            net_exec "$net_where" "$net_one" -w -t mangle -F OUTPUT
+            [ "$1" != 0 ] || continue
+            [ "$net_one" = iptables ] || net_gate=$net_gate6
+            for net_side in --dport --sport; do
+                net_exec "$net_where" "$net_one" -w -t mangle -A OUTPUT -p tcp $net_side 25 \
+                    -m statistic --mode random --probability "$1" -j TEE --gateway "$net_gate"
+            done
+        done
+    done
+}
+
+net_far() {
+    ip netns add "$net_id-far"
+    net_exec far ip link set lo up
+    ip link add to-far netns "$net_id-client" type veth peer name eth0 netns "$net_id-far"
+    net_exec client ip address add 10.3.3.1/24 dev to-far
+    net_exec far ip address add 10.3.3.2/24 dev eth0
+    net_exec client ip link set to-far up
+    net_exec far ip link set eth0 up
+    net_exec far ip route add default via 10.3.3.1
+    net_exec client sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+    net_exec gateway ip route add 10.3.3.0/24 via $net_client
 }
 
 net_mtu() {
@@ -260,7 +307,7 @@ net_down() {
         done
     done
     # Nobody else is in there: what is left was started by what we started.
-    for net_where in client gateway server; do
+    for net_where in far client gateway server; do
         for net_pid in $(ip netns pids "$net_id-$net_where" 2>/dev/null); do
             kill -KILL "$net_pid" 2>/dev/null || :
         done

@@ -50,10 +50,25 @@ static void compose(const struct carrier *carrier, uint32_t from, uint32_t to, s
     }
 }
 
-/* Nothing of the segment is left: one octet that its receiver has, to be answered with an acknowledgment. */
-static void make_probe(struct carrier *carrier, uint32_t egress, uint8_t *payload)
+/* The packet leaves with `len` octets, written into engine->scratch behind its headers. */
+static void take_scratch(struct carrier *carrier, uint32_t len)
 {
-    compose(carrier, egress - 1, egress, (struct span){0}, payload);
+    struct engine *engine = carrier->engine;
+    struct packet *packet = &carrier->packet;
+    memcpy(engine->scratch, packet->bytes, packet->payload_at);
+    packet->bytes = engine->scratch;
+    packet_set_payload_len(packet, len);
+    carrier->edited = true;
+    carrier->checksum_stale = true;
+}
+
+/*
+ * One octet right before `egress`, which its receiver has, to be answered with an acknowledgment. Returns its position.
+ */
+static uint32_t make_probe(struct carrier *carrier, uint32_t egress)
+{
+    compose(carrier, egress - 1, egress, (struct span){0}, carrier->engine->scratch + carrier->packet.payload_at);
+    return egress - 1;
 }
 
 /*
@@ -62,9 +77,8 @@ static void make_probe(struct carrier *carrier, uint32_t egress, uint8_t *payloa
  */
 static uint32_t longest_payload(const struct carrier *carrier, uint32_t came)
 {
-    enum { MSS_LEAST = 536 };
-    uint32_t longest = carrier->half->largest > MSS_LEAST ? carrier->half->largest : MSS_LEAST;
-    uint32_t mss = carrier->other->mss ? carrier->other->mss : MSS_LEAST;
+    uint32_t longest = carrier->half->largest > HALF_MSS_LEAST ? carrier->half->largest : HALF_MSS_LEAST;
+    uint32_t mss = half_mss(carrier->other);
     longest = longest < mss ? longest : mss;
     return came > longest ? came : longest;
 }
@@ -102,24 +116,46 @@ static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
         if (fin)
             packet_set_flags(packet, (uint8_t)(packet->flags & ~PACKET_FIN), true);
     }
-    uint8_t *leaves = engine->scratch + packet->payload_at;
     if (len > 0) {
+        uint8_t *leaves = engine->scratch + packet->payload_at;
         compose(carrier, from, from + len, packet_payload(packet), leaves);
         if (len == came && memcmp(leaves, packet->bytes + packet->payload_at, len) == 0)
             return from;
     } else if (!fin) {
         *gone = recorded(carrier);
-        make_probe(carrier, from, leaves);
-        from--;
+        from = make_probe(carrier, from);
         len = 1;
     }
     engine->counters.rewritten++;
-    memcpy(engine->scratch, packet->bytes, packet->payload_at);
-    packet->bytes = engine->scratch;
-    packet_set_payload_len(packet, len);
-    carrier->edited = true;
-    carrier->checksum_stale = true;
+    take_scratch(carrier, len);
     return from;
+}
+
+/* A segment behind a gap whose octets stay here: what it becomes tells of nothing but the gap. */
+static uint32_t carry_probe(struct carrier *carrier)
+{
+    const struct half *half = carrier->half;
+    uint32_t seq = make_probe(carrier, seq_min(half->sent_egress, half_retained_end(half)));
+    take_scratch(carrier, 1);
+    packet_set_flags(&carrier->packet, (uint8_t)(carrier->packet.flags & ~PACKET_FIN), true);
+    return seq;
+}
+
+/*
+ * The answer to a probe: its first block says that the octet came twice (D-SACK, RFC 2883 4), which it did not for its
+ * sender. In its place stands what waits here behind the gap. True where it does.
+ */
+static bool tell_stretch(struct carrier *carrier, uint8_t *option)
+{
+    const struct half *other = carrier->other;
+    uint32_t left, right;
+    if (recorded(carrier) || carrier->flow->smtp.opaque || option[1] < 10 ||
+        seq_after(load_be32(option + 6), carrier->half->ack_came) ||
+        !held_tell_stretch(carrier->engine, other, &left, &right))
+        return false;
+    store_be32(option + 2, left);
+    store_be32(option + 6, right);
+    return true;
 }
 
 /* SACK blocks into the numbers of the one who reads them; one that shrinks to nothing is left out (RFC 2018 4). */
@@ -128,12 +164,15 @@ static void carry_sack(struct carrier *carrier)
     struct packet *packet = &carrier->packet;
     const struct edit_log *log = &carrier->other->log;
     const struct pool *entries = &carrier->engine->entries;
-    if (!packet->sack_at || (log->anchor == log->anchor_egress && edit_offset(log) == 0 && log->head == POOL_NONE))
+    if (!packet->sack_at)
         return;
     uint8_t *option = packet->bytes + packet->sack_at;
+    bool told = tell_stretch(carrier, option);
+    if (!told && log->anchor == log->anchor_egress && edit_offset(log) == 0 && log->head == POOL_NONE)
+        return;
     uint8_t len = option[1];
-    uint8_t kept = 2;
-    for (uint8_t at = 2; at + 8 <= len; at = (uint8_t)(at + 8)) {
+    uint8_t kept = told ? 10 : 2;
+    for (uint8_t at = kept; at + 8 <= len; at = (uint8_t)(at + 8)) {
         uint32_t left = load_be32(option + at);
         uint32_t right = load_be32(option + at + 4);
         if (recorded(carrier)) {
@@ -230,13 +269,21 @@ static void carry_urgent(struct carrier *carrier)
     carrier->checksum_stale = true;
 }
 
-static void carry(struct carrier *carrier, bool plain, bool waited, struct engine_verdict *verdict)
+/* How a packet is carried. */
+enum manner {
+    CARRY_REBUILT, /* with the octets as they were decided */
+    CARRY_PLAIN,   /* all its octets are new, and leave as they came */
+    CARRY_WAITED,  /* rebuilt, after it was held */
+    CARRY_PROBE,   /* its octets stay here */
+};
+
+static void carry(struct carrier *carrier, enum manner manner, struct engine_verdict *verdict)
 {
     struct packet *packet = &carrier->packet;
     struct half *half = carrier->half;
     bool gone = false;
     uint32_t came = packet->seq;
-    uint32_t seq = carry_payload(carrier, plain, &gone);
+    uint32_t seq = manner == CARRY_PROBE ? carry_probe(carrier) : carry_payload(carrier, manner == CARRY_PLAIN, &gone);
     carry_acknowledgment(carrier, &gone);
     if (gone) {
         verdict->action = ENGINE_DROP;
@@ -248,7 +295,7 @@ static void carry(struct carrier *carrier, bool plain, bool waited, struct engin
     }
     carry_window(carrier);
     carry_urgent(carrier);
-    carry_timestamp(carrier, waited);
+    carry_timestamp(carrier, manner == CARRY_WAITED || manner == CARRY_PROBE);
     if (packet_seq_len(packet) > 0) /* an empty segment overtakes octets that wait */
         half->sent_egress = seq_max(half->sent_egress, seq + packet_seq_len(packet));
 
@@ -300,6 +347,7 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
         verdict->packet = (struct span){current->packet.bytes, current->packet.len};
         return;
     case FATE_CARRY:
+    case FATE_PROBE:
     case FATE_RESET:
     case FATE_BARE: {
         struct flow *flow = flow_at(&engine->table, current->flow);
@@ -311,8 +359,9 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
             .packet = current->packet,
             .checksum_absent = current->checksum_absent,
         };
-        if (current->fate == FATE_CARRY)
-            carry(&carrier, current->plain, false, verdict);
+        enum manner manner = current->plain ? CARRY_PLAIN : CARRY_REBUILT;
+        if (current->fate == FATE_CARRY || current->fate == FATE_PROBE)
+            carry(&carrier, current->fate == FATE_PROBE ? CARRY_PROBE : manner, verdict);
         else
             carry_header(&carrier, current->fate == FATE_RESET ? PACKET_RST | PACKET_ACK : PACKET_ACK, verdict);
         return;
@@ -338,5 +387,5 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
     enum packet_status status = packet_parse(&carrier.packet, engine->original, held->header_len + held->payload.len);
     assert(status == PACKET_TCP);
     (void)status;
-    carry(&carrier, false, true, verdict);
+    carry(&carrier, held->probe ? CARRY_PROBE : CARRY_WAITED, verdict);
 }

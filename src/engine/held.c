@@ -30,7 +30,7 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     held->header_len = packet->payload_at;
     held->side = (uint8_t)side;
     held->checksum = engine->current.checksum_absent ? ENGINE_CHECKSUM_ABSENT : ENGINE_CHECKSUM_GOOD;
-    held->drop = false;
+    held->drop = held->probe = held->told = false;
     memcpy(held->header, packet->bytes, packet->payload_at);
 
     uint32_t *place = &half->held;
@@ -41,6 +41,92 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     half->held_count++;
     engine->counters.held++;
     return true;
+}
+
+struct held *held_covering(const struct engine *engine, const struct half *half, const struct packet *packet)
+{
+    uint32_t end = packet->seq + packet_seq_len(packet);
+    for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next) {
+        struct held *held = held_at(engine, id);
+        if (seq_after(held->seq, packet->seq))
+            return NULL;
+        if (!seq_before(held->seq + held->len, end))
+            return held;
+    }
+    return NULL;
+}
+
+static bool behind_gap(const struct half *half, const struct held *held)
+{
+    return seq_after(held->seq, half->next); /* else it waits for its line */
+}
+
+/* The stretch of octets behind a gap that has the packet that came last. */
+static bool newest_stretch(const struct engine *engine, const struct half *half, uint32_t *left, uint32_t *right)
+{
+    uint32_t from = half->next, to = half->next;
+    int64_t newest_us = -1;
+    bool newest = false;
+    for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next) {
+        const struct held *held = held_at(engine, id);
+        if (!behind_gap(half, held))
+            continue;
+        if (seq_after(held->seq, to)) {
+            from = to = held->seq;
+            newest = false;
+        }
+        to = seq_max(to, held->seq + held->len);
+        if (held->since_us >= newest_us) {
+            newest_us = held->since_us;
+            newest = true;
+            *left = from;
+        }
+        if (newest)
+            *right = to;
+    }
+    return newest_us >= 0;
+}
+
+bool held_tell_stretch(struct engine *engine, const struct half *half, uint32_t *left, uint32_t *right)
+{
+    if (!newest_stretch(engine, half, left, right))
+        return false;
+    for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next) {
+        struct held *held = held_at(engine, id);
+        held->told = held->told || (!seq_before(held->seq, *left) && seq_before(held->seq, *right));
+    }
+    return true;
+}
+
+/* The place in the half's list of the packet that should be a probe, and since when all are still; NULL where none. */
+static uint32_t *probe_place(const struct engine *engine, uint32_t index, enum smtp_side side, int64_t *still_us)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    uint32_t *first = NULL;
+    uint32_t told = 0, untold = 0;
+    *still_us = 0;
+    for (uint32_t *place = &half->held; *place != POOL_NONE; place = &held_at(engine, *place)->next) {
+        const struct held *held = held_at(engine, *place);
+        if (!behind_gap(half, held))
+            continue;
+        *still_us = held->since_us > *still_us ? held->since_us : *still_us;
+        told += held->told;
+        untold += !held->told;
+        /* The lowest: the gap grows by it, and all behind is one stretch. An aggregate cannot be one (case 71). */
+        if (!first && !held->told && held->payload.len <= half_mss(&flow->halves[!side]))
+            first = place;
+    }
+    return untold > 1 && untold > told ? first : NULL;
+}
+
+int64_t held_probe_due_us(const struct engine *engine, uint32_t index, enum smtp_side side)
+{
+    enum { STILL_US = 5000 }; /* longer than most reordering takes, and short beside any sender's timer */
+    int64_t still_us;
+    if (engine->settings.peers == ENGINE_PEERS_RECORDED || !probe_place(engine, index, side, &still_us))
+        return INT64_MAX;
+    return still_us + STILL_US;
 }
 
 /* Take the packet that `place` in the half's list names off it, and make it ready. */
@@ -64,6 +150,17 @@ static void make_ready(struct engine *engine, struct half *half, uint32_t *place
 void held_ready(struct engine *engine, struct half *half, bool drop)
 {
     make_ready(engine, half, &half->held, drop);
+}
+
+void held_probe(struct engine *engine, uint32_t index, enum smtp_side side)
+{
+    struct half *half = &flow_at(&engine->table, index)->halves[side];
+    int64_t still_us;
+    uint32_t *place = probe_place(engine, index, side, &still_us);
+    held_at(engine, *place)->probe = true;
+    make_ready(engine, half, place, false);
+    for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next)
+        held_at(engine, id)->told = true;
 }
 
 uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t since_us)

@@ -113,12 +113,15 @@ static uint64_t to_ms(int64_t us)
     return us <= 0 ? 0 : ((uint64_t)us + 999) / 1000;
 }
 
-static int64_t deadline_us(const struct engine *engine, const struct flow *flow)
+static int64_t deadline_us(const struct engine *engine, uint32_t index)
 {
+    const struct flow *flow = flow_at(&engine->table, index);
     int64_t due = flow->last_us + idle_us(flow);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] < due)
             due = flow->line_due_us[side];
+        int64_t probe_us = held_probe_due_us(engine, index, (enum smtp_side)side);
+        due = probe_us < due ? probe_us : due;
         for (uint32_t id = flow->halves[side].held; id != POOL_NONE;) {
             const struct held *held = pool_at(&engine->held, id);
             int64_t held_due = held->since_us + (int64_t)engine->settings.order_hold_ms * 1000;
@@ -131,7 +134,7 @@ static int64_t deadline_us(const struct engine *engine, const struct flow *flow)
 
 void lifecycle_arm(struct engine *engine, uint32_t index)
 {
-    uint64_t due = to_ms(deadline_us(engine, flow_at(&engine->table, index)));
+    uint64_t due = to_ms(deadline_us(engine, index));
     if (due < timer_due_ms(&engine->wheel, index))
         timer_set(&engine->wheel, index, due);
 }
@@ -144,6 +147,8 @@ void lifecycle_due(struct engine *engine, uint32_t index)
             judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
             segment_settle(engine, index, (enum smtp_side)side);
         }
+        if (held_probe_due_us(engine, index, (enum smtp_side)side) <= engine->now_us)
+            held_probe(engine, index, (enum smtp_side)side);
         /* Packets whose gap did not fill in time: their sender sends them again. */
         int64_t stale_us = engine->now_us - (int64_t)engine->settings.order_hold_ms * 1000;
         engine->counters.stale += held_drop_before(engine, &flow->halves[side], stale_us);

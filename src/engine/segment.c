@@ -174,6 +174,28 @@ static enum fate hold(struct engine *engine, uint32_t index, enum smtp_side side
     return FATE_DROP;
 }
 
+/*
+ * A segment behind a gap. What waits draws no answer from its receiver, so a segment that need not wait, because its
+ * octets wait already, or cannot, for want of room, leaves as a probe. Its sender learns from the answer of the gap,
+ * and what is kept here (see carry_sack); silence would leave it to its timer. An aggregate cannot become so short
+ * (case 71).
+ */
+static enum fate take_behind_gap(struct engine *engine, uint32_t index, enum smtp_side side,
+                                 const struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct held *held = recorded(engine) ? NULL : held_covering(engine, &flow->halves[side], packet);
+    if (!held) {
+        enum fate fate = hold(engine, index, side, packet);
+        if (fate == FATE_NONE || recorded(engine))
+            return fate;
+    } else {
+        engine->counters.retransmissions++;
+        held->since_us = engine->now_us; /* its sender still waits for it */
+    }
+    return packet->payload_len <= half_mss(&flow->halves[!side]) ? FATE_PROBE : FATE_DROP;
+}
+
 static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -195,7 +217,7 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
     if (seq_after(packet->seq, half->next))
-        return hold(engine, index, side, packet);
+        return take_behind_gap(engine, index, side, packet);
     if (!seq_after(end, half->next)) {
         engine->counters.retransmissions += packet->payload_len > 0;
         return seq_after(end, half->log.end) ? hold(engine, index, side, packet) : FATE_CARRY;

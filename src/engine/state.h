@@ -35,6 +35,8 @@ struct held {
     uint8_t side;     /* enum smtp_side that sent it */
     uint8_t checksum; /* enum engine_checksum */
     bool drop;        /* its verdict, once ready */
+    bool probe;       /* once ready: it leaves as a probe, its octets are given up */
+    bool told;        /* its sender was told that it is here, or will be by the answer to a probe on its way */
     uint8_t header[HELD_HEADER_BYTES_MAX];
 };
 
@@ -49,6 +51,7 @@ enum fate {
     FATE_PASS, /* as it came */
     FATE_DROP,
     FATE_CARRY,  /* translated, and rebuilt where needed */
+    FATE_PROBE,  /* as one octet that its receiver has, to be answered */
     FATE_EDITED, /* edited in place already */
     FATE_RESET,  /* as a RST */
     FATE_BARE,   /* without octets and FIN, as an acknowledgment */
@@ -156,6 +159,20 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
 
 /* Keep the packet without a verdict, in order of sequence numbers. False where there is no room. */
 bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet);
+/* The held packet that has all octets of this segment; NULL where none has. */
+struct held *held_covering(const struct engine *engine, const struct half *half, const struct packet *packet);
+/*
+ * Octets [*left, *right) behind a gap that are held, in the sender's numbers: of several stretches the one with the
+ * packet that came last (RFC 2018 4). Its sender will be told of them. False where nothing waits for a gap.
+ */
+bool held_tell_stretch(struct engine *engine, const struct half *half, uint32_t *left, uint32_t *right);
+/*
+ * When a packet that waits behind a gap should leave as a probe, INT64_MAX where none should: once the others are still
+ * and outnumber those that their sender knows of. So of n packets log2(n) are spent, and reordering alone costs none.
+ */
+int64_t held_probe_due_us(const struct engine *engine, uint32_t index, enum smtp_side side);
+/* It is due: make it ready. */
+void held_probe(struct engine *engine, uint32_t index, enum smtp_side side);
 /* Take the first held packet of a half off its list and make it ready, to leave or to be dropped. */
 void held_ready(struct engine *engine, struct half *half, bool drop);
 /* Those that have waited since `since_us` or longer, to be dropped; INT64_MAX: all. Returns their number. */

@@ -18,6 +18,8 @@
 #include "tcp/packet.h"
 #include "tcp/retain.h"
 
+#define HALF_MSS_LEAST 536u
+
 struct half {
     struct edit_log log;
     uint32_t isn;               /* of its SYN */
@@ -61,6 +63,13 @@ void half_acknowledge(struct half *half, struct pool *entries, struct pool *bloc
 
 /* Give everything back but the held packets, which are the engine's. */
 void half_clear(struct half *half, struct pool *entries, struct pool *blocks);
+
+/* The longest payload that its sender receives, as far as its SYN says (the least that every end does, RFC 9293 3.7.1).
+ */
+static inline uint32_t half_mss(const struct half *half)
+{
+    return half->mss ? half->mss : HALF_MSS_LEAST;
+}
 
 /* Octets that came in order and are not decided. */
 static inline uint32_t half_waiting(const struct half *half)

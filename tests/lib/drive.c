@@ -274,8 +274,9 @@ static void check_left(struct drive *drive, const struct record *record)
     uint32_t most = came.payload_len > drive->plan.mss ? came.payload_len : drive->plan.mss;
     expect(drive, left->payload_len <= most, "%u octets of payload, came %u", left->payload_len, came.payload_len);
     expect(drive, !(left->flags & PACKET_URG), "urgent data leaves");
+    bool probe = left->payload_len == 1 && seq_before(left->seq, came.seq);
     if (record->side == SMTP_CLIENT && !recorded(drive) && came.payload_len && left->payload_len == came.payload_len)
-        expect(drive, left->seq == came.seq, "towards a live server octets keep their place");
+        expect(drive, left->seq == came.seq || probe, "towards a live server octets keep their place");
 }
 
 static void take_verdict(struct drive *drive, const struct engine_verdict *verdict)

@@ -1,8 +1,6 @@
 #include "smtp/body.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "smtp/dot.h"
 
 /* One octet on. Sets *ambiguous where a lenient server may see the end of the message here. */
 static enum smtp_body_state step(enum smtp_body_state state, uint8_t octet, bool *ambiguous)
@@ -33,50 +31,6 @@ static enum smtp_body_state step(enum smtp_body_state state, uint8_t octet, bool
     return octet == '\0' ? SMTP_BODY_LOOSE : SMTP_BODY_TEXT;
 }
 
-/* Whether a dot behind this octet may begin a line for somebody. */
-static bool may_end_line(uint8_t octet)
-{
-    return octet == '\n' || octet == '\r' || octet == '\0';
-}
-
-/* The first place from `at` (at least 1) on with a dot behind an octet that may end a line; the end where none is. */
-static size_t find_dot(struct span octets, size_t at)
-{
-#ifdef __SSE2__
-    const __m128i dot = _mm_set1_epi8('.');
-    const __m128i top = _mm_set1_epi8('\r');
-    while (octets.len - at >= 32) {
-        const uint8_t *p = octets.ptr + at;
-        __m128i before0 = _mm_loadu_si128((const __m128i *)(const void *)(p - 1));
-        __m128i before1 = _mm_loadu_si128((const __m128i *)(const void *)(p + 15));
-        __m128i here0 = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), dot);
-        __m128i here1 = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16)), dot);
-        /* unsigned before <= CR: a superset of what may end a line */
-        here0 = _mm_and_si128(here0, _mm_cmpeq_epi8(_mm_min_epu8(before0, top), before0));
-        here1 = _mm_and_si128(here1, _mm_cmpeq_epi8(_mm_min_epu8(before1, top), before1));
-        if (_mm_movemask_epi8(_mm_or_si128(here0, here1))) {
-            uint32_t found = (uint32_t)_mm_movemask_epi8(here0) | (uint32_t)_mm_movemask_epi8(here1) << 16;
-            for (; found; found &= found - 1) {
-                size_t place = at + (size_t)__builtin_ctz(found);
-                if (may_end_line(octets.ptr[place - 1]))
-                    return place;
-            }
-        }
-        at += 32;
-    }
-#endif
-    while (at < octets.len) {
-        const uint8_t *found = memchr(octets.ptr + at, '.', octets.len - at);
-        if (!found)
-            break;
-        at = (size_t)(found - octets.ptr);
-        if (may_end_line(octets.ptr[at - 1]))
-            return at;
-        at++;
-    }
-    return octets.len;
-}
-
 /* The state behind octet `at` - 1, from it and the one before; both are there and no dot is near. */
 static enum smtp_body_state state_before(struct span octets, size_t at)
 {
@@ -90,19 +44,22 @@ static enum smtp_body_state state_before(struct span octets, size_t at)
 
 struct smtp_body_scan smtp_body_scan(enum smtp_body_state *state, struct span octets)
 {
+    /* Behind a dot at such a place the next one may be near, and a search would take longer to begin than to end. */
+    enum { NEAR = 8 };
     struct smtp_body_scan scan = {0};
     enum smtp_body_state now = *state;
-    size_t at = 0;
+    size_t at = 0, slow_to = 2; /* what came before the first octets is known only as a state */
     while (at < octets.len) {
-        /* Octet by octet near a dot and at the start, where what came before is known only as a state. */
         now = step(now, octets.ptr[at++], &scan.ambiguous);
         if (now == SMTP_BODY_END) {
             scan.ended = true;
             break;
         }
-        if (at < 2 || now == SMTP_BODY_DOT || now == SMTP_BODY_DOT_CR || now == SMTP_BODY_LOOSE_DOT)
+        if (now == SMTP_BODY_DOT || now == SMTP_BODY_DOT_CR || now == SMTP_BODY_LOOSE_DOT)
+            slow_to = at + NEAR;
+        if (at < slow_to)
             continue;
-        at = find_dot(octets, at);
+        at = smtp_dot_find(octets, at);
         now = state_before(octets, at);
     }
     scan.taken = at;

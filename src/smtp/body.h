@@ -3,9 +3,9 @@
  *
  * In:     octets in stream order; they may end anywhere.
  * Out:    how many of them belong to the message, the terminator included, and whether it has come.
- * Note:   only CRLF . CRLF ends a message (RFC 5321 4.1.1.4). Whatever some server might take for an end besides (LF .
- * LF and the like: CVE-2023-51764, -51765, -51766) is reported as ambiguous, and the message goes on. Cost:   a pair
- * search over the octets, see `make bench`; no octet is copied or kept.
+ * Note:   only CRLF . CRLF ends a message (RFC 5321 4.1.1.4). Whatever some server might take for an end besides
+ *         (LF . LF and the like: CVE-2023-51764, -51765, -51766) is reported as ambiguous, and the message goes on.
+ * Cost:   smtp/dot's search; no octet is copied or kept.
  */
 #ifndef POSTERN_SMTP_BODY_H
 #define POSTERN_SMTP_BODY_H

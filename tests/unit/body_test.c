@@ -120,6 +120,24 @@ static void test_case_44_end_at_each_place_of_a_long_body(void **state)
     }
 }
 
+/* Longer than the blocks that are searched at once. */
+static void test_case_44_end_at_each_place_of_a_longer_body(void **state)
+{
+    (void)state;
+    uint8_t body[700];
+    for (size_t at = 0; at + 5 <= sizeof body; at++) {
+        memset(body, 'x', sizeof body);
+        memcpy(body + at, "\r\n.\r\n", 5);
+        struct span octets = {body, sizeof body};
+        enum smtp_body_state from = SMTP_BODY_LINE;
+        struct smtp_body_scan whole = scan_copy(&from, octets);
+        assert_true(whole.ended);
+        assert_int_equal(whole.taken, at + 5);
+        for (size_t cut = at; cut <= at + 5; cut++)
+            check_cut(octets, cut, &whole);
+    }
+}
+
 static void test_random_bodies_against_a_naive_search(void **state)
 {
     (void)state;
@@ -140,6 +158,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_case_43_44_ends),
         cmocka_unit_test(test_case_44_end_at_each_place_of_a_long_body),
+        cmocka_unit_test(test_case_44_end_at_each_place_of_a_longer_body),
         cmocka_unit_test(test_random_bodies_against_a_naive_search),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

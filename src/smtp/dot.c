@@ -1,0 +1,113 @@
+#include "smtp/dot.h"
+
+enum { BLOCK_BYTES = 128 };
+
+/*
+ * Blocks are passed over by one sum a place: the octet before it, and twice the octet here XOR '.'. It is at most '\r'
+ * at each place that is looked for, and at few others (`/` behind LF is one), which are then looked at one by one.
+ */
+#ifdef __SSE2__
+#include <immintrin.h>
+
+static inline __m128i sums_of_16(const uint8_t *at)
+{
+    __m128i before = _mm_loadu_si128((const __m128i *)(const void *)(at - 1));
+    __m128i here = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i other = _mm_xor_si128(here, _mm_set1_epi8('.'));
+    return _mm_adds_epu8(before, _mm_adds_epu8(other, other));
+}
+
+/* From one block to the next: as far as the next one begins at an address that loads like. */
+static inline size_t block_step(const uint8_t *at)
+{
+    return BLOCK_BYTES - (uintptr_t)at % 32;
+}
+
+static bool any_in_block_sse2(const uint8_t *at)
+{
+    __m128i least = _mm_set1_epi8('\r' + 1);
+#pragma GCC unroll 8
+    for (int i = 0; i < BLOCK_BYTES; i += 16)
+        least = _mm_min_epu8(least, sums_of_16(at + i));
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(least, _mm_set1_epi8('\r' + 1))) != 0xffff;
+}
+
+static size_t pass_blocks_sse2(struct span octets, size_t at)
+{
+    while (octets.len - at >= BLOCK_BYTES && !any_in_block_sse2(octets.ptr + at))
+        at += block_step(octets.ptr + at);
+    size_t left = octets.len - at;
+    bool last = left < BLOCK_BYTES && octets.len > BLOCK_BYTES;
+    return last && !any_in_block_sse2(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;
+}
+
+__attribute__((target("avx2"))) static inline __m256i sums_of_32(const uint8_t *at)
+{
+    __m256i before = _mm256_loadu_si256((const __m256i *)(const void *)(at - 1));
+    __m256i here = _mm256_loadu_si256((const __m256i *)(const void *)at);
+    __m256i other = _mm256_xor_si256(here, _mm256_set1_epi8('.'));
+    return _mm256_adds_epu8(before, _mm256_adds_epu8(other, other));
+}
+
+__attribute__((target("avx2"))) static inline bool any_in_block_avx2(const uint8_t *at)
+{
+    __m256i least = _mm256_set1_epi8('\r' + 1);
+#pragma GCC unroll 4
+    for (int i = 0; i < BLOCK_BYTES; i += 32)
+        least = _mm256_min_epu8(least, sums_of_32(at + i));
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, _mm256_set1_epi8('\r' + 1))) != -1;
+}
+
+__attribute__((target("avx2"))) static size_t pass_blocks_avx2(struct span octets, size_t at)
+{
+    while (octets.len - at >= BLOCK_BYTES && !any_in_block_avx2(octets.ptr + at))
+        at += block_step(octets.ptr + at);
+    size_t left = octets.len - at;
+    bool last = left < BLOCK_BYTES && octets.len > BLOCK_BYTES;
+    return last && !any_in_block_avx2(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;
+}
+
+/* A place from `at` (at least 1) on, in steps of blocks, before which there is surely no such dot. */
+static size_t pass_blocks(struct span octets, size_t at)
+{
+    return __builtin_cpu_supports("avx2") ? pass_blocks_avx2(octets, at) : pass_blocks_sse2(octets, at);
+}
+#else
+static size_t pass_blocks(struct span octets, size_t at)
+{
+    (void)octets;
+    return at;
+}
+#endif
+
+static bool may_end_line(uint8_t octet)
+{
+    return octet == '\n' || octet == '\r' || octet == '\0';
+}
+
+/* The same up to place `end`, dot by dot. */
+static size_t find_one_by_one(struct span octets, size_t at, size_t end)
+{
+    while (at < end) {
+        const uint8_t *found = memchr(octets.ptr + at, '.', end - at);
+        if (!found)
+            return end;
+        at = (size_t)(found - octets.ptr);
+        if (may_end_line(octets.ptr[at - 1]))
+            return at;
+        at++;
+    }
+    return end;
+}
+
+size_t smtp_dot_find(struct span octets, size_t at)
+{
+    while (at < octets.len) {
+        at = pass_blocks(octets, at);
+        size_t end = octets.len - at > BLOCK_BYTES ? at + BLOCK_BYTES : octets.len;
+        at = find_one_by_one(octets, at, end);
+        if (at < end)
+            break;
+    }
+    return at;
+}

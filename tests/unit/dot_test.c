@@ -1,0 +1,2 @@
+/* smtp/dot as this processor runs it. */
+#include "dot_cases.h"

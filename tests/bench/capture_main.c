@@ -10,11 +10,10 @@
 
 #include "base/octets.h"
 #include "io/capture.h"
+#include "script.h"
 #include "tcp/packet.h"
 
 enum { MSS = 1448, HEADERS = 20 + 32, AT_ONCE_MAX = 1000 };
-
-enum end { CLIENT, SERVER };
 
 struct session {
     uint32_t number;
@@ -29,7 +28,7 @@ static int64_t now_us = INT64_C(1208729510000000);
 static uint8_t body[1 << 20];
 static uint32_t body_len;
 
-static void send_segment(struct session *s, enum end from, uint8_t flags, struct span payload)
+static void send_segment(struct session *s, enum smtp_side from, uint8_t flags, struct span payload)
 {
     static const uint8_t link[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0};
     uint8_t bytes[HEADERS + MSS] = {0x45};
@@ -40,10 +39,10 @@ static void send_segment(struct session *s, enum end from, uint8_t flags, struct
     store_be16(bytes + 2, (uint16_t)(HEADERS + payload.len));
     bytes[8] = 64;
     bytes[9] = 6;
-    memcpy(bytes + 12, from == CLIENT ? client : server, 4);
-    memcpy(bytes + 16, from == CLIENT ? server : client, 4);
-    store_be16(tcp, from == CLIENT ? client_port : 25);
-    store_be16(tcp + 2, from == CLIENT ? 25 : client_port);
+    memcpy(bytes + 12, from == SMTP_CLIENT ? client : server, 4);
+    memcpy(bytes + 16, from == SMTP_CLIENT ? server : client, 4);
+    store_be16(tcp, from == SMTP_CLIENT ? client_port : 25);
+    store_be16(tcp + 2, from == SMTP_CLIENT ? 25 : client_port);
     store_be32(tcp + 4, s->next[from]);
     store_be32(tcp + 8, flags & PACKET_ACK ? s->next[!from] : 0);
     tcp[12] = 32 / 4 << 4;
@@ -62,44 +61,18 @@ static void send_segment(struct session *s, enum end from, uint8_t flags, struct
     now_us += 3;
 }
 
-static void say(struct session *s, enum end from, const char *text)
+static void say(struct session *s, enum smtp_side from, const char *text)
 {
     send_segment(s, from, PACKET_ACK | PACKET_PSH, span_of(text));
 }
-
-static const char ehlo_reply[] = "250-mail.example.com Hello [10.1.1.2]\r\n250-TURN\r\n250-SIZE\r\n250-ETRN\r\n"
-                                 "250-PIPELINING\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250-8bitmime\r\n"
-                                 "250-BINARYMIME\r\n250-CHUNKING\r\n250-VRFY\r\n250-X-EXPS GSSAPI NTLM LOGIN\r\n"
-                                 "250-AUTH GSSAPI NTLM LOGIN\r\n250-X-LINK2STATE\r\n250-XEXCH50\r\n250 OK\r\n";
-
-static const struct {
-    enum end from;
-    const char *text;
-} script[] = {
-    {SERVER, "220 mail.example.com Microsoft ESMTP MAIL Service ready\r\n"},
-    {CLIENT, "EHLO client.example.net\r\n"},
-    {SERVER, ehlo_reply},
-    {CLIENT, "MAIL FROM:<sender@example.net>\r\n"},
-    {SERVER, "250 2.1.0 sender@example.net....Sender OK\r\n"},
-    {CLIENT, "RCPT TO:<recip@example.com>\r\n"},
-    {SERVER, "250 2.1.5 recip@example.com\r\n"},
-    {CLIENT, "DATA\r\n"},
-    {SERVER, "354 Start mail input; end with <CRLF>.<CRLF>\r\n"},
-    {CLIENT, NULL}, /* the message */
-    {SERVER, "250 2.6.0 Queued mail for delivery\r\n"},
-    {CLIENT, "QUIT\r\n"},
-    {SERVER, "221 2.0.0 mail.example.com closing\r\n"},
-};
-
-enum { STEPS = sizeof script / sizeof script[0] };
 
 static void begin(struct session *s, uint32_t number)
 {
     *s = (struct session){
         .number = number, .body_left = body_len, .next = {number * 7919u, number * 104729u}, .open = true};
-    send_segment(s, CLIENT, PACKET_SYN, (struct span){0});
-    send_segment(s, SERVER, PACKET_SYN | PACKET_ACK, (struct span){0});
-    send_segment(s, CLIENT, PACKET_ACK, (struct span){0});
+    send_segment(s, SMTP_CLIENT, PACKET_SYN, (struct span){0});
+    send_segment(s, SMTP_SERVER, PACKET_SYN | PACKET_ACK, (struct span){0});
+    send_segment(s, SMTP_CLIENT, PACKET_ACK, (struct span){0});
 }
 
 /* Two full segments of the message and the server's acknowledgment. */
@@ -107,19 +80,19 @@ static bool send_body(struct session *s)
 {
     for (int i = 0; i < 2 && s->body_left; i++) {
         struct span part = {body + (body_len - s->body_left), s->body_left < MSS ? s->body_left : MSS};
-        send_segment(s, CLIENT, PACKET_ACK, part);
+        send_segment(s, SMTP_CLIENT, PACKET_ACK, part);
         s->body_left -= (uint32_t)part.len;
     }
-    send_segment(s, SERVER, PACKET_ACK, (struct span){0});
+    send_segment(s, SMTP_SERVER, PACKET_ACK, (struct span){0});
     return s->body_left == 0;
 }
 
 static void go_on(struct session *s)
 {
-    if (s->step == STEPS) {
-        send_segment(s, SERVER, PACKET_FIN | PACKET_ACK, (struct span){0});
-        send_segment(s, CLIENT, PACKET_FIN | PACKET_ACK, (struct span){0});
-        send_segment(s, SERVER, PACKET_ACK, (struct span){0});
+    if (s->step == SCRIPT_ROWS) {
+        send_segment(s, SMTP_SERVER, PACKET_FIN | PACKET_ACK, (struct span){0});
+        send_segment(s, SMTP_CLIENT, PACKET_FIN | PACKET_ACK, (struct span){0});
+        send_segment(s, SMTP_SERVER, PACKET_ACK, (struct span){0});
         s->open = false;
     } else if (script[s->step].text) {
         say(s, script[s->step].from, script[s->step].text);

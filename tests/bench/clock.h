@@ -1,0 +1,37 @@
+/*
+ * tests/bench/clock - how long something takes, on a machine that others use too: the least of some runs.
+ */
+#ifndef POSTERN_TESTS_BENCH_CLOCK_H
+#define POSTERN_TESTS_BENCH_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CLOCK_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CLOCK_SANITIZED 1
+#endif
+#endif
+
+/* Whether a sanitizer is built in: then what is measured is the sanitizer. */
+#ifndef CLOCK_SANITIZED
+#define CLOCK_SANITIZED 0
+#endif
+
+/* Processor time of this thread. */
+static inline uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline void clock_keep_least(double *least, double value)
+{
+    if (*least == 0 || value < *least)
+        *least = value;
+}
+
+#endif

@@ -7,8 +7,9 @@
 #ifndef POSTERN_TESTS_FUZZ_H
 #define POSTERN_TESTS_FUZZ_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/span.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,6 +25,24 @@ static inline void look_at(const uint8_t *octets, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         __asm__ volatile("" : : "r"(octets[i]));
+}
+
+/* Octets in an allocation of exactly their length, so that a sanitizer sees what is read beside them; the caller frees
+   it. */
+static inline uint8_t *exact_copy(struct span octets)
+{
+    uint8_t *copy = malloc(octets.len ? octets.len : 1);
+    MUST(copy != NULL);
+    if (octets.len)
+        memcpy(copy, octets.ptr, octets.len);
+    return copy;
+}
+
+/* Whether `part` lies in `all`; one that is empty lies anywhere. */
+static inline bool inside(struct span all, struct span part)
+{
+    return part.len == 0 ||
+           (part.ptr >= all.ptr && part.len <= all.len && (size_t)(part.ptr - all.ptr) <= all.len - part.len);
 }
 
 #endif

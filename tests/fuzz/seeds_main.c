@@ -1,4 +1,6 @@
-/* Make seeds of a capture: seeds_main CAPTURE FOLDER writes FOLDER/engine/NAME and FOLDER/packet/NAME-1 and so on. */
+/*
+ * Make seeds of a capture: seeds_main CAPTURE FOLDER writes FOLDER/TARGET/NAME-0, and of packets NAME-1 and so on.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,50 @@ static FILE *create(const char *folder, const char *target, const char *name, un
     return fopen(path, "wb");
 }
 
+/* What one side says in one packet, as the targets take it. */
+struct seeds {
+    FILE *engine, *session, *line, *reply;
+};
+
+static bool open_seeds(struct seeds *seeds, const char *folder, const char *name)
+{
+    seeds->engine = create(folder, "engine", name, 0);
+    seeds->session = create(folder, "session", name, 0);
+    seeds->line = create(folder, "line", name, 0);
+    seeds->reply = create(folder, "reply", name, 0);
+    if (!seeds->engine || !seeds->session || !seeds->line || !seeds->reply)
+        return false;
+    fputc(0, seeds->engine); /* live peers, after a handshake */
+    fwrite("\0\1", 1, 2, seeds->session);
+    fputc(0, seeds->line);
+    return true;
+}
+
+static void close_seeds(struct seeds *seeds)
+{
+    fclose(seeds->engine);
+    fclose(seeds->session);
+    fclose(seeds->line);
+    fclose(seeds->reply);
+}
+
+static void write_payload(struct seeds *seeds, const struct packet *packet)
+{
+    struct span payload = packet_payload(packet);
+    bool from_server = packet->source_port == 25;
+    fwrite(payload.ptr, 1, payload.len, from_server ? seeds->reply : seeds->line);
+    while (payload.len) {
+        struct span part = span_head(payload, 255);
+        uint8_t of_engine[5] = {from_server, packet->flags & 0x3f, 0, 0, (uint8_t)part.len};
+        uint8_t of_session[2] = {from_server, (uint8_t)part.len};
+        fwrite(of_engine, 1, sizeof of_engine, seeds->engine);
+        fwrite(part.ptr, 1, part.len, seeds->engine);
+        fwrite(of_session, 1, sizeof of_session, seeds->session);
+        fwrite(part.ptr, 1, part.len, seeds->session);
+        payload = span_tail(payload, part.len);
+    }
+}
+
 int main(int argc, char **argv)
 {
     char message[256];
@@ -29,10 +75,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "seeds: %s\n", message);
         return 1;
     }
-    FILE *engine = create(argv[2], "engine", name, 0);
-    if (!engine)
+    struct seeds seeds;
+    if (!open_seeds(&seeds, argv[2], name))
         return 1;
-    fputc(0, engine); /* live peers, after a handshake */
     for (unsigned i = 0; capture_next(reader, &frame, message, sizeof message) == CAPTURE_OK; i++) {
         struct packet packet;
         if (packet_parse(&packet, frame.frame + frame.ip_at, frame.ip_len) != PACKET_TCP)
@@ -42,18 +87,10 @@ int main(int argc, char **argv)
             fwrite(packet.bytes, 1, packet.len, file);
             fclose(file);
         }
-        if (packet.flags & PACKET_SYN || packet.payload_len == 0)
-            continue;
-        struct span payload = packet_payload(&packet);
-        while (payload.len) {
-            struct span part = span_head(payload, 255);
-            uint8_t record[5] = {packet.source_port == 25, packet.flags & 0x3f, 0, 0, (uint8_t)part.len};
-            fwrite(record, 1, sizeof record, engine);
-            fwrite(part.ptr, 1, part.len, engine);
-            payload = span_tail(payload, part.len);
-        }
+        if (!(packet.flags & PACKET_SYN) && packet.payload_len > 0)
+            write_payload(&seeds, &packet);
     }
-    fclose(engine);
+    close_seeds(&seeds);
     capture_close(reader);
     return 0;
 }

@@ -167,7 +167,7 @@ static void describe_reply(const struct smtp_session *session, const struct smtp
                            struct smtp_unit *unit)
 {
     unit->judged = session->reply_fragment_judged;
-    unit->verb = oldest_verb(session, context->blocks);
+    unit->verb = session->reply_unasked ? SMTP_VERB_UNKNOWN : oldest_verb(session, context->blocks);
     unit->line_index = session->reply_lines;
     unit->has_reply = smtp_reply_parse(unit->whole, &unit->reply);
     if (unit->has_reply && unit->verb == SMTP_VERB_EHLO && unit->line_index > 0 && unit->reply.code / 100 == 2)
@@ -317,7 +317,7 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
 static bool reply_may_matter(const struct smtp_session *session, const struct smtp_context *context,
                              const struct smtp_unit *unit)
 {
-    if (session->reply_fragment_judged)
+    if (session->reply_fragment_judged || session->reply_unasked)
         return false;
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
     if (!slot)
@@ -358,7 +358,7 @@ static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const
 {
     if (!unit->has_reply)
         return session->greeted ? SMTP_ANOMALY_REPLY_WITHOUT_CODE : SMTP_ANOMALY_NOT_SMTP;
-    if (session->ledger.count == 0)
+    if (session->ledger.count == 0 || session->reply_unasked)
         /* 421 may come at any time (RFC 5321 3.8); Postfix uses 521 so, Exchange 451. */
         return unit->reply.code >= 400 ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_UNEXPECTED_REPLY;
     if (!unit->reply.last)

@@ -169,6 +169,7 @@ struct smtp_session {
                                    server once accepted what is refused now */
     bool asked_dot;             /* the message sent before its 354 was complete */
     bool reply_cut;             /* a line of the unfinished reply was made its last: what follows vanishes */
+    bool reply_unasked;         /* the server's unfinished reply began when it owed none; it answers nothing */
     bool greeted;               /* a reply has been seen */
     bool addressed;             /* a command line has gone to the server */
     bool opaque;                /* encrypted, or pairing lost: units are OPAQUE for ever */

@@ -425,13 +425,12 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
 /* The last line of a reply: close the slot it answers. */
 static void close_slot(struct smtp_session *session, const struct smtp_context *context, uint16_t code)
 {
-    const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
-    if (!slot) {
+    if (session->reply_unasked) {
         /* A server that gives up says so unasked, and closes (RFC 5321 3.8): there is nothing to pair any more. */
         smtp_session_give_up(session, context->blocks);
         return;
     }
-    struct smtp_slot answered = *slot;
+    struct smtp_slot answered = *smtp_ledger_oldest(&session->ledger, context->blocks);
     enum smtp_verb verb = smtp_slot_verb(answered);
     bool ends_message = verb == SMTP_VERB_END_OF_DATA || verb == SMTP_VERB_BDAT_LAST;
     if (ends_message && session->recipients > 0 && (code == 353 || session->lmtp)) {
@@ -481,7 +480,9 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
                          struct smtp_action action, struct smtp_room room, struct smtp_change *change)
 {
     struct smtp_line *line = &session->lines[unit->side];
-    const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
+    session->reply_unasked = session->reply_unasked || session->ledger.count == 0;
+    const struct smtp_slot *slot =
+        session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
     enum smtp_fate fate = slot ? smtp_slot_fate(*slot) : SMTP_FATE_PASS;
     if (fate == SMTP_FATE_VANISH)
         smtp_change_remove(change, room);

@@ -247,6 +247,11 @@ static struct dialogue rows[] = {
      .of_client = "LHLO MAIL RCPT RCPT RCPT DATA (6) RSET MAIL RCPT RCPT BDAT (3) NOOP QUIT",
      .of_server = "connect=220 LHLO=250 MAIL=250 RCPT=250 RCPT=550 RCPT=250 DATA=354 end-of-data=250 end-of-data=452 "
                   "RSET=250 MAIL=250 RCPT=250 RCPT=250 bdat-last=250 bdat-last=250 NOOP=250 QUIT=221"},
+    {.label = "case 23: a reply that began before the command, which is refused, does not answer it",
+     .turns = {GREET, EHLO, OFFER, S("250-early\r"), C("XEXCH50 1 2\r\n"), S("\n250 late\r\n"), C("NOOP\r\n")},
+     .server_reads = {CHANGE("XEXCH50 1 2", "NOOP       ")},
+     .of_client = "EHLO XEXCH50~ #unexpected-reply",
+     .of_server = "connect=220 EHLO=250 !unexpected-reply"},
     {.label = "case 23: a reply too many switches editing off",
      .turns = {GREET, C("NOOP\r\n"), S("250 ok\r\n250 ok\r\n"), EHLO, S("250-host\r\n250-XEXCH50\r\n250 OK\r\n")},
      .of_client = "NOOP #unexpected-reply",

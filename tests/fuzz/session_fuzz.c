@@ -197,10 +197,13 @@ static void check_same(const struct play *a, const struct play *b)
 {
     if (a->incomparable || b->incomparable)
         return;
+    MUST(a->reset == b->reset);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         const struct stream *x = &a->streams[side], *y = &b->streams[side];
-        MUST(x->entry_count == y->entry_count && x->decided == y->decided);
-        for (size_t i = 0; i < x->entry_count; i++) {
+        /* Of a payload that ends with a reset it is a matter of cuts how much was seen. */
+        if (!a->reset)
+            MUST(x->entry_count == y->entry_count && x->decided == y->decided);
+        for (size_t i = 0; i < x->entry_count && i < y->entry_count; i++) {
             const struct entry *p = &x->entries[i], *q = &y->entries[i];
             MUST(p->what == q->what && p->verb == q->verb && p->anomaly == q->anomaly && p->at == q->at);
         }
@@ -299,25 +302,21 @@ static void play_all(struct play *play, const uint8_t *data, size_t size)
     MUST(play->blocks.used == 0);
 }
 
-/* Anew, but for octets that nobody looks at. */
-static struct play *new_play(void)
+/* As new, but for octets that nobody looks at before they are written. */
+static void renew(struct play *play)
 {
-    struct play *play = malloc(sizeof *play);
-    MUST(play != NULL);
-    memset(play, 0, offsetof(struct play, streams));
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         struct stream *stream = &play->streams[side];
         stream->said_len = stream->decided = stream->left = stream->line_at = stream->out_len = 0;
         stream->out_changed = stream->out_lost = false;
         stream->entry_count = 0;
     }
-    memset((uint8_t *)play + offsetof(struct play, random), 0, sizeof *play - offsetof(struct play, random));
-    return play;
+    play->reset = play->incomparable = false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct play *plays[3];
+    static struct play plays[3];
     if (size < 2)
         return 0;
     if (observer.refusals.count == 0) {
@@ -327,13 +326,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(smtp_refusal_add(&observer.refusals, span_of("550 5.7.1 Not from there"), "fuzz"));
     }
     for (int i = 0; i < 3; i++) {
-        plays[i] = new_play();
-        plays[i]->cut = i > 0;
-        plays[i]->act = i == 2;
-        play_all(plays[i], data, size);
+        renew(&plays[i]);
+        plays[i].cut = i > 0;
+        plays[i].act = i == 2;
+        play_all(&plays[i], data, size);
     }
-    check_same(plays[0], plays[1]);
-    for (int i = 0; i < 3; i++)
-        free(plays[i]);
+    check_same(&plays[0], &plays[1]);
     return 0;
 }

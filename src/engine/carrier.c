@@ -136,6 +136,7 @@ static uint32_t carry_probe(struct carrier *carrier)
 {
     const struct half *half = carrier->half;
     uint32_t seq = make_probe(carrier, seq_min(half->sent_egress, half_retained_end(half)));
+    carrier->engine->counters.probes++;
     take_scratch(carrier, 1);
     packet_set_flags(&carrier->packet, (uint8_t)(carrier->packet.flags & ~PACKET_FIN), true);
     return seq;

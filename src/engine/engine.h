@@ -75,7 +75,7 @@ struct engine_settings {
     uint32_t flow_blocks_max; /* of those blocks, in one direction of one flow */
     uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
     uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
-    uint32_t order_hold_ms;   /* how long a segment waits for the one before it */
+    uint32_t order_hold_ms;   /* how long a segment waits for the one before it, from its last resend on */
     bool liberal_conntrack;   /* nf_conntrack_tcp_be_liberal=1 on this gateway: a reply may grow without octets saved
                                  before (else law 3: conntrack would call its acknowledgments INVALID) */
     bool strip_mptcp;         /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
@@ -100,7 +100,8 @@ struct engine_counters {
     uint64_t bad_acknowledgment; /* dropped: acknowledges what was never sent */
     uint64_t bad_reset;          /* dropped: RST outside the window */
     uint64_t bad_syn;            /* dropped: a SYN that cannot belong to the connection */
-    uint64_t out_of_bounds;      /* dropped: no room (blocks, held packets) to follow it */
+    uint64_t out_of_bounds;      /* no room (blocks, held packets) to follow it: dropped, or behind a gap a probe */
+    uint64_t probes;             /* left as one octet that the receiver has, to be answered: there is a gap */
     uint64_t stale;              /* dropped: out of order, and the gap before it never filled in time */
     uint64_t flows_created;      /* connections seen from their SYN on */
     uint64_t flows_ended;        /* closed, reset or timed out */

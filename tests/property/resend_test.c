@@ -259,6 +259,122 @@ static void test_law_4_a_gap_that_never_fills_drops_what_waits(void **state)
     end(drive);
 }
 
+/* A segment that tells its receiver of nothing but a gap: one octet that it has, or the place of the SYN. */
+static void assert_probe(const struct drive *drive, enum smtp_side side, uint64_t number, uint32_t next)
+{
+    const struct packet *left = drive_left(drive, number);
+    assert_non_null(left);
+    assert_int_equal(left->payload_len, 1);
+    assert_int_equal(left->seq, drive_isn(drive, side) + next);
+    assert_false(left->flags & PACKET_FIN);
+}
+
+/* The receiver's answer to a probe as its sender sees it: the first SACK block, as positions of what it says. */
+static void assert_told(struct drive *drive, enum smtp_side side, uint32_t next, uint32_t from, uint32_t to)
+{
+    uint32_t base = drive_isn(drive, side) + 1;
+    struct segment s = drive_segment(drive, !side, (uint32_t)drive_said(drive, !side).len, (struct span){0});
+    segment_add_sack(&s.options, base + next - 1, base + next);
+    const struct packet *left = drive_left(drive, drive_send(drive, !side, &s));
+    assert_non_null(left);
+    assert_true(left->sack_at != 0);
+    assert_int_equal(left->ack, base + next);
+    assert_int_equal(load_be32(left->bytes + left->sack_at + 2), base + from);
+    assert_int_equal(load_be32(left->bytes + left->sack_at + 6), base + to);
+}
+
+static void test_gap_resend_of_what_waits_is_a_probe(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("resend behind a gap", false);
+    drive_send_text(drive, SMTP_CLIENT, 0, "NOOP 0\r\n");
+    uint64_t waits = drive_send_text(drive, SMTP_CLIENT, 16, "NOOP 2\r\n");
+    uint64_t again = drive_send_text(drive, SMTP_CLIENT, 18, "OP 2\r\n");
+    assert_fate(drive, waits, DRIVE_WAITS);
+    assert_probe(drive, SMTP_CLIENT, again, 8);
+    assert_told(drive, SMTP_CLIENT, 8, 16, 24);
+    drive_send_text(drive, SMTP_CLIENT, 8, "NOOP 1\r\n");
+    assert_left(drive, waits, "NOOP 2\r\n");
+    assert_read(drive, SMTP_SERVER, "NOOP 0\r\nNOOP 1\r\nNOOP 2\r\n");
+    end(drive);
+}
+
+static void test_gap_resend_of_a_fin_is_a_probe(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("FIN behind a gap", false);
+    struct segment fin = drive_segment(drive, SMTP_SERVER, sizeof GREETING - 1, (struct span){0});
+    fin.flags |= PACKET_FIN;
+    uint64_t waits = drive_send(drive, SMTP_SERVER, &fin);
+    assert_fate(drive, waits, DRIVE_WAITS);
+    assert_probe(drive, SMTP_SERVER, drive_send(drive, SMTP_SERVER, &fin), 0);
+    assert_false(drive_read_fin(drive, SMTP_CLIENT));
+    drive_send_text(drive, SMTP_SERVER, 0, GREETING);
+    assert_true(drive_read_fin(drive, SMTP_CLIENT));
+    end(drive);
+}
+
+/* Of those that wait the lowest is given up; its sender hears of the others, whose stretch has no gap. */
+static void test_gap_one_of_several_is_a_probe(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("probe", false);
+    drive_send_text(drive, SMTP_CLIENT, 0, "NOOP 0\r\n");
+    uint64_t waits[4];
+    for (uint32_t i = 0; i < 4; i++)
+        waits[i] = drive_send_text(drive, SMTP_CLIENT, 16 + i * 8, "NOOP 2\r\n");
+    drive_wait(drive, 4000);
+    assert_fate(drive, waits[0], DRIVE_WAITS);
+    drive_wait(drive, 4000);
+    assert_probe(drive, SMTP_CLIENT, waits[0], 8);
+    for (uint32_t i = 1; i < 4; i++)
+        assert_fate(drive, waits[i], DRIVE_WAITS);
+    assert_told(drive, SMTP_CLIENT, 8, 24, 48);
+    drive_send_text(drive, SMTP_CLIENT, 8, "NOOP 1\r\n");
+    assert_fate(drive, waits[1], DRIVE_WAITS);
+    drive_send_text(drive, SMTP_CLIENT, 16, "NOOP 2\r\n");
+    assert_left(drive, waits[3], "NOOP 2\r\n");
+    assert_int_equal(drive_read(drive, SMTP_SERVER).len, 48);
+    end(drive);
+}
+
+/* Probes cost resends: one that waits alone is none, and further ones need more than were told of. */
+static void test_gap_probes_are_few(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("few probes", false);
+    drive_send_text(drive, SMTP_CLIENT, 0, "NOOP 0\r\n");
+    uint32_t probes = 0;
+    for (uint32_t i = 1; i <= 32; i++) {
+        uint64_t number = drive_send_text(drive, SMTP_CLIENT, 8 + i * 8, "NOOP 2\r\n");
+        drive_wait(drive, 8000);
+        assert_fate(drive, number, DRIVE_WAITS);
+    }
+    for (uint64_t number = 1; number <= drive_counters(drive)->packets; number++) {
+        const struct packet *left = drive_left(drive, number);
+        probes += left && left->payload_len == 1;
+    }
+    assert_int_equal(probes, 5);
+    assert_int_equal(drive_counters(drive)->probes, 5);
+    end(drive);
+}
+
+static void test_gap_an_aggregate_is_no_probe(void **state)
+{
+    (void)state;
+    static const uint8_t line[4096] = "NOOP";
+    struct drive *drive = begin("aggregates", false);
+    struct segment s = drive_segment(drive, SMTP_CLIENT, 8, (struct span){line, sizeof line});
+    uint64_t first = drive_send(drive, SMTP_CLIENT, &s);
+    s = drive_segment(drive, SMTP_CLIENT, 8 + sizeof line, (struct span){line, sizeof line});
+    uint64_t second = drive_send(drive, SMTP_CLIENT, &s);
+    drive_wait(drive, 8000);
+    assert_fate(drive, first, DRIVE_WAITS);
+    assert_fate(drive, second, DRIVE_WAITS);
+    assert_fate(drive, drive_send(drive, SMTP_CLIENT, &s), DRIVE_DROPPED);
+    end(drive);
+}
+
 static void test_bound_of_held_packets(void **state)
 {
     (void)state;
@@ -267,9 +383,10 @@ static void test_bound_of_held_packets(void **state)
     drive_handshake(drive);
     for (uint32_t i = 1; i <= 10; i++) {
         uint64_t number = drive_send_text(drive, SMTP_CLIENT, i * 8, "NOOP 2\r\n");
-        assert_fate(drive, number, i <= 4 ? DRIVE_WAITS : DRIVE_EDITED);
-        if (i > 4)
-            assert_int_equal(drive_left(drive, number)->payload_len, 1); /* what cannot wait tells of the gap */
+        if (i <= 4)
+            assert_fate(drive, number, DRIVE_WAITS);
+        else
+            assert_probe(drive, SMTP_CLIENT, number, 0);
     }
     drive_send_text(drive, SMTP_CLIENT, 0, "NOOP 1\r\n");
     assert_int_equal(drive_read(drive, SMTP_SERVER).len, 5 * 8);
@@ -850,6 +967,11 @@ int main(void)
         cmocka_unit_test(test_case_57_octets_in_reverse),
         cmocka_unit_test(test_case_57_each_order_of_four_segments),
         cmocka_unit_test(test_law_4_a_gap_that_never_fills_drops_what_waits),
+        cmocka_unit_test(test_gap_resend_of_what_waits_is_a_probe),
+        cmocka_unit_test(test_gap_resend_of_a_fin_is_a_probe),
+        cmocka_unit_test(test_gap_one_of_several_is_a_probe),
+        cmocka_unit_test(test_gap_probes_are_few),
+        cmocka_unit_test(test_gap_an_aggregate_is_no_probe),
         cmocka_unit_test(test_bound_of_held_packets),
         cmocka_unit_test(test_case_58_two_out_of_order_copies_that_differ),
         cmocka_unit_test(test_case_64_octets_in_the_syn_come_again),

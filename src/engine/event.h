@@ -48,7 +48,8 @@ struct event {
     struct span text;         /* as it came, line end included; capped at 1024 octets */
     struct span shown;        /* as it left; only where change is EVENT_REPLACED */
     uint64_t octets;          /* EVENT_PAYLOAD */
-    const char *reason;       /* a word in lower case with hyphens, static; "" where none */
+    const char *reason; /* a word in lower case with hyphens, or of a change the name of its rule; lives as long as
+                           the policy; "" where there is none */
 };
 
 /* The kind's name in JSON and in counters, for example "command"; static. */

@@ -45,6 +45,8 @@ bool json_write_event(FILE *out, const struct event *event)
         json_object_set_new(record, "change", json_string(changes[event->change]));
         if (event->change == EVENT_REPLACED)
             json_object_set_new(record, "shown", json_text(event->shown));
+        if (event->change != EVENT_KEPT)
+            json_object_set_new(record, "reason", json_text(span_of(event->reason)));
         break;
     case EVENT_PAYLOAD:
         json_object_set_new(record, "octets", json_integer((json_int_t)event->octets));

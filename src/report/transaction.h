@@ -2,10 +2,10 @@
  * report/transaction - mail transactions, put together from events.
  *
  * In:     events in order.
- * Out:    a record of event type `smtp` for each transaction that came to an end: helo, mail_from, rcpt_to, the reply
- *         each recipient got, the message's octets, how it was sent and how it ended.
+ * Out:    a record of event type `smtp` for each transaction that came to an end, and one of event type `smtp-session`
+ *         for each session; docs/events.md has their fields.
  * Owner:  the collector owns everything; flows that never end are forgotten by transactions_free.
- * Limits: TRANSACTION_RECIPIENTS_MAX recipients are listed; more are counted.
+ * Limits: TRANSACTION_RECIPIENTS_MAX recipients are listed, and 100 changes and anomalies; more are counted.
  */
 #ifndef POSTERN_REPORT_TRANSACTION_H
 #define POSTERN_REPORT_TRANSACTION_H

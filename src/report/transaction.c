@@ -231,10 +231,9 @@ static void note_change(struct session *session, const struct event *event)
     if (event->change == EVENT_KEPT)
         return;
     bool reply = event->kind == EVENT_REPLY;
-    json_t *change =
-        json_pack("{s:s, s:s, s:s, s:o}", "what", reply ? "reply" : "command", "verb", smtp_verb_name(event->verb),
-                  "change", event->change == EVENT_REMOVED ? "removed" : "replaced", "why",
-                               json_text(span_of(event->reason)));
+    json_t *change = json_pack(
+        "{s:s, s:s, s:s, s:o}", "what", reply ? "reply" : "command", "verb", smtp_verb_name(event->verb), "change",
+        event->change == EVENT_REMOVED ? "removed" : "replaced", "why", json_text(span_of(event->reason)));
     if (session->mail_from)
         list_add(&session->changes, CHANGES_MAX, json_incref(change));
     list_add(&session->all_changes, CHANGES_MAX, change);

@@ -459,9 +459,11 @@ static bool says_goodbye(const struct smtp_unit *unit)
 /* Whether our own reply, or nothing, leaves in place of this line of the server's. */
 static bool is_replaced(const struct smtp_session *session, const struct smtp_unit *unit, enum smtp_fate fate)
 {
-    if ((says_goodbye(unit) && session->reply_sent == 0) || session->line_long[unit->side])
+    if (session->reply_sent > 0)
+        return true; /* it has begun to */
+    if (says_goodbye(unit) || session->line_long[unit->side])
         return false;
-    return fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_SPOILED || session->reply_sent > 0 ||
+    return fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_SPOILED ||
            (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2');
 }
 

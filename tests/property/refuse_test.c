@@ -435,6 +435,30 @@ static void test_sender_refused_late(void **state)
     end(drive);
 }
 
+/* Our code has left in the place of a reply that then turns out to be longer than a line may be: ours goes on. */
+static void test_long_reply_replaced_late(void **state)
+{
+    (void)state;
+    struct drive *drive = begin(NULL, "a long reply replaced late");
+    drive_send_text(drive, SMTP_CLIENT, 0, "XEXCH50 1 2\r\n");
+    drive_acknowledge(drive, SMTP_SERVER);
+    drive_send_text(drive, SMTP_SERVER, 8, "250 A");
+    drive_wait(drive, 200000);
+    drive_acknowledge(drive, SMTP_CLIENT);
+    static const char *const rest[] = {A500 A500, A500 A500, A500, "\r\n"};
+    uint32_t at = 8 + sizeof "250 A" - 1;
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+        drive_send_text(drive, SMTP_SERVER, at, rest[i]);
+        drive_wait(drive, 200000);
+        drive_acknowledge(drive, SMTP_CLIENT);
+        at += (uint32_t)strlen(rest[i]);
+    }
+    static const char reply[] = "220 hi\r\n504 Need to authenticate first\r\n";
+    assert_int_equal(drive_read(drive, SMTP_CLIENT).len, sizeof reply - 1);
+    assert_memory_equal(drive_read(drive, SMTP_CLIENT).ptr, reply, sizeof reply - 1);
+    end(drive);
+}
+
 int main(void)
 {
     static const struct CMUnitTest more[] = {
@@ -446,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_case_36_command_before_354),
         cmocka_unit_test(test_void_and_rset_refused),
         cmocka_unit_test(test_sender_refused_late),
+        cmocka_unit_test(test_long_reply_replaced_late),
     };
     fill_policies();
     return dialogue_run("refuse", dialogues, sizeof dialogues / sizeof dialogues[0], more,

@@ -6,7 +6,8 @@
  *     len    octets
  *     octets
  *
- * Each input is played three times. As recorded, and cut at random: the same lines, payloads and losses of the pairing.
+ * Each input is played three times. As recorded, and cut at random: the same lines, payloads and losses of the pairing,
+ * and the same leaves.
  * Then with decisions at random: whatever is decided, units are the stream without gaps, what leaves towards a live
  * server keeps its length, what leaves towards the client never gets ahead, and lines stay lines.
  */
@@ -36,6 +37,7 @@ struct stream {
     size_t said_len;
     size_t decided;     /* octets that were given out as units */
     size_t left;        /* octets that left in their place */
+    uint64_t left_hash; /* of them */
     size_t line_at;     /* where the line that is given out began */
     uint8_t out[16384]; /* what left of the line that leaves */
     size_t out_len;
@@ -60,6 +62,7 @@ struct play {
     bool fixed;        /* nothing may */
     bool reset;        /* the connection is over */
     bool incomparable; /* cuts may rightly matter */
+    bool trimmed;      /* an EHLO reply lost lines: which one then is the last depends on what came with it */
 };
 
 static struct policy policy, observer;
@@ -203,6 +206,8 @@ static void check_same(const struct play *a, const struct play *b)
         /* Of a payload that ends with a reset it is a matter of cuts how much was seen. */
         if (!a->reset)
             MUST(x->entry_count == y->entry_count && x->decided == y->decided);
+        if (!a->reset && (side == SMTP_CLIENT || !a->trimmed))
+            MUST(x->left == y->left && x->left_hash == y->left_hash);
         for (size_t i = 0; i < x->entry_count && i < y->entry_count; i++) {
             const struct entry *p = &x->entries[i], *q = &y->entries[i];
             MUST(p->what == q->what && p->verb == q->verb && p->anomaly == q->anomaly && p->at == q->at);
@@ -234,7 +239,10 @@ static void take_unit(struct play *play, const struct smtp_unit *unit)
     MUST(!change->reset || play->session.opaque);
     MUST(play->session.ledger.count <= SMTP_LEDGER_SLOTS_MAX && play->blocks.used <= BLOCKS - 2);
     play->reset = play->reset || change->reset;
+    play->trimmed = play->trimmed || action.kind == SMTP_ACTION_STRIP || action.kind == SMTP_ACTION_MAKE_LAST;
     note_out(play, unit, leaves);
+    for (size_t i = 0; i < leaves.len; i++)
+        stream->left_hash = (stream->left_hash ^ leaves.ptr[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
     stream->decided += unit->octets.len;
     stream->left += leaves.len;
     if (unit->kind != SMTP_UNIT_FRAGMENT)
@@ -308,10 +316,10 @@ static void renew(struct play *play)
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         struct stream *stream = &play->streams[side];
         stream->said_len = stream->decided = stream->left = stream->line_at = stream->out_len = 0;
+        stream->left_hash = stream->entry_count = 0;
         stream->out_changed = stream->out_lost = false;
-        stream->entry_count = 0;
     }
-    play->reset = play->incomparable = false;
+    play->reset = play->incomparable = play->trimmed = false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

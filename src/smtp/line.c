@@ -16,7 +16,8 @@ enum smtp_line_status smtp_line_feed(struct smtp_line *line, struct pool *blocks
         return SMTP_LINE_PARTIAL;
     const uint8_t *end = memchr(bytes->ptr, '\n', bytes->len);
     struct span part = span_head(*bytes, end ? (size_t)(end - bytes->ptr) + 1 : bytes->len);
-    if (part.len > SMTP_LINE_BYTES_MAX - line->len)
+    size_t room = SMTP_LINE_BYTES_MAX - line->len;
+    if (part.len > room || (part.len == room && !end))
         return SMTP_LINE_LONG;
     *bytes = span_tail(*bytes, part.len);
     if (end && line->len == 0) {

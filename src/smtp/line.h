@@ -28,7 +28,7 @@ struct smtp_line {
 enum smtp_line_status {
     SMTP_LINE_PARTIAL, /* all octets taken, the end of the line has not come */
     SMTP_LINE_WHOLE,
-    SMTP_LINE_LONG, /* more than SMTP_LINE_BYTES_MAX without an end; nothing of the octets fed was taken */
+    SMTP_LINE_LONG, /* SMTP_LINE_BYTES_MAX octets without an end; none of those fed was taken, and some fit in */
 };
 
 /*

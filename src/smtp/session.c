@@ -266,17 +266,6 @@ static enum smtp_anomaly long_command_anomaly(const struct smtp_session *session
     return may_be_long ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_LINE_TOO_LONG;
 }
 
-/* The octet behind the last one that is kept: all before it has left, and nothing of the line waits any more. */
-static bool next_behind_limit(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
-                              struct smtp_unit *unit)
-{
-    bool some = next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
-    unit->anomaly = long_command_anomaly(session, unit->command.verb);
-    if (unit->anomaly)
-        unit->kind = SMTP_UNIT_FRAGMENT;
-    return some;
-}
-
 static bool next_command(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                          bool release, struct smtp_unit *unit)
 {
@@ -297,8 +286,6 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
     case SMTP_LINE_LONG:
         smtp_line_gather(line, context->blocks, bytes);
         session->line_long[unit->side] = true;
-        if (line->left == line->len)
-            return next_behind_limit(session, context, bytes, unit);
         unit->whole = smtp_line_so_far(line, context->blocks);
         release = true;
         break;
@@ -410,8 +397,6 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
     case SMTP_LINE_LONG:
         smtp_line_gather(line, context->blocks, bytes);
         session->line_long[unit->side] = true;
-        if (line->left == line->len)
-            return next_of_long_reply(session, context, bytes, unit);
         unit->whole = smtp_line_so_far(line, context->blocks);
         release = true;
         break;

@@ -150,10 +150,12 @@ static void feed(struct gatherer *g, struct span bytes)
             end_line(g, len);
             break;
         case SMTP_LINE_PARTIAL:
-            MUST(!end && bytes.len == 0 && span_equal(smtp_line_so_far(&g->line, &g->blocks), so_far));
+            MUST(!end && len < SMTP_LINE_BYTES_MAX && bytes.len == 0 &&
+                 span_equal(smtp_line_so_far(&g->line, &g->blocks), so_far));
             break;
         case SMTP_LINE_LONG:
-            MUST(len > SMTP_LINE_BYTES_MAX);
+            MUST(len > SMTP_LINE_BYTES_MAX || (!end && len == SMTP_LINE_BYTES_MAX));
+            MUST(smtp_line_so_far(&g->line, &g->blocks).len < SMTP_LINE_BYTES_MAX);
             smtp_line_gather(&g->line, &g->blocks, &bytes);
             MUST(span_equal(smtp_line_so_far(&g->line, &g->blocks), span_head(so_far, SMTP_LINE_BYTES_MAX)));
             g->too_long = true;

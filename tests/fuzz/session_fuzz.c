@@ -35,10 +35,11 @@ struct entry {
 struct stream {
     uint8_t said[STREAM_BYTES_MAX];
     size_t said_len;
-    size_t decided;     /* octets that were given out as units */
-    size_t left;        /* octets that left in their place */
-    uint64_t left_hash; /* of them */
-    size_t line_at;     /* where the line that is given out began */
+    size_t decided; /* octets that were given out as units */
+    size_t left;    /* octets that left in their place */
+    uint64_t
+        left_hash;  /* of them, a CR taken for a blank: covered, it stays where a piece ends, as it may end the line */
+    size_t line_at; /* where the line that is given out began */
     uint8_t out[16384]; /* what left of the line that leaves */
     size_t out_len;
     bool out_changed; /* not all of it as it came */
@@ -242,7 +243,8 @@ static void take_unit(struct play *play, const struct smtp_unit *unit)
     play->trimmed = play->trimmed || action.kind == SMTP_ACTION_STRIP || action.kind == SMTP_ACTION_MAKE_LAST;
     note_out(play, unit, leaves);
     for (size_t i = 0; i < leaves.len; i++)
-        stream->left_hash = (stream->left_hash ^ leaves.ptr[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+        stream->left_hash = /* FNV-1a */
+            (stream->left_hash ^ (leaves.ptr[i] == '\r' ? ' ' : leaves.ptr[i])) * UINT64_C(0x100000001b3);
     stream->decided += unit->octets.len;
     stream->left += leaves.len;
     if (unit->kind != SMTP_UNIT_FRAGMENT)

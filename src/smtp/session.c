@@ -238,7 +238,7 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
         return SMTP_ANOMALY_LINK2STATE_OVERFLOW;
     if (unit->kind == SMTP_UNIT_FRAGMENT)
         return SMTP_ANOMALY_NONE;
-    if (memchr(unit->whole.ptr, '\0', unit->whole.len))
+    if (!unit->judged && memchr(unit->whole.ptr, '\0', unit->whole.len)) /* else it was covered */
         return SMTP_ANOMALY_NUL_IN_COMMAND;
     enum smtp_verb verb = unit->command.verb;
     if (verb == SMTP_VERB_BDAT && smtp_chunk_parse(unit->command.argument, &octets, &last) != SMTP_CHUNK_GOOD)

@@ -459,6 +459,26 @@ static void test_long_reply_replaced_late(void **state)
     end(drive);
 }
 
+/* What follows of a line that was covered is covered, whatever it is. */
+static void test_case_5_nul_behind_a_verb_that_was_covered(void **state)
+{
+    (void)state;
+    struct drive *drive = begin(NULL, "case 5, slow");
+    drive_send_text(drive, SMTP_CLIENT, 0, "XEXCH50 1 ");
+    drive_wait(drive, 200000);
+    drive_acknowledge(drive, SMTP_SERVER);
+    struct span rest = TEXT("\0 2\r\n");
+    struct segment segment = drive_segment(drive, SMTP_CLIENT, 10, rest);
+    drive_send(drive, SMTP_CLIENT, &segment);
+    drive_acknowledge(drive, SMTP_SERVER);
+    static const char command[] = "NOOP         \r\n";
+    assert_int_equal(drive_read(drive, SMTP_SERVER).len, sizeof command - 1);
+    assert_memory_equal(drive_read(drive, SMTP_SERVER).ptr, command, sizeof command - 1);
+    drive_send_text(drive, SMTP_SERVER, 8, "250 2.0.0 Nothing done\r\n");
+    assert_memory_equal(drive_read(drive, SMTP_CLIENT).ptr + 8, "504", 3);
+    end(drive);
+}
+
 int main(void)
 {
     static const struct CMUnitTest more[] = {
@@ -471,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_void_and_rset_refused),
         cmocka_unit_test(test_sender_refused_late),
         cmocka_unit_test(test_long_reply_replaced_late),
+        cmocka_unit_test(test_case_5_nul_behind_a_verb_that_was_covered),
     };
     fill_policies();
     return dialogue_run("refuse", dialogues, sizeof dialogues / sizeof dialogues[0], more,

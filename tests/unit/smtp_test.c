@@ -217,7 +217,7 @@ static void test_case_10_line_of_each_length_near_the_limit(void **state)
     (void)state;
     static uint8_t text[SMTP_LINE_BYTES_MAX + 4];
     for (size_t len = SMTP_LINE_BYTES_MAX - 3; len <= SMTP_LINE_BYTES_MAX + 3; len++)
-        for (size_t cut = 0; cut < len; cut += cut < 3 || cut > len - 6 ? 1 : len - 6 - cut) {
+        for (size_t cut = 0; cut < len; cut += cut < 3 || cut >= len - 6 ? 1 : len - 6 - cut) {
             struct pool blocks;
             struct smtp_line line = {0};
             struct span whole = {0};

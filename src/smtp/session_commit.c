@@ -1,13 +1,6 @@
 #include "smtp/change.h"
-#include "smtp/path.h"
 #include "smtp/session.h"
-
-/* How a command leaves, and what becomes of its reply. */
-struct treatment {
-    enum smtp_cover cover;
-    enum smtp_fate fate;
-    uint8_t refusal;
-};
+#include "smtp/treatment.h"
 
 /* Remember that a command went to the server; without memory for it, follow the session no longer. */
 static void owe(struct smtp_session *session, const struct smtp_context *context, enum smtp_verb verb,
@@ -24,7 +17,7 @@ static void owe_plain(struct smtp_session *session, const struct smtp_context *c
 
 /* A whole command has gone to the server as it came, or so that its meaning there is the same but for its end. */
 static void command_went(struct smtp_session *session, const struct smtp_context *context,
-                         const struct smtp_command *command, struct treatment treatment)
+                         const struct smtp_command *command, struct smtp_treatment treatment)
 {
     enum smtp_verb verb = command->verb;
     bool last = false;
@@ -57,116 +50,6 @@ static void command_went(struct smtp_session *session, const struct smtp_context
     }
     session->addressed = true;
     owe(session, context, verb, treatment.fate, treatment.refusal);
-}
-
-/* From here on the transaction cannot be completed; `others` is said to all who have a part in it. */
-static void void_transaction(struct smtp_session *session, uint8_t others)
-{
-    if (session->void_refusal == SMTP_REFUSAL_NONE) {
-        session->void_refusal = others;
-        session->void_held = false;
-    }
-    session->void_slots = (uint16_t)(session->ledger.count + 1); /* the slot of this command comes next */
-}
-
-/* One recipient is refused, and the others go on. */
-static struct treatment spoil(struct smtp_session *session, const struct smtp_unit *unit, uint8_t refusal)
-{
-    struct smtp_path path = smtp_path_parse(unit->command.argument);
-    bool whole = unit->octets.len == unit->whole.len;
-    bool alone = session->ledger.count == 0 && !session->pipelining;
-    if (whole && alone)
-        return (struct treatment){SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
-    if (whole && path.good && path.inside.len >= SMTP_COVER_PATH_BYTES_MIN)
-        return (struct treatment){SMTP_COVER_PATH, SMTP_FATE_REPLACE_SPOILED, refusal};
-    /* There is nothing to be written over: this one is refused all the same, and the others try again. */
-    void_transaction(session, SMTP_REFUSAL_TRY_AGAIN);
-    return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, refusal};
-}
-
-static struct treatment refuse(struct smtp_session *session, const struct smtp_unit *unit, uint8_t refusal)
-{
-    switch (unit->command.verb) {
-    case SMTP_VERB_RCPT:
-        /* Before the line is whole there is no address to be judged. */
-        if (unit->kind == SMTP_UNIT_FRAGMENT)
-            return (struct treatment){0};
-        return spoil(session, unit, refusal);
-    case SMTP_VERB_MAIL:
-        if (unit->kind == SMTP_UNIT_COMMAND && unit->octets.len < unit->whole.len) {
-            /* The address has left: what the server begins with it comes to nothing. */
-            void_transaction(session, refusal);
-            session->void_held = true;
-            return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE, refusal};
-        }
-        /* It may stand inside a group. */
-        return (struct treatment){session->pipelining ? SMTP_COVER_RSET : SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
-    case SMTP_VERB_DATA:
-        /* The server forgets the recipients, for a client that begins the next transaction without RSET. */
-        return (struct treatment){SMTP_COVER_RSET, SMTP_FATE_REPLACE, refusal};
-    case SMTP_VERB_BDAT:
-        /* Its octets follow, whatever is said of it, so they flow; they only never become a message. */
-        return (struct treatment){SMTP_COVER_LAST, SMTP_FATE_REPLACE, refusal};
-    default:
-        return (struct treatment){SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
-    }
-}
-
-/* The policy has nothing against a command, but the transaction it belongs to is void. */
-static struct treatment treat_in_void(struct smtp_session *session, const struct smtp_unit *unit)
-{
-    switch (unit->command.verb) {
-    case SMTP_VERB_RCPT:
-        if (unit->kind == SMTP_UNIT_FRAGMENT)
-            return (struct treatment){0};
-        void_transaction(session, session->void_refusal);
-        return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, session->void_refusal};
-    case SMTP_VERB_MAIL:
-        /* Without RSET before it: the server still has the other one, and would say so with a 503. */
-        return (struct treatment){SMTP_COVER_RSET, SMTP_FATE_REPLACE, SMTP_REFUSAL_TRY_AGAIN};
-    case SMTP_VERB_DATA:
-    case SMTP_VERB_BDAT:
-        return refuse(session, unit, session->void_refusal);
-    case SMTP_VERB_RSET:
-        if (unit->kind == SMTP_UNIT_FRAGMENT || unit->command.argument.len > 0)
-            return (struct treatment){0};
-        /* No server refuses RSET (RFC 5321 4.1.1.5), and the next transaction may follow in the same group. */
-        session->void_refusal = SMTP_REFUSAL_NONE;
-        return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_MUST_SUCCEED, SMTP_REFUSAL_NONE};
-    default:
-        return (struct treatment){0};
-    }
-}
-
-/* Whether a command can become a QUIT: it is whole, nothing of it has left, and it is not about to mean something else.
- */
-static bool can_quit(const struct smtp_session *session, const struct smtp_unit *unit)
-{
-    enum { QUIT_LEN = 4 };
-    return unit->kind == SMTP_UNIT_COMMAND && unit->octets.len == unit->whole.len && !session->tls_asked &&
-           unit->octets.len <= SMTP_LINE_BYTES_MAX && smtp_line_text(unit->octets).len >= QUIT_LEN;
-}
-
-static struct treatment treat(struct smtp_session *session, const struct smtp_unit *unit, struct smtp_action action)
-{
-    switch (action.kind) {
-    case SMTP_ACTION_REFUSE:
-        return refuse(session, unit, action.refusal);
-    case SMTP_ACTION_VOID:
-        if (unit->kind == SMTP_UNIT_FRAGMENT)
-            return (struct treatment){0};
-        void_transaction(session, action.refusal);
-        return (struct treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, action.refusal};
-    case SMTP_ACTION_CLOSE:
-        session->closing = true;
-        return (struct treatment){SMTP_COVER_QUIT, SMTP_FATE_REPLACE, action.refusal};
-    case SMTP_ACTION_PASS:
-    case SMTP_ACTION_STRIP:
-    case SMTP_ACTION_MAKE_LAST:
-    case SMTP_ACTION_RESET:
-        break;
-    }
-    return session->void_refusal ? treat_in_void(session, unit) : (struct treatment){0};
 }
 
 /* Which verb the server will answer, where it sees another one. */
@@ -204,10 +87,10 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
 {
     struct smtp_line *line = &session->lines[unit->side];
     bool continued = unit->judged;
-    struct treatment treatment = {(enum smtp_cover)session->fragment_cover, SMTP_FATE_REPLACE,
-                                  session->fragment_refusal};
+    struct smtp_treatment treatment = {(enum smtp_cover)session->fragment_cover, SMTP_FATE_REPLACE,
+                                       session->fragment_refusal};
     if (!continued)
-        treatment = treat(session, unit, action);
+        treatment = smtp_treat(session, unit, action);
     if (treatment.cover != SMTP_COVER_NONE)
         smtp_change_cover(change, unit, treatment.cover, continued);
 
@@ -227,7 +110,7 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
     if (treatment.cover == SMTP_COVER_RSET && unit->command.verb == SMTP_VERB_DATA)
         session->data_covered = true;
     if (treatment.cover == SMTP_COVER_LAST) {
-        void_transaction(session, treatment.refusal);
+        smtp_void_begin(session, treatment.refusal);
         session->void_held = true;
     }
     enum smtp_verb verb = covered_verb(treatment.cover, unit->command.verb);
@@ -312,25 +195,7 @@ static void data_answered(struct smtp_session *session, uint16_t code)
 static void transaction_ended(struct smtp_session *session)
 {
     session->recipients = 0;
-    if (session->void_slots > 0)
-        return; /* what voided it came behind the command that is answered */
-    session->void_refusal = SMTP_REFUSAL_NONE;
-    session->void_held = false;
-}
-
-static void recipient_answered(struct smtp_session *session, enum smtp_fate fate, bool success)
-{
-    if (success && session->recipients < UINT16_MAX)
-        session->recipients++;
-    if (fate == SMTP_FATE_REPLACE_IF_OK && success) {
-        session->void_held = true;
-    } else if (fate == SMTP_FATE_REPLACE_SPOILED && success) {
-        /* It takes anything: then nobody in this transaction gets it. */
-        session->void_refusal = SMTP_REFUSAL_TRY_AGAIN;
-        session->void_held = true;
-    } else if (fate == SMTP_FATE_REPLACE_IF_OK && session->void_slots == 0 && !session->void_held) {
-        session->void_refusal = SMTP_REFUSAL_NONE; /* the server has refused all of them itself */
-    }
+    smtp_void_end(session);
 }
 
 /* TURN or ATRN was accepted: the ends change their parts and begin anew, at the greeting (RFC 2645 5.3, case 55). */
@@ -377,7 +242,9 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
             session->recipients = 0;
         break;
     case SMTP_VERB_RCPT:
-        recipient_answered(session, smtp_slot_fate(slot), success);
+        if (success && session->recipients < UINT16_MAX)
+            session->recipients++;
+        smtp_void_answered(session, smtp_slot_fate(slot), success);
         break;
     case SMTP_VERB_X_LINK2STATE:
         session->link_state_open = success && session->link_state_asked;
@@ -554,7 +421,8 @@ static bool must_reset(const struct smtp_session *session, const struct smtp_uni
     struct span word = unit->command.word;
     if (action.kind == SMTP_ACTION_REFUSE && unit->anomaly && !unit->judged && left > 0)
         return left >= (size_t)(word.ptr - unit->whole.ptr) + word.len;
-    return action.kind == SMTP_ACTION_CLOSE && (unit->role == SMTP_SERVER || unit->judged || !can_quit(session, unit));
+    return action.kind == SMTP_ACTION_CLOSE &&
+           (unit->role == SMTP_SERVER || unit->judged || !smtp_treatment_can_close(session, unit));
 }
 
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,

@@ -63,8 +63,16 @@ const char *complain_nearest(const char *word, const char *const *words, size_t 
 
 static void keep(cfg_t *cfg, const char *text)
 {
-    if (!out.text[0]) /* the first is the cause */
-        snprintf(out.text, out.size, "%s:%d: %s", out.path, cfg ? cfg->line : 0, text);
+    if (out.text[0])
+        return; /* the first is the cause */
+    int before = snprintf(out.text, out.size, "%s:%d: ", out.path, cfg ? cfg->line : 0);
+    if (before < 0 || (size_t)before >= out.size)
+        return;
+    snprintf(out.text + before, out.size - (size_t)before, "%s", text);
+    /* What the file holds must not act on a terminal. */
+    for (char *at = out.text + before; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
 }
 
 int complain(cfg_t *cfg, const char *format, ...)

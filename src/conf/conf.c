@@ -123,8 +123,8 @@ static void blank_comments(char *text)
     }
 }
 
-/* The whole file, ended by NUL, to be freed; NULL with errno set. */
-static char *read_file(const char *path)
+/* The whole file, ended by NUL, to be freed; its octets in *len. NULL with errno set. */
+static char *read_file(const char *path, size_t *len)
 {
     enum { FILE_BYTES_MAX = 1 << 20 };
     struct stat about;
@@ -137,7 +137,7 @@ static char *read_file(const char *path)
     else if (about.st_size > FILE_BYTES_MAX)
         errno = EFBIG;
     else if ((text = calloc(1, (size_t)about.st_size + 1)) != NULL)
-        text[fread(text, 1, (size_t)about.st_size, file)] = '\0';
+        *len = fread(text, 1, (size_t)about.st_size, file);
     int fault = errno;
     fclose(file);
     errno = fault;
@@ -146,9 +146,15 @@ static char *read_file(const char *path)
 
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
 {
-    char *text = read_file(path);
+    size_t len = 0;
+    char *text = read_file(path, &len);
     if (!text) {
         snprintf(message, size, "%s: cannot read the rules: %s", path, strerror(errno));
+        return false;
+    }
+    if (strlen(text) != len) {
+        snprintf(message, size, "%s: this is no text: a NUL at octet %zu", path, strlen(text) + 1);
+        free(text);
         return false;
     }
     blank_comments(text);

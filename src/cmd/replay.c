@@ -11,8 +11,8 @@
 #include "io/capture.h"
 #include "report/dialogue.h"
 #include "report/json.h"
+#include "report/session.h"
 #include "report/table.h"
-#include "report/transaction.h"
 
 enum format {
     FORMAT_DIALOGUE,
@@ -30,6 +30,12 @@ struct waiting {
     uint8_t frame[];
 };
 
+/* Where events go as lines of JSON. */
+struct log {
+    FILE *out; /* NULL: nowhere */
+    struct sessions *sessions;
+};
+
 struct replay {
     struct conf conf;
     enum format format;
@@ -37,10 +43,9 @@ struct replay {
     const char *out_path;
     struct capture_writer *writer;
     int link_type;
-    FILE *events;
+    struct log logs[2]; /* standard output, and the file of -e */
     struct dialogue dialogue;
     struct table *table;
-    struct transactions *transactions;
     struct engine *engine;
     struct waiting *waiting;
     uint64_t tokens;
@@ -87,13 +92,19 @@ static bool show_events(struct replay *replay)
             dialogue_show(&replay->dialogue, &event);
         else if (replay->format == FORMAT_TABLE)
             table_take(replay->table, &event);
-        else if (replay->format == FORMAT_JSON)
-            good = json_write_event(stdout, &event) && transactions_take(replay->transactions, &event, stdout) && good;
-        if (replay->events)
-            good = json_write_event(replay->events, &event) &&
-                   (replay->format == FORMAT_JSON || transactions_take(replay->transactions, &event, replay->events)) &&
-                   good;
+        for (int i = 0; i < 2 && replay->logs[i].out; i++)
+            good = json_write_event(replay->logs[i].out, &event) &&
+                   sessions_take(replay->logs[i].sessions, &event, replay->logs[i].out) && good;
     }
+    return good;
+}
+
+/* The capture is over, and with it what is known of its connections. */
+static bool stop_logs(struct replay *replay, int64_t now_us)
+{
+    bool good = true;
+    for (int i = 0; i < 2 && replay->logs[i].out; i++)
+        good = sessions_stop(replay->logs[i].sessions, now_us, replay->logs[i].out) && good;
     return good;
 }
 
@@ -230,6 +241,7 @@ static int replay_capture(struct replay *replay, const char *path)
     engine_stop(replay->engine, last_us);
     carry_out(replay, NULL, last_us);
     good = show_events(replay) && good;
+    good = stop_logs(replay, last_us) && good;
     if (replay->stats)
         show_stats(replay, path, cpu_ns() - began_ns);
     cmd_engine_free(replay->engine, &replay->conf.engine);
@@ -245,14 +257,25 @@ static int finish(struct replay *replay, int code)
     if (replay->table)
         table_show(replay->table, stdout);
     table_free(replay->table);
-    transactions_free(replay->transactions);
     if (capture_finish(replay->writer, message, sizeof message) != CAPTURE_OK)
         code = cmd_complain(CMD_FAILED, "%s", message);
-    if (replay->events && fclose(replay->events) != 0)
-        code = cmd_complain(CMD_FAILED, "the events cannot be written");
+    for (int i = 0; i < 2; i++) {
+        sessions_free(replay->logs[i].sessions);
+        if (replay->logs[i].out && replay->logs[i].out != stdout && fclose(replay->logs[i].out) != 0)
+            code = cmd_complain(CMD_FAILED, "the events cannot be written");
+    }
     if (fflush(stdout) != 0)
         code = cmd_complain(CMD_FAILED, "standard output cannot be written");
     return code;
+}
+
+/* One more place for lines of JSON. */
+static bool add_log(struct replay *replay, FILE *out)
+{
+    struct log *log = &replay->logs[replay->logs[0].out != NULL];
+    *log = (struct log){out, sessions_new(SESSIONS_BYTES_DEFAULT)};
+    replay->conf.engine.events = sessions_events();
+    return log->sessions != NULL;
 }
 
 static bool format_of(const char *word, enum format *format)
@@ -277,6 +300,7 @@ int cmd_replay(int argc, char **argv)
     static struct replay replay;
     char message[CMD_MESSAGE_BYTES];
     const char *events_path = NULL;
+    FILE *events = NULL;
     conf_init(&replay.conf);
     for (int c; (c = getopt_long(argc, argv, "r:w:e:", options, NULL)) != -1;)
         switch (c) {
@@ -302,7 +326,7 @@ int cmd_replay(int argc, char **argv)
         }
     if (optind == argc)
         return usage();
-    if (events_path && !(replay.events = fopen(events_path, "w")))
+    if (events_path && !(events = fopen(events_path, "w")))
         return cmd_complain(CMD_FAILED, "%s: cannot be written: %m", events_path);
 
     replay.conf.engine.peers = ENGINE_PEERS_RECORDED;
@@ -313,9 +337,7 @@ int cmd_replay(int argc, char **argv)
         replay.table = table_new();
         replay.conf.engine.events = table_events();
     }
-    if (replay.events || replay.format == FORMAT_JSON)
-        replay.conf.engine.events = (1u << EVENT_KINDS) - 1;
-    if ((replay.events || replay.format == FORMAT_JSON) && !(replay.transactions = transactions_new()))
+    if ((replay.format == FORMAT_JSON && !add_log(&replay, stdout)) || (events && !add_log(&replay, events)))
         return cmd_complain(CMD_FAILED, "no memory");
     if (getrandom(&replay.conf.engine.seed, sizeof replay.conf.engine.seed, 0) < 0)
         replay.conf.engine.seed = (uint64_t)time(NULL);

@@ -12,7 +12,7 @@
 #include "cmd/cmd.h"
 #include "io/nfqueue.h"
 #include "report/json.h"
-#include "report/transaction.h"
+#include "report/session.h"
 
 enum {
     QUEUE_LEN = 65536,
@@ -26,7 +26,7 @@ struct run {
     struct engine *engine;
     int signals; /* signalfd */
     FILE *events;
-    struct transactions *transactions;
+    struct sessions *sessions;
     bool cut_short_seen;
 };
 
@@ -77,7 +77,7 @@ static void write_events(struct run *run)
     while (engine_next_event(run->engine, &event))
         if (run->events) {
             json_write_event(run->events, &event);
-            transactions_take(run->transactions, &event, run->events);
+            sessions_take(run->sessions, &event, run->events);
         }
 }
 
@@ -183,6 +183,8 @@ static void stop(struct run *run)
     engine_stop(run->engine, now_us());
     carry_out(run);
     nfqueue_flush(run->queue);
+    if (run->events)
+        sessions_stop(run->sessions, now_us(), run->events);
     tell_counts(run);
 }
 
@@ -253,8 +255,8 @@ int cmd_run(int argc, char **argv)
     if (optind != argc)
         return usage();
     if (run.events) {
-        run.conf.engine.events = (1u << EVENT_KINDS) - 1;
-        if (!(run.transactions = transactions_new()))
+        run.conf.engine.events = sessions_events();
+        if (!(run.sessions = sessions_new(SESSIONS_BYTES_DEFAULT)))
             return cmd_complain(CMD_FAILED, "no memory");
     }
     int code = start(&run);
@@ -264,7 +266,7 @@ int cmd_run(int argc, char **argv)
     }
     nfqueue_close(run.queue);
     cmd_engine_free(run.engine, &run.conf.engine);
-    transactions_free(run.transactions);
+    sessions_free(run.sessions);
     if (run.events)
         fclose(run.events);
     if (run.signals >= 0)

@@ -50,7 +50,7 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.entries = lay_out(&layout, pool_bytes(EDIT_ENTRY_BYTES, s->flows_max * ENTRIES_PER_FLOW));
     p.blocks = lay_out(&layout, pool_bytes(RETAIN_BLOCK_BYTES, s->blocks_max));
     p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
-    p.events = lay_out(&layout, EVENTS_MAX * sizeof(struct event));
+    p.events = lay_out(&layout, (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event));
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
     p.scratch = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
     p.original = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);

@@ -15,7 +15,7 @@ enum event_kind {
     EVENT_FLOW_END,   /* it closed, was reset or timed out; `reason` says which */
     EVENT_COMMAND,    /* one command line of the client: `text`; `shown` is what the server saw */
     EVENT_REPLY,      /* one line of a reply of the server: `text`; `shown` is what the client saw */
-    EVENT_PAYLOAD,    /* octets that are no lines (message, chunk, authentication, TLS): `octets` of them */
+    EVENT_PAYLOAD,    /* octets that are no lines (message, chunk, authentication) have all come: `octets` of them */
     EVENT_ANOMALY,    /* something that ought not to be; `reason` is its name */
     EVENT_UNEDITED,   /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
@@ -40,16 +40,23 @@ struct event {
     uint8_t ip_version; /* 4 or 6 */
     struct event_endpoint client;
     struct event_endpoint server;
-    bool from_server;         /* who sent it */
-    enum smtp_verb verb;      /* EVENT_COMMAND: the verb; EVENT_REPLY: the verb that is answered */
-    uint16_t code;            /* EVENT_REPLY: as the server sent it; 0 where the line has none */
-    bool last;                /* EVENT_REPLY: the last line of the reply */
-    enum event_change change; /* EVENT_COMMAND, EVENT_REPLY */
-    struct span text;         /* as it came, line end included; capped at 1024 octets */
-    struct span shown;        /* as it left; only where change is EVENT_REPLACED */
-    uint64_t octets;          /* EVENT_PAYLOAD */
-    const char *reason; /* a word in lower case with hyphens, or of a change the name of its rule; lives as long as
-                           the policy; "" where there is none */
+    bool lost;           /* events of this connection before this one were lost */
+    bool from_server;    /* who sent it */
+    enum smtp_verb verb; /* EVENT_COMMAND: the verb; EVENT_REPLY: the verb that the server answers; EVENT_PAYLOAD: what
+                            it is: END_OF_DATA (a message), BDAT (a chunk), AUTH_RESPONSE, XEXCH50_DATA */
+    uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers. 0
+                            is   the greeting. A chunk draws none, its BDAT does */
+    uint16_t code;       /* EVENT_REPLY: as the server sent it; 0 where the line has none */
+    bool last;           /* EVENT_REPLY: the last line of the reply */
+    bool closes;         /* EVENT_REPLY: nothing more answers the same (after 353, and in LMTP, several replies do) */
+    enum event_change change; /* EVENT_COMMAND, EVENT_REPLY, EVENT_PAYLOAD */
+    struct span text;         /* as it came, line end included; capped at 1024 octets, then without a line end */
+    struct span shown;        /* as it left, capped likewise; only where change is EVENT_REPLACED */
+    uint64_t octets;    /* EVENT_PAYLOAD, with the line that ends a message; EVENT_UNEDITED, EVENT_FLOW_END: of the
+                           payload `verb` (UNKNOWN: none) that was not complete */
+    int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
+    const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
+                           happened. Lives as long as the policy; "" where none */
 };
 
 /* The kind's name in JSON and in counters, for example "command"; static. */

@@ -41,6 +41,7 @@ struct flow {
     bool told_unedited;            /* EVENT_UNEDITED was sent */
     bool told_end;                 /* EVENT_FLOW_END was sent */
     bool contested;                /* the server answered another SYN than the last one seen: octets wait for its end */
+    bool events_lost;              /* since the last one told */
     bool reopening;                /* the client sent another SYN into the open connection: `reopen` */
     uint64_t id;                   /* never used twice */
     int64_t last_us;               /* when its last packet came */

@@ -28,8 +28,29 @@ uint32_t judge_window_max(const struct engine *engine)
     return scarce && flow_bytes > SCARCE_BYTES ? SCARCE_BYTES : flow_bytes;
 }
 
-/* Tell of a line that is complete; what left of it earlier left as it came. */
-static void tell_line(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit, const char *reason)
+/* What is known of a unit before the decision about it is carried out, and told of it afterwards. */
+struct before {
+    const char *reason;     /* which rule or verdict is behind what becomes of it */
+    uint32_t exchange;      /* see struct event */
+    uint32_t answered;      /* exchanges that are over */
+    enum smtp_verb payload; /* what it is, if it is payload */
+    struct span code_left;  /* of a reply of our own, what left with earlier pieces of theirs */
+};
+
+/* What left of a line with earlier pieces, into engine->line_left. */
+static struct span left_earlier(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                                const struct before *before)
+{
+    size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
+    if (before->code_left.len)
+        return before->code_left;
+    smtp_session_left(&flow->smtp, unit, left, engine->line_left);
+    return (struct span){engine->line_left, left};
+}
+
+/* Tell of a line that is complete. */
+static void tell_line(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
+                      const struct before *before)
 {
     struct event *event = tell(engine, unit->role == SMTP_SERVER ? EVENT_REPLY : EVENT_COMMAND, flow);
     if (!event)
@@ -40,36 +61,38 @@ static void tell_line(struct engine *engine, const struct flow *flow, const stru
     event->verb = unit->role == SMTP_SERVER ? unit->verb : unit->command.verb;
     event->code = unit->has_reply ? unit->reply.code : 0;
     event->last = unit->has_reply && unit->reply.last;
-    size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
-    if (change->reset) {
-        event->change = EVENT_REMOVED;
-        event->reason = reason;
+    event->closes = unit->role == SMTP_SERVER && flow->smtp.answered != before->answered;
+    event->exchange = before->exchange;
+    if (!change->changed && !change->reset && !unit->judged)
         return;
-    }
-    if (!change->changed && !unit->judged)
+    event->reason = before->reason;
+    event->change = EVENT_REMOVED;
+    bool goes_on =
+        unit->has_reply && !unit->reply.last && before->code_left.len; /* the code is that of the last line */
+    if (change->reset || goes_on)
         return;
-    event->reason = reason;
-    event->change = left + change->len ? EVENT_REPLACED : EVENT_REMOVED;
-    struct span before = tell_keep(engine, span_head(unit->whole, left));
-    smtp_session_left(&flow->smtp, unit, left, engine->line_left);
-    if (before.len)
-        memcpy(engine->event_arena + engine->event_arena_used - before.len, engine->line_left, before.len);
+    struct span left = tell_keep(engine, left_earlier(engine, flow, unit, before));
     struct span rest = change->changed ? (struct span){change->octets, change->len} : unit->octets;
-    rest = tell_keep(engine, rest);
-    event->shown = (struct span){before.ptr, before.len + rest.len};
+    rest = tell_keep(engine, span_head(rest, EVENT_TEXT_BYTES_MAX - left.len));
+    if (left.len + rest.len)
+        event->change = EVENT_REPLACED;
+    event->shown = (struct span){left.ptr, left.len + rest.len};
 }
 
-static void tell_payload(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
+static void tell_payload(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
+                         const struct before *before)
 {
     struct event *event = tell(engine, EVENT_PAYLOAD, flow);
     if (event) {
         event->from_server = unit->side == SMTP_SERVER;
+        event->verb = before->payload;
+        event->exchange = before->exchange;
         event->octets = flow->smtp.payload_octets;
         event->change = engine->change.changed ? EVENT_REMOVED : EVENT_KEPT;
     }
 }
 
-static void tell_anomaly(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
+static void tell_anomaly(struct engine *engine, struct flow *flow, const struct smtp_unit *unit)
 {
     struct event *event = tell(engine, EVENT_ANOMALY, flow);
     if (event) {
@@ -86,9 +109,7 @@ static void tell_unedited(struct engine *engine, struct flow *flow, const char *
         return;
     flow->told_unedited = true;
     engine->counters.flows_unedited++;
-    struct event *event = tell(engine, EVENT_UNEDITED, flow);
-    if (event)
-        event->reason = reason;
+    tell_break(engine, EVENT_UNEDITED, flow, reason);
 }
 
 static void count_change(struct engine *engine, const struct smtp_unit *unit, struct smtp_action action)
@@ -126,8 +147,24 @@ static const char *why(const struct engine *engine, const struct flow *flow, con
         return action.reason;
     const struct smtp_slot *slot = smtp_ledger_oldest(&flow->smtp.ledger, &engine->blocks);
     if (unit->role == SMTP_CLIENT || !slot)
-        return flow->smtp.void_refusal ? "void" : "";
+        return flow->smtp.closing ? "closing" : flow->smtp.void_refusal ? "void" : "";
     return engine->policy->refusals.texts[slot->refusal].reason;
+}
+
+static struct before look_before(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                                 struct smtp_action action)
+{
+    const struct smtp_session *smtp = &flow->smtp;
+    struct before before = {
+        .reason = why(engine, flow, unit, action),
+        .exchange = smtp->answered + (unit->role == SMTP_SERVER ? 0u : smtp->ledger.count),
+        .answered = smtp->answered,
+        .payload = smtp_session_payload(smtp),
+    };
+    const struct smtp_slot *slot = smtp_ledger_oldest(&smtp->ledger, &engine->blocks);
+    if (unit->role == SMTP_SERVER && smtp->reply_sent > 0 && slot)
+        before.code_left = span_head(smtp_refusal_form(&engine->policy->refusals, slot->refusal, 0), smtp->reply_sent);
+    return before;
 }
 
 /* One unit: decide, and remember what leaves. True where that is not what came. */
@@ -144,7 +181,7 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };
     struct smtp_action action = policy_judge(engine->policy, unit);
-    const char *reason = why(engine, flow, unit, action);
+    struct before before = look_before(engine, flow, unit, action);
     smtp_session_commit(&flow->smtp, &engine->context, unit, action, room, change);
 
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
@@ -157,9 +194,9 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
     if (unit->anomaly)
         tell_anomaly(engine, flow, unit);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
-        tell_line(engine, flow, unit, reason);
+        tell_line(engine, flow, unit, &before);
     else if (unit->ends_payload)
-        tell_payload(engine, flow, unit);
+        tell_payload(engine, flow, unit, &before);
     if (change->reset)
         flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
     else if (flow->smtp.opaque && !was_opaque)

@@ -83,9 +83,11 @@ static void tell_end(struct engine *engine, struct flow *flow, const char *reaso
         return;
     flow->told_end = true;
     engine->counters.flows_ended++;
-    struct event *event = tell(engine, EVENT_FLOW_END, flow);
-    if (event)
-        event->reason = reason;
+    struct event *event = tell_break(engine, EVENT_FLOW_END, flow, reason);
+    if (!event)
+        return;
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
+        event->offset[side] = edit_offset(&flow->halves[side].log);
 }
 
 void lifecycle_classify(struct engine *engine, uint32_t index)

@@ -19,6 +19,7 @@
 
 #define HELD_HEADER_BYTES_MAX 256 /* IP and TCP headers of a packet that waits; longer ones are dropped */
 #define EVENTS_MAX            1024
+#define EVENT_ENDS_MAX        (ENGINE_TICK_FLOWS_MAX + 8) /* connections that one call ends, besides those */
 #define EVENT_ARENA_BYTES     (512 * 1024)
 #define EVENT_TEXT_BYTES_MAX  1024
 
@@ -182,8 +183,11 @@ void held_return(struct engine *engine, uint32_t index);
 
 /* ---- tell.c ---- */
 
-/* A new event of this flow to be filled in, or NULL where nobody wants it or there is no room. */
-struct event *tell(struct engine *engine, enum event_kind kind, const struct flow *flow);
+/* A new event of this flow to be filled in, or NULL where nobody wants it or there is no room: for two texts, and for
+   each flow's end. */
+struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flow);
+/* The same for an event behind which nothing more is told of a transaction: how far its message had come. */
+struct event *tell_break(struct engine *engine, enum event_kind kind, struct flow *flow, const char *reason);
 /* Keep a copy of octets for the event, capped. */
 struct span tell_keep(struct engine *engine, struct span octets);
 

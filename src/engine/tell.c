@@ -10,12 +10,21 @@ const char *event_kind_name(enum event_kind kind)
     return names[kind];
 }
 
-struct event *tell(struct engine *engine, enum event_kind kind, const struct flow *flow)
+/* Who counts connections must hear of their ends. */
+static bool has_room(const struct engine *engine, enum event_kind kind)
+{
+    if (kind == EVENT_FLOW_END)
+        return engine->event_count < EVENTS_MAX + EVENT_ENDS_MAX;
+    return engine->event_count < EVENTS_MAX && EVENT_ARENA_BYTES - engine->event_arena_used >= 2 * EVENT_TEXT_BYTES_MAX;
+}
+
+struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flow)
 {
     if (!(engine->settings.events >> kind & 1))
         return NULL;
-    if (engine->event_count == EVENTS_MAX || EVENT_ARENA_BYTES - engine->event_arena_used < 2 * EVENT_TEXT_BYTES_MAX) {
+    if (!has_room(engine, kind)) {
         engine->counters.events_lost++;
+        flow->events_lost = true;
         return NULL;
     }
     struct event *event = &engine->events[engine->event_count++];
@@ -26,8 +35,22 @@ struct event *tell(struct engine *engine, enum event_kind kind, const struct flo
         .ip_version = flow->ip_version,
         .client = flow->ends[SMTP_CLIENT],
         .server = flow->ends[SMTP_SERVER],
+        .lost = flow->events_lost,
         .reason = "",
     };
+    flow->events_lost = false;
+    return event;
+}
+
+struct event *tell_break(struct engine *engine, enum event_kind kind, struct flow *flow, const char *reason)
+{
+    struct event *event = tell(engine, kind, flow);
+    if (!event)
+        return NULL;
+    event->reason = reason;
+    event->verb = smtp_session_payload(&flow->smtp);
+    if (event->verb != SMTP_VERB_UNKNOWN)
+        event->octets = flow->smtp.payload_octets;
     return event;
 }
 

@@ -4,8 +4,34 @@
 
 json_t *json_text(struct span octets)
 {
-    char text[4096];
+    char text[TEXT_BYTES(JSON_TEXT_OCTETS_MAX)];
     return json_string(text_escape(octets, text, sizeof text));
+}
+
+json_t *json_line(struct span line)
+{
+    char text[TEXT_BYTES(JSON_LINE_OCTETS_MAX)];
+    return json_string(text_escape_line(line, text, sizeof text));
+}
+
+size_t json_memory(const json_t *value)
+{
+    enum { VALUE_BYTES = 64, TABLE_BYTES = 256 }; /* malloc's own included */
+    size_t bytes = VALUE_BYTES + json_string_length(value);
+    const char *key;
+    json_t *member;
+    size_t index;
+    json_array_foreach(value, index, member) bytes += sizeof member + json_memory(member);
+    json_object_foreach((json_t *)(uintptr_t)value, key, member) bytes +=
+        VALUE_BYTES + strlen(key) + json_memory(member);
+    return bytes + (json_is_object(value) ? TABLE_BYTES : 0);
+}
+
+const char *json_change_name(enum event_change change)
+{
+    static const char *const names[] = {
+        [EVENT_KEPT] = "kept", [EVENT_REMOVED] = "removed", [EVENT_REPLACED] = "replaced"};
+    return names[change];
 }
 
 json_t *json_record(const struct event *event, const char *event_type)
@@ -30,31 +56,40 @@ bool json_write_line(FILE *out, json_t *object)
     return good;
 }
 
+static void set_change(json_t *record, const struct event *event)
+{
+    json_object_set_new(record, "change", json_string(json_change_name(event->change)));
+    if (event->change == EVENT_REPLACED)
+        json_object_set_new(record, "shown", json_line(event->shown));
+    if (event->change != EVENT_KEPT)
+        json_object_set_new(record, "reason", json_text(span_of(event->reason)));
+}
+
 bool json_write_event(FILE *out, const struct event *event)
 {
-    static const char *const changes[] = {
-        [EVENT_KEPT] = "kept", [EVENT_REMOVED] = "removed", [EVENT_REPLACED] = "replaced"};
     json_t *record = json_record(event, event_kind_name(event->kind));
+    if (event->lost)
+        json_object_set_new(record, "events_lost", json_true());
     switch (event->kind) {
     case EVENT_COMMAND:
     case EVENT_REPLY:
-        json_object_set_new(record, "line", json_text(event->text));
+        json_object_set_new(record, "line", json_line(event->text));
         json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
+        json_object_set_new(record, "exchange", json_integer(event->exchange));
         if (event->kind == EVENT_REPLY && event->code)
             json_object_set_new(record, "code", json_integer(event->code));
-        json_object_set_new(record, "change", json_string(changes[event->change]));
-        if (event->change == EVENT_REPLACED)
-            json_object_set_new(record, "shown", json_text(event->shown));
-        if (event->change != EVENT_KEPT)
-            json_object_set_new(record, "reason", json_text(span_of(event->reason)));
+        set_change(record, event);
         break;
     case EVENT_PAYLOAD:
+        json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
         json_object_set_new(record, "octets", json_integer((json_int_t)event->octets));
+        set_change(record, event);
         break;
     case EVENT_ANOMALY:
-        json_object_set_new(record, "line", json_text(event->text));
-        json_object_set_new(record, "reason", json_string(event->reason));
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
+        json_object_set_new(record, "reason", json_string(event->reason));
+        if (event->text.len)
+            json_object_set_new(record, "line", json_line(event->text));
         break;
     case EVENT_FLOW_END:
     case EVENT_UNEDITED:

@@ -1,31 +1,57 @@
 /*
- * report/transaction - mail transactions, put together from events.
+ * report/transaction - one mail transaction, from MAIL to what ends it, as the client saw it.
  *
- * In:     events in order.
- * Out:    a record of event type `smtp` for each transaction that came to an end, and one of event type `smtp-session`
- *         for each session; docs/events.md has their fields.
- * Owner:  the collector owns everything; flows that never end are forgotten by transactions_free.
- * Limits: TRANSACTION_RECIPIENTS_MAX recipients are listed, and 100 changes and anomalies; more are counted.
+ * Owner:  the transaction owns what it holds; transaction_clear gives it back.
+ * Limits: TRANSACTION_RECIPIENTS_MAX recipients are listed, as far as the account goes; more are counted.
  */
 #ifndef POSTERN_REPORT_TRANSACTION_H
 #define POSTERN_REPORT_TRANSACTION_H
 
-#include <stdio.h>
-
-#include "engine/event.h"
+#include "report/changes.h"
 
 #define TRANSACTION_RECIPIENTS_MAX 1000
 
-struct transactions;
+/* One reply to the client. */
+struct answer {
+    uint16_t code;        /* as the client read it; 0 where there was none */
+    uint16_t server_code; /* as the server sent it */
+    bool by_filter;       /* another one than the server's */
+    struct span text;     /* the line as the client read it */
+    const char *rule;     /* behind it, where it is the filter's; "" where none */
+};
 
-/* NULL where there is no memory. */
-struct transactions *transactions_new(void);
-void transactions_free(struct transactions *transactions); /* NULL is allowed */
+struct transaction {
+    bool open;
+    int64_t began_us;   /* when MAIL came */
+    json_t *mail_from;  /* NULL where there was no room to keep it */
+    json_t *rcpt_to;    /* addresses, in order */
+    json_t *recipients; /* and what became of each */
+    uint32_t recipient_count, listed;
+    uint32_t next_delivered; /* of those listed: who gets the next reply to the message (LMTP, PRDR) */
+    bool any_delivered;      /* one of these was a success */
+    uint64_t octets;         /* of the message */
+    const char *method;      /* static; NULL before DATA or BDAT */
+    json_t *last;            /* the reply to DATA, BDAT or the message; NULL before */
+    struct changes changes;
+    size_t bytes; /* taken from the account, besides those of `changes` */
+};
 
-/* Take one event in; writes a line to `out` where it ends a transaction. False where `out` could not be written. */
-bool transactions_take(struct transactions *transactions, const struct event *event, FILE *out);
+/* MAIL was accepted. The transaction must be clear. `mail_from` is NULL where it is not known. */
+void transaction_begin(struct transaction *transaction, struct account *account, json_t *mail_from, int64_t began_us);
 
-/* The events that it needs: bits 1 << enum event_kind. */
-uint32_t transactions_events(void);
+/* RCPT was answered; `address` is NULL where it is not known. */
+void transaction_recipient(struct transaction *transaction, struct account *account, json_t *address,
+                           const struct answer *answer);
+
+/* DATA, BDAT or the message was answered. */
+void transaction_answer(struct transaction *transaction, const struct answer *answer);
+
+/* One of the recipients' own replies to the message (LMTP, PRDR). */
+void transaction_delivered(struct transaction *transaction, const struct answer *answer);
+
+/* Into the objects "smtp" and "postern" of a record. */
+void transaction_write(const struct transaction *transaction, json_t *smtp, json_t *postern);
+
+void transaction_clear(struct transaction *transaction, struct account *account);
 
 #endif

@@ -62,6 +62,22 @@ uint32_t smtp_session_waiting(const struct smtp_session *session, enum smtp_side
     return session->lines[side].len - session->lines[side].left;
 }
 
+enum smtp_verb smtp_session_payload(const struct smtp_session *session)
+{
+    switch ((enum smtp_phase)session->phase) {
+    case SMTP_PHASE_ASKED:
+    case SMTP_PHASE_MESSAGE:
+        return SMTP_VERB_END_OF_DATA;
+    case SMTP_PHASE_CHUNK:
+        return session->chunk_verb == SMTP_VERB_UNKNOWN ? SMTP_VERB_BDAT : (enum smtp_verb)session->chunk_verb;
+    case SMTP_PHASE_RESPONSE:
+        return SMTP_VERB_AUTH_RESPONSE;
+    case SMTP_PHASE_COMMAND:
+        break;
+    }
+    return SMTP_VERB_UNKNOWN;
+}
+
 void smtp_session_give_up(struct smtp_session *session, struct pool *blocks)
 {
     session->opaque = true;
@@ -362,8 +378,10 @@ static void settle_proxy_header(struct smtp_session *session, const struct smtp_
                                 const struct smtp_line *line, struct span bytes)
 {
     struct span begun = line->len ? smtp_line_so_far(line, context->blocks) : bytes;
-    if (begun.len && begun.ptr[0] == '2' && oldest_verb(session, context->blocks) == SMTP_VERB_PROXY_HEADER)
+    if (begun.len && begun.ptr[0] == '2' && oldest_verb(session, context->blocks) == SMTP_VERB_PROXY_HEADER) {
         smtp_ledger_pop(&session->ledger, context->blocks);
+        session->answered++;
+    }
 }
 
 static bool next_of_long_reply(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,

@@ -188,6 +188,8 @@ struct smtp_session {
     bool link_state_open;       /* X-LINK2STATE FIRST was accepted, and only more of the same came since */
     uint8_t data_pending;       /* DATA commands without a reply */
     uint16_t recipients;        /* accepted since the last MAIL */
+    uint32_t answered;          /* slots that the ledger has had and has no more; what comes next has this number and
+                                   the ledger's count */
 };
 
 /* A session whose connection is about to begin; no memory is needed until octets come. */
@@ -216,6 +218,12 @@ void smtp_session_left(const struct smtp_session *session, const struct smtp_uni
 
 /* Octets of `side` that were taken and belong to no unit yet. */
 uint32_t smtp_session_waiting(const struct smtp_session *session, enum smtp_side side);
+
+/*
+ * What the payload that goes on is: SMTP_VERB_END_OF_DATA (a message), BDAT (a chunk), AUTH_RESPONSE or XEXCH50_DATA;
+ * UNKNOWN where none does.
+ */
+enum smtp_verb smtp_session_payload(const struct smtp_session *session);
 
 /* From here on both directions are opaque. What waits comes out of smtp_session_next as an OPAQUE unit. */
 void smtp_session_give_up(struct smtp_session *session, struct pool *blocks);

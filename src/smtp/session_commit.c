@@ -312,6 +312,7 @@ static void close_slot(struct smtp_session *session, const struct smtp_context *
         return;
     }
     smtp_ledger_pop(&session->ledger, context->blocks);
+    session->answered++;
     if (session->void_slots > 0)
         session->void_slots--;
     reply_came(session, context, answered, code);

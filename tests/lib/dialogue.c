@@ -40,8 +40,9 @@ void dialogue_print_span(const char *what, struct span s)
 static bool same_event(const struct event *a, const struct event *b)
 {
     return a->kind == b->kind && a->from_server == b->from_server && a->verb == b->verb && a->code == b->code &&
-           a->last == b->last && a->change == b->change && a->octets == b->octets && span_equal(a->text, b->text) &&
-           span_equal(a->shown, b->shown) && strcmp(a->reason, b->reason) == 0;
+           a->last == b->last && a->closes == b->closes && a->exchange == b->exchange && a->change == b->change &&
+           a->octets == b->octets && span_equal(a->text, b->text) && span_equal(a->shown, b->shown) &&
+           strcmp(a->reason, b->reason) == 0;
 }
 
 static const struct event *next_event(const struct drive *drive, bool from_server, size_t *index)

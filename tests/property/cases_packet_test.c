@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "report/transaction.h"
+#include "report/session.h"
 
 #define GREETING "220 hi\r\n"
 #define EHLO     "EHLO x\r\n"
@@ -324,14 +324,14 @@ static char *transactions_of(const char *label, const struct dialogue_turn *turn
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    struct transactions *transactions = transactions_new();
+    struct sessions *sessions = sessions_new(SESSIONS_BYTES_DEFAULT);
     struct drive_plan plan = {.seed = 1};
     struct drive *drive = dialogue_play(label, turns, DIALOGUE_TURNS_MAX, &plan);
-    assert_true(out && transactions);
+    assert_true(out && sessions);
     for (size_t i = 0; i < drive_event_count(drive); i++)
-        assert_true(transactions_take(transactions, &drive_event(drive, i)->event, out));
+        assert_true(sessions_take(sessions, &drive_event(drive, i)->event, out));
     assert_int_equal(fclose(out), 0);
-    transactions_free(transactions);
+    sessions_free(sessions);
     drive_free(drive);
     return text;
 }

@@ -1,0 +1,495 @@
+#include "report/session.h"
+
+#include <stdlib.h>
+
+#include "report/exchanges.h"
+#include "report/json.h"
+#include "report/text.h"
+#include "report/transaction.h"
+#include "smtp/command.h"
+
+enum { BUCKETS = 4096 };
+
+/* A connection as far as its events tell. */
+struct session {
+    struct session *next; /* in its bucket */
+    uint64_t flow_id;
+    struct event first; /* addresses and ports */
+    json_t *helo;
+    size_t helo_bytes; /* taken from the account */
+    struct exchanges exchanges;
+    struct transaction transaction;
+    struct changes changes; /* outside transactions */
+    json_t *anomalies;      /* how many, by name; NULL while there are none */
+    const char *unedited;   /* why nothing more was edited; NULL while it was */
+    bool encrypted;         /* STARTTLS or X-ANONYMOUSTLS was accepted */
+    bool events_lost;
+    uint32_t transactions, accepted;
+    uint32_t commands, replies, removed, replaced;
+};
+
+struct sessions {
+    struct session *buckets[BUCKETS];
+    struct account account;
+};
+
+struct sessions *sessions_new(size_t bytes_max)
+{
+    struct sessions *sessions = calloc(1, sizeof *sessions);
+    if (sessions)
+        sessions->account.left = bytes_max;
+    return sessions;
+}
+
+uint32_t sessions_events(void)
+{
+    return (1u << EVENT_KINDS) - 1;
+}
+
+/* ---- records ------------------------------------------------------------------------------------- */
+
+/* The head of a record, and its objects "smtp" and "postern". */
+struct record {
+    json_t *record, *smtp, *postern;
+};
+
+static struct record begin_record(const struct session *session, int64_t time_us, const char *event_type)
+{
+    struct event at = session->first;
+    at.time_us = time_us;
+    struct record made = {json_record(&at, event_type), json_object(), json_object()};
+    if (session->helo)
+        json_object_set(made.smtp, "helo", session->helo);
+    return made;
+}
+
+static bool write_record(const struct session *session, struct record made, int64_t took_us, FILE *out)
+{
+    json_object_set_new(made.postern, "tls", json_boolean(session->encrypted));
+    json_object_set_new(made.postern, "duration_ms", json_integer(took_us / 1000));
+    if (session->events_lost)
+        json_object_set_new(made.postern, "events_lost", json_true());
+    json_object_set_new(made.record, "smtp", made.smtp);
+    json_object_set_new(made.record, "postern", made.postern);
+    return json_write_line(out, made.record);
+}
+
+static bool end_transaction(struct sessions *sessions, struct session *session, int64_t now_us, const char *outcome,
+                            FILE *out)
+{
+    struct transaction *transaction = &session->transaction;
+    if (!transaction->open)
+        return true;
+    struct record made = begin_record(session, now_us, "smtp");
+    json_object_set_new(made.record, "tx_id", json_integer(session->transactions++));
+    json_object_set_new(made.postern, "outcome", json_string(outcome));
+    session->accepted += strcmp(outcome, "accepted") == 0;
+    transaction_write(transaction, made.smtp, made.postern);
+    bool good = write_record(session, made, now_us - transaction->began_us, out);
+    transaction_clear(transaction, &sessions->account);
+    return good;
+}
+
+static json_t *flow_object(const struct session *session, int64_t now_us, const char *reason)
+{
+    char text[TEXT_TIME_BYTES];
+    json_t *flow = json_object();
+    json_object_set_new(flow, "start", json_string(text_time(session->first.time_us, text)));
+    json_object_set_new(flow, "end", json_string(text_time(now_us, text)));
+    json_object_set_new(flow, "age", json_integer((now_us - session->first.time_us) / 1000000));
+    json_object_set_new(flow, "reason", json_string(reason));
+    return flow;
+}
+
+/* `offset` is NULL where it is not known. */
+static bool write_flow(struct session *session, int64_t now_us, const char *reason, const int32_t *offset, FILE *out)
+{
+    struct record made = begin_record(session, now_us, "flow");
+    json_t *postern = made.postern;
+    json_object_set_new(made.record, "flow", flow_object(session, now_us, reason));
+    json_object_set_new(postern, "commands", json_integer(session->commands));
+    json_object_set_new(postern, "replies", json_integer(session->replies));
+    json_object_set_new(postern, "transactions", json_integer(session->transactions));
+    json_object_set_new(postern, "accepted", json_integer(session->accepted));
+    json_object_set_new(postern, "edited", json_boolean(session->removed + session->replaced > 0));
+    json_object_set_new(postern, "removed", json_integer(session->removed));
+    json_object_set_new(postern, "replaced", json_integer(session->replaced));
+    if (offset) {
+        json_object_set_new(postern, "client_offset", json_integer(offset[0]));
+        json_object_set_new(postern, "server_offset", json_integer(offset[1]));
+    }
+    if (session->unedited)
+        json_object_set_new(postern, "unedited", json_string(session->unedited));
+    if (session->anomalies)
+        json_object_set(postern, "anomalies", session->anomalies);
+    changes_write(&session->changes, postern);
+    return write_record(session, made, now_us - session->first.time_us, out);
+}
+
+/* ---- commands ------------------------------------------------------------------------------------ */
+
+/* What stands between the first < and the last >, or all of it behind the colon. */
+static json_t *path_of(struct span argument)
+{
+    const uint8_t *colon = argument.len ? memchr(argument.ptr, ':', argument.len) : NULL;
+    struct span path = colon ? span_tail(argument, (size_t)(colon - argument.ptr) + 1) : argument;
+    while (path.len && path.ptr[0] == ' ')
+        path = span_tail(path, 1);
+    if (path.len && path.ptr[0] == '<') {
+        bool quoted = false;
+        size_t len = 1;
+        for (; len < path.len && (quoted || path.ptr[len] != '>'); len++) {
+            if (path.ptr[len] == '"')
+                quoted = !quoted;
+            else if (path.ptr[len] == '\\' && quoted && len + 1 < path.len)
+                len++;
+        }
+        path = span_head(path, len + 1);
+    }
+    return json_text(path);
+}
+
+static bool begins_session(enum smtp_verb verb)
+{
+    return verb == SMTP_VERB_EHLO || verb == SMTP_VERB_HELO || verb == SMTP_VERB_LHLO;
+}
+
+static void set_helo(struct sessions *sessions, struct session *session, struct span name)
+{
+    json_decref(session->helo);
+    account_give(&sessions->account, session->helo_bytes);
+    session->helo = json_text(name);
+    session->helo_bytes = json_memory(session->helo);
+    if (account_take(&sessions->account, session->helo_bytes))
+        return;
+    json_decref(session->helo);
+    session->helo = NULL;
+    session->helo_bytes = 0;
+}
+
+/* What a command or payload holds until its reply has come. */
+static void hold(struct account *account, struct exchange *exchange, json_t **place, json_t *value)
+{
+    size_t bytes = json_memory(value);
+    if (account_take(account, bytes)) {
+        exchange->bytes += bytes;
+        *place = value;
+    } else {
+        json_decref(value);
+    }
+}
+
+/* What the client meant, in words that replies are told in. */
+static enum smtp_verb client_verb(const struct event *event, const struct smtp_command *command)
+{
+    uint64_t octets;
+    bool last = false;
+    if (event->verb == SMTP_VERB_BDAT)
+        (void)smtp_chunk_parse(command->argument, &octets, &last);
+    return last ? SMTP_VERB_BDAT_LAST : event->verb;
+}
+
+/* Remember what draws a reply. */
+static struct exchange *expect_reply(struct sessions *sessions, struct session *session, const struct event *event,
+                                     enum smtp_verb verb)
+{
+    /* Octets that belong to a command are taken out for the same reason as the command. */
+    const struct exchange *command = exchanges_newest(&session->exchanges);
+    const char *why = event->kind == EVENT_PAYLOAD && command ? command->why : event->reason;
+    struct exchange *exchange = exchanges_add(&session->exchanges, &sessions->account);
+    if (!exchange) {
+        session->events_lost = true;
+        return NULL;
+    }
+    exchange->number = event->exchange;
+    exchange->verb = (uint8_t)verb;
+    exchange->time_us = event->time_us;
+    if (event->change != EVENT_KEPT) {
+        exchange->why = why;
+        hold(&sessions->account, exchange, &exchange->change, changes_entry(event, why));
+    }
+    return exchange;
+}
+
+static void take_command(struct sessions *sessions, struct session *session, const struct event *event)
+{
+    struct smtp_command command = smtp_command_parse(event->text);
+    session->commands++;
+    if (begins_session(event->verb))
+        set_helo(sessions, session, command.argument);
+    struct exchange *exchange = expect_reply(sessions, session, event, client_verb(event, &command));
+    if (exchange && (event->verb == SMTP_VERB_MAIL || event->verb == SMTP_VERB_RCPT))
+        hold(&sessions->account, exchange, &exchange->path, path_of(command.argument));
+}
+
+static void take_payload(struct sessions *sessions, struct session *session, const struct event *event)
+{
+    enum { DOT_LINE_LEN = 3 };
+    struct exchange *newest = exchanges_newest(&session->exchanges);
+    bool chunk = newest && (newest->verb == SMTP_VERB_BDAT || newest->verb == SMTP_VERB_BDAT_LAST);
+    if (event->verb == SMTP_VERB_END_OF_DATA) {
+        struct exchange *exchange = expect_reply(sessions, session, event, event->verb);
+        if (exchange)
+            exchange->octets = event->octets - DOT_LINE_LEN;
+    } else if (event->verb == SMTP_VERB_BDAT && chunk) {
+        newest->octets += event->octets;
+    } else if (event->verb == SMTP_VERB_XEXCH50_DATA || event->change != EVENT_KEPT) {
+        (void)expect_reply(sessions, session, event, event->verb);
+    }
+}
+
+/* ---- replies ------------------------------------------------------------------------------------- */
+
+/* A change belongs to the transaction that is open, if one is. */
+static void note(struct sessions *sessions, struct session *session, json_t *entry)
+{
+    struct changes *changes = session->transaction.open ? &session->transaction.changes : &session->changes;
+    changes_add(changes, &sessions->account, entry);
+}
+
+static void forget_oldest(struct sessions *sessions, struct session *session)
+{
+    struct exchange oldest = exchanges_pop(&session->exchanges, &sessions->account);
+    note(sessions, session, oldest.change);
+    json_decref(oldest.path);
+}
+
+/* What a reply answers; NULL where that is not known. What was sent before has been answered. */
+static struct exchange *answered(struct sessions *sessions, struct session *session, const struct event *event)
+{
+    struct exchange *oldest;
+    while ((oldest = exchanges_oldest(&session->exchanges)) && (int32_t)(oldest->number - event->exchange) < 0)
+        forget_oldest(sessions, session);
+    return oldest && oldest->number == event->exchange ? oldest : NULL;
+}
+
+static struct answer answer_of(const struct event *event, const char *why)
+{
+    bool replaced = event->change == EVENT_REPLACED;
+    struct answer answer = {
+        .code = event->code,
+        .server_code = event->code,
+        .by_filter = replaced,
+        .text = replaced ? event->shown : event->text,
+        .rule = why,
+    };
+    if (!replaced)
+        return answer;
+    answer.code = 0;
+    for (size_t i = 0; i < 3 && i < answer.text.len && answer.text.ptr[i] >= '0' && answer.text.ptr[i] <= '9'; i++)
+        answer.code = (uint16_t)(answer.code * 10 + answer.text.ptr[i] - '0');
+    return answer;
+}
+
+static bool success(const struct answer *answer)
+{
+    return answer->code / 100 == 2;
+}
+
+static bool begin_transaction(struct sessions *sessions, struct session *session, const struct exchange *exchange,
+                              int64_t now_us, FILE *out)
+{
+    bool good = end_transaction(sessions, session, now_us, "replaced", out);
+    transaction_begin(&session->transaction, &sessions->account, exchange->path, exchange->time_us);
+    return good;
+}
+
+/* The message, or its last chunk, was answered. */
+static bool message_answered(struct sessions *sessions, struct session *session, const struct event *event,
+                             const struct answer *answer, FILE *out)
+{
+    enum { PRDR_FOLLOWS = 353 };
+    struct transaction *transaction = &session->transaction;
+    bool one_of_many = !event->closes || transaction->next_delivered > 0;
+    if (answer->code == PRDR_FOLLOWS)
+        return true;
+    if (one_of_many)
+        transaction_delivered(transaction, answer);
+    transaction_answer(transaction, answer);
+    if (!event->closes)
+        return true;
+    bool accepted = success(answer) || transaction->any_delivered;
+    return end_transaction(sessions, session, event->time_us, accepted ? "accepted" : "refused", out);
+}
+
+static bool take_answer(struct sessions *sessions, struct session *session, const struct event *event,
+                        const struct exchange *exchange, const struct answer *answer, FILE *out)
+{
+    struct transaction *transaction = &session->transaction;
+    enum smtp_verb verb = exchange ? (enum smtp_verb)exchange->verb : event->verb;
+    if (begins_session(verb) || verb == SMTP_VERB_RSET)
+        return !success(answer) || end_transaction(sessions, session, event->time_us, "reset", out);
+    if (verb == SMTP_VERB_MAIL && exchange)
+        return !success(answer) || begin_transaction(sessions, session, exchange, event->time_us, out);
+    if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS)
+        session->encrypted = session->encrypted || success(answer);
+    if (!transaction->open)
+        return true;
+    switch (verb) {
+    case SMTP_VERB_RCPT:
+        transaction_recipient(transaction, &sessions->account, exchange ? exchange->path : NULL, answer);
+        break;
+    case SMTP_VERB_DATA:
+        transaction->method = "DATA";
+        transaction_answer(transaction, answer);
+        break;
+    case SMTP_VERB_BDAT:
+        transaction->method = "BDAT";
+        transaction->octets += exchange ? exchange->octets : 0;
+        transaction_answer(transaction, answer);
+        break;
+    case SMTP_VERB_BDAT_LAST:
+        transaction->method = "BDAT";
+        transaction->octets += exchange && event->closes ? exchange->octets : 0;
+        return message_answered(sessions, session, event, answer, out);
+    case SMTP_VERB_END_OF_DATA:
+        transaction->octets = exchange ? exchange->octets : 0;
+        return message_answered(sessions, session, event, answer, out);
+    default:
+        break;
+    }
+    return true;
+}
+
+static bool take_reply(struct sessions *sessions, struct session *session, const struct event *event, FILE *out)
+{
+    struct exchange *exchange = answered(sessions, session, event);
+    const char *why = event->reason[0] || !exchange ? event->reason : exchange->why;
+    json_t *entry = event->change == EVENT_KEPT ? NULL : changes_entry(event, why);
+    if (!event->last) {
+        note(sessions, session, entry);
+        return true;
+    }
+    session->replies++;
+    struct answer answer = answer_of(event, why);
+    bool begins = exchange && exchange->verb == SMTP_VERB_MAIL;
+    bool good = !begins || take_answer(sessions, session, event, exchange, &answer, out);
+    if (exchange) {
+        note(sessions, session, exchange->change);
+        exchange->change = NULL;
+    }
+    note(sessions, session, entry);
+    return begins ? good : take_answer(sessions, session, event, exchange, &answer, out);
+}
+
+/* ---- the life of a session ------------------------------------------------------------------------ */
+
+static struct session **place_of(struct sessions *sessions, uint64_t flow_id)
+{
+    struct session **place = &sessions->buckets[flow_id % BUCKETS];
+    while (*place && (*place)->flow_id != flow_id)
+        place = &(*place)->next;
+    return place;
+}
+
+static void free_session(struct sessions *sessions, struct session *session)
+{
+    while (exchanges_oldest(&session->exchanges))
+        forget_oldest(sessions, session);
+    exchanges_clear(&session->exchanges, &sessions->account);
+    transaction_clear(&session->transaction, &sessions->account);
+    changes_clear(&session->changes, &sessions->account);
+    account_give(&sessions->account, session->helo_bytes);
+    json_decref(session->helo);
+    json_decref(session->anomalies);
+    free(session);
+}
+
+void sessions_free(struct sessions *sessions)
+{
+    for (size_t i = 0; sessions && i < BUCKETS; i++)
+        for (struct session *session = sessions->buckets[i], *next; session; session = next) {
+            next = session->next;
+            free_session(sessions, session);
+        }
+    free(sessions);
+}
+
+/* Nothing more is told of commands and replies. */
+static bool break_off(struct sessions *sessions, struct session *session, const struct event *event,
+                      const char *outcome, FILE *out)
+{
+    struct transaction *transaction = &session->transaction;
+    while (exchanges_oldest(&session->exchanges))
+        forget_oldest(sessions, session);
+    if (event->verb == SMTP_VERB_END_OF_DATA || event->verb == SMTP_VERB_BDAT)
+        transaction->octets += event->octets;
+    return end_transaction(sessions, session, event->time_us, outcome, out);
+}
+
+static bool end_session(struct sessions *sessions, struct session **place, const struct event *event,
+                        const int32_t *offset, FILE *out)
+{
+    struct session *session = *place;
+    bool good = break_off(sessions, session, event, "unfinished", out);
+    good = write_flow(session, event->time_us, event->reason, offset, out) && good;
+    *place = session->next;
+    free_session(sessions, session);
+    return good;
+}
+
+bool sessions_stop(struct sessions *sessions, int64_t now_us, FILE *out)
+{
+    bool good = true;
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (sessions->buckets[i]) {
+            struct event end = sessions->buckets[i]->first;
+            end.time_us = now_us > end.time_us ? now_us : end.time_us;
+            end.reason = "stopped";
+            good = end_session(sessions, &sessions->buckets[i], &end, NULL, out) && good;
+        }
+    return good;
+}
+
+static void count_anomaly(struct session *session, const char *name)
+{
+    if (!session->anomalies)
+        session->anomalies = json_object();
+    json_int_t before = json_integer_value(json_object_get(session->anomalies, name));
+    json_object_set_new(session->anomalies, name, json_integer(before + 1));
+}
+
+static void begin_session(struct session **place, const struct event *event)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return;
+    session->flow_id = event->flow_id;
+    session->first = *event;
+    *place = session;
+}
+
+bool sessions_take(struct sessions *sessions, const struct event *event, FILE *out)
+{
+    struct session **place = place_of(sessions, event->flow_id);
+    if (!*place && (event->kind == EVENT_FLOW_START || event->lost))
+        begin_session(place, event);
+    struct session *session = *place;
+    if (!session)
+        return true;
+    session->events_lost = session->events_lost || event->lost;
+    session->removed += event->change == EVENT_REMOVED;
+    session->replaced += event->change == EVENT_REPLACED;
+    switch (event->kind) {
+    case EVENT_COMMAND:
+        take_command(sessions, session, event);
+        break;
+    case EVENT_REPLY:
+        return take_reply(sessions, session, event, out);
+    case EVENT_PAYLOAD:
+        take_payload(sessions, session, event);
+        break;
+    case EVENT_ANOMALY:
+        count_anomaly(session, event->reason);
+        break;
+    case EVENT_UNEDITED:
+        session->unedited = event->reason;
+        return break_off(sessions, session, event, "not-followed", out);
+    case EVENT_FLOW_END:
+        return end_session(sessions, place, event, event->offset, out);
+    case EVENT_FLOW_START:
+    case EVENT_KINDS:
+        break;
+    }
+    return true;
+}

@@ -56,9 +56,9 @@ bool json_write_line(FILE *out, json_t *object)
     return good;
 }
 
-static void set_change(json_t *record, const struct event *event)
+/* How a line that changed left, and why. */
+static void set_shown(json_t *record, const struct event *event)
 {
-    json_object_set_new(record, "change", json_string(json_change_name(event->change)));
     if (event->change == EVENT_REPLACED)
         json_object_set_new(record, "shown", json_line(event->shown));
     if (event->change != EVENT_KEPT)
@@ -78,12 +78,13 @@ bool json_write_event(FILE *out, const struct event *event)
         json_object_set_new(record, "exchange", json_integer(event->exchange));
         if (event->kind == EVENT_REPLY && event->code)
             json_object_set_new(record, "code", json_integer(event->code));
-        set_change(record, event);
+        json_object_set_new(record, "change", json_string(json_change_name(event->change)));
+        set_shown(record, event);
         break;
     case EVENT_PAYLOAD:
         json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
         json_object_set_new(record, "octets", json_integer((json_int_t)event->octets));
-        set_change(record, event);
+        json_object_set_new(record, "change", json_string(json_change_name(event->change)));
         break;
     case EVENT_ANOMALY:
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));

@@ -14,17 +14,15 @@ json_t *json_line(struct span line)
     return json_string(text_escape_line(line, text, sizeof text));
 }
 
-size_t json_memory(const json_t *value)
+size_t json_memory(json_t *value)
 {
     enum { VALUE_BYTES = 64, TABLE_BYTES = 256 }; /* malloc's own included */
-    size_t bytes = VALUE_BYTES + json_string_length(value);
-    const char *key;
-    json_t *member;
-    size_t index;
-    json_array_foreach(value, index, member) bytes += sizeof member + json_memory(member);
-    json_object_foreach((json_t *)(uintptr_t)value, key, member) bytes +=
-        VALUE_BYTES + strlen(key) + json_memory(member);
-    return bytes + (json_is_object(value) ? TABLE_BYTES : 0);
+    size_t bytes = VALUE_BYTES + json_string_length(value) + (json_is_object(value) ? TABLE_BYTES : 0);
+    for (size_t i = 0; i < json_array_size(value); i++)
+        bytes += json_memory(json_array_get(value, i));
+    for (void *member = json_object_iter(value); member; member = json_object_iter_next(value, member))
+        bytes += VALUE_BYTES + strlen(json_object_iter_key(member)) + json_memory(json_object_iter_value(member));
+    return bytes;
 }
 
 const char *json_change_name(enum event_change change)

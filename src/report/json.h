@@ -32,7 +32,7 @@ json_t *json_text(struct span octets);
 json_t *json_line(struct span line);
 
 /* About how much memory a value takes, with all that is in it. */
-size_t json_memory(const json_t *value);
+size_t json_memory(json_t *value);
 
 /* A word for enum event_change, static. */
 const char *json_change_name(enum event_change change);

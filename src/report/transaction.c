@@ -17,7 +17,7 @@ static void set_answer(json_t *object, const struct answer *answer)
 }
 
 /* Whether something can be kept until the transaction is cleared. */
-static bool take(struct transaction *transaction, struct account *account, const json_t *value)
+static bool take(struct transaction *transaction, struct account *account, json_t *value)
 {
     size_t bytes = json_memory(value);
     if (!account_take(account, bytes))

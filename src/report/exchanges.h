@@ -20,7 +20,7 @@ struct exchange {
     int64_t time_us;
     uint64_t octets; /* of the message or chunk that belongs to it */
     json_t *path;    /* MAIL, RCPT: the address; else NULL */
-    json_t *change;  /* an entry of report/changes; NULL where it left as it came */
+    json_t *change;  /* an entry of a list of changes; NULL where it left as it came */
     const char *why; /* of that change */
     size_t bytes;    /* of path and change, taken from the account */
 };

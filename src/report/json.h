@@ -1,8 +1,9 @@
 /*
  * report/json - events as lines of JSON.
  *
- * Out:    one object a line, always valid JSON in UTF-8 (docs/events.md says what is in it). Names follow Suricata's
- * EVE records. Errors: false where the stream could not be written.
+ * Out:    one object a line, always valid JSON in UTF-8; docs/events.md says what is in it. Names follow Suricata's EVE
+ *         records.
+ * Errors: false where the stream could not be written.
  */
 #ifndef POSTERN_REPORT_JSON_H
 #define POSTERN_REPORT_JSON_H

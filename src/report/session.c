@@ -8,7 +8,7 @@
 #include "report/transaction.h"
 #include "smtp/command.h"
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, CHANGES_MAX = 100, ANOMALIES_MAX = 100 };
 
 /* A connection as far as its events tell. */
 struct session {
@@ -19,10 +19,10 @@ struct session {
     size_t helo_bytes; /* taken from the account */
     struct exchanges exchanges;
     struct transaction transaction;
-    struct changes changes; /* outside transactions */
-    json_t *anomalies;      /* how many, by name; NULL while there are none */
-    const char *unedited;   /* why nothing more was edited; NULL while it was */
-    bool encrypted;         /* STARTTLS or X-ANONYMOUSTLS was accepted */
+    struct list changes; /* outside transactions */
+    struct list anomalies;
+    const char *unedited; /* why nothing more was edited; NULL while it was */
+    bool encrypted;       /* STARTTLS or X-ANONYMOUSTLS was accepted */
     bool events_lost;
     uint32_t transactions, accepted;
     uint32_t commands, replies, removed, replaced;
@@ -80,6 +80,8 @@ static bool end_transaction(struct sessions *sessions, struct session *session, 
     struct transaction *transaction = &session->transaction;
     if (!transaction->open)
         return true;
+    if (transaction->filter_refused)
+        outcome = "refused"; /* and the client had no way but to give it up */
     struct record made = begin_record(session, now_us, "smtp");
     json_object_set_new(made.record, "tx_id", json_integer(session->transactions++));
     json_object_set_new(made.postern, "outcome", json_string(outcome));
@@ -90,23 +92,14 @@ static bool end_transaction(struct sessions *sessions, struct session *session, 
     return good;
 }
 
-static json_t *flow_object(const struct session *session, int64_t now_us, const char *reason)
-{
-    char text[TEXT_TIME_BYTES];
-    json_t *flow = json_object();
-    json_object_set_new(flow, "start", json_string(text_time(session->first.time_us, text)));
-    json_object_set_new(flow, "end", json_string(text_time(now_us, text)));
-    json_object_set_new(flow, "age", json_integer((now_us - session->first.time_us) / 1000000));
-    json_object_set_new(flow, "reason", json_string(reason));
-    return flow;
-}
-
 /* `offset` is NULL where it is not known. */
-static bool write_flow(struct session *session, int64_t now_us, const char *reason, const int32_t *offset, FILE *out)
+static bool write_session(struct session *session, int64_t now_us, const char *ended, const int32_t *offset, FILE *out)
 {
-    struct record made = begin_record(session, now_us, "flow");
+    char began[TEXT_TIME_BYTES];
+    struct record made = begin_record(session, now_us, "smtp-session");
     json_t *postern = made.postern;
-    json_object_set_new(made.record, "flow", flow_object(session, now_us, reason));
+    json_object_set_new(postern, "began", json_string(text_time(session->first.time_us, began)));
+    json_object_set_new(postern, "ended", json_string(ended));
     json_object_set_new(postern, "commands", json_integer(session->commands));
     json_object_set_new(postern, "replies", json_integer(session->replies));
     json_object_set_new(postern, "transactions", json_integer(session->transactions));
@@ -118,11 +111,9 @@ static bool write_flow(struct session *session, int64_t now_us, const char *reas
         json_object_set_new(postern, "client_offset", json_integer(offset[0]));
         json_object_set_new(postern, "server_offset", json_integer(offset[1]));
     }
-    if (session->unedited)
-        json_object_set_new(postern, "unedited", json_string(session->unedited));
-    if (session->anomalies)
-        json_object_set(postern, "anomalies", session->anomalies);
-    changes_write(&session->changes, postern);
+    json_object_set_new(postern, "unedited", session->unedited ? json_string(session->unedited) : json_null());
+    list_write(&session->anomalies, postern, "anomalies", "anomalies_omitted");
+    list_write(&session->changes, postern, "changes", "changes_omitted");
     return write_record(session, made, now_us - session->first.time_us, out);
 }
 
@@ -167,6 +158,23 @@ static void set_helo(struct sessions *sessions, struct session *session, struct 
     session->helo_bytes = 0;
 }
 
+/* An entry of a list of changes; the caller owns it. */
+static json_t *change_entry(const struct event *event, const char *why)
+{
+    json_t *entry = json_object();
+    json_object_set_new(entry, "what", json_string(event_kind_name(event->kind)));
+    json_object_set_new(entry, "verb", json_string(smtp_verb_name(event->verb)));
+    json_object_set_new(entry, "change", json_string(json_change_name(event->change)));
+    if (event->kind == EVENT_PAYLOAD)
+        json_object_set_new(entry, "octets", json_integer((json_int_t)event->octets));
+    else
+        json_object_set_new(entry, "line", json_text(event->text));
+    if (event->change == EVENT_REPLACED)
+        json_object_set_new(entry, "shown", json_text(event->shown));
+    json_object_set_new(entry, "why", json_text(span_of(why)));
+    return entry;
+}
+
 /* What a command or payload holds until its reply has come. */
 static void hold(struct account *account, struct exchange *exchange, json_t **place, json_t *value)
 {
@@ -206,7 +214,7 @@ static struct exchange *expect_reply(struct sessions *sessions, struct session *
     exchange->time_us = event->time_us;
     if (event->change != EVENT_KEPT) {
         exchange->why = why;
-        hold(&sessions->account, exchange, &exchange->change, changes_entry(event, why));
+        hold(&sessions->account, exchange, &exchange->change, change_entry(event, why));
     }
     return exchange;
 }
@@ -224,13 +232,12 @@ static void take_command(struct sessions *sessions, struct session *session, con
 
 static void take_payload(struct sessions *sessions, struct session *session, const struct event *event)
 {
-    enum { DOT_LINE_LEN = 3 };
     struct exchange *newest = exchanges_newest(&session->exchanges);
     bool chunk = newest && (newest->verb == SMTP_VERB_BDAT || newest->verb == SMTP_VERB_BDAT_LAST);
     if (event->verb == SMTP_VERB_END_OF_DATA) {
         struct exchange *exchange = expect_reply(sessions, session, event, event->verb);
         if (exchange)
-            exchange->octets = event->octets - DOT_LINE_LEN;
+            exchange->octets = event->octets;
     } else if (event->verb == SMTP_VERB_BDAT && chunk) {
         newest->octets += event->octets;
     } else if (event->verb == SMTP_VERB_XEXCH50_DATA || event->change != EVENT_KEPT) {
@@ -243,8 +250,9 @@ static void take_payload(struct sessions *sessions, struct session *session, con
 /* A change belongs to the transaction that is open, if one is. */
 static void note(struct sessions *sessions, struct session *session, json_t *entry)
 {
-    struct changes *changes = session->transaction.open ? &session->transaction.changes : &session->changes;
-    changes_add(changes, &sessions->account, entry);
+    struct list *changes = session->transaction.open ? &session->transaction.changes : &session->changes;
+    if (entry)
+        list_add(changes, &sessions->account, CHANGES_MAX, entry);
 }
 
 static void forget_oldest(struct sessions *sessions, struct session *session)
@@ -355,7 +363,7 @@ static bool take_reply(struct sessions *sessions, struct session *session, const
 {
     struct exchange *exchange = answered(sessions, session, event);
     const char *why = event->reason[0] || !exchange ? event->reason : exchange->why;
-    json_t *entry = event->change == EVENT_KEPT ? NULL : changes_entry(event, why);
+    json_t *entry = event->change == EVENT_KEPT ? NULL : change_entry(event, why);
     if (!event->last) {
         note(sessions, session, entry);
         return true;
@@ -388,10 +396,10 @@ static void free_session(struct sessions *sessions, struct session *session)
         forget_oldest(sessions, session);
     exchanges_clear(&session->exchanges, &sessions->account);
     transaction_clear(&session->transaction, &sessions->account);
-    changes_clear(&session->changes, &sessions->account);
+    list_clear(&session->changes, &sessions->account);
+    list_clear(&session->anomalies, &sessions->account);
     account_give(&sessions->account, session->helo_bytes);
     json_decref(session->helo);
-    json_decref(session->anomalies);
     free(session);
 }
 
@@ -422,7 +430,7 @@ static bool end_session(struct sessions *sessions, struct session **place, const
 {
     struct session *session = *place;
     bool good = break_off(sessions, session, event, "unfinished", out);
-    good = write_flow(session, event->time_us, event->reason, offset, out) && good;
+    good = write_session(session, event->time_us, event->reason, offset, out) && good;
     *place = session->next;
     free_session(sessions, session);
     return good;
@@ -439,14 +447,6 @@ bool sessions_stop(struct sessions *sessions, int64_t now_us, FILE *out)
             good = end_session(sessions, &sessions->buckets[i], &end, NULL, out) && good;
         }
     return good;
-}
-
-static void count_anomaly(struct session *session, const char *name)
-{
-    if (!session->anomalies)
-        session->anomalies = json_object();
-    json_int_t before = json_integer_value(json_object_get(session->anomalies, name));
-    json_object_set_new(session->anomalies, name, json_integer(before + 1));
 }
 
 static void begin_session(struct session **place, const struct event *event)
@@ -480,7 +480,7 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
         take_payload(sessions, session, event);
         break;
     case EVENT_ANOMALY:
-        count_anomaly(session, event->reason);
+        list_add(&session->anomalies, &sessions->account, ANOMALIES_MAX, json_text(span_of(event->reason)));
         break;
     case EVENT_UNEDITED:
         session->unedited = event->reason;

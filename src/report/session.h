@@ -2,10 +2,12 @@
  * report/session - what happened in each connection, put together from events.
  *
  * In:     events in order.
- * Out:    lines of JSON (docs/events.md): event type `smtp` for each mail transaction that came to an end, `flow` for
- * each connection that did. Owner:  the collector owns everything. Limits: the caller's for all connections together;
- * what does not fit is counted, never guessed. Nothing is kept of connections that are not followed. Errors: false
- * where the stream could not be written.
+ * Out:    lines of JSON (docs/events.md): event type `smtp` for each mail transaction that came to an end, and
+ *         `smtp-session` for each connection that did.
+ * Owner:  the collector owns everything.
+ * Limits: the caller's for all connections together; what does not fit is counted, never guessed. Nothing is kept of
+ *         connections that are not followed.
+ * Errors: false where the stream could not be written.
  */
 #ifndef POSTERN_REPORT_SESSION_H
 #define POSTERN_REPORT_SESSION_H

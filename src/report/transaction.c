@@ -16,45 +16,34 @@ static void set_answer(json_t *object, const struct answer *answer)
     json_object_set_new(object, "server_code", json_integer(answer->server_code));
 }
 
-/* Whether something can be kept until the transaction is cleared. */
-static bool take(struct transaction *transaction, struct account *account, json_t *value)
-{
-    size_t bytes = json_memory(value);
-    if (!account_take(account, bytes))
-        return false;
-    transaction->bytes += bytes;
-    return true;
-}
-
 void transaction_begin(struct transaction *transaction, struct account *account, json_t *mail_from, int64_t began_us)
 {
-    *transaction =
-        (struct transaction){.open = true, .began_us = began_us, .rcpt_to = json_array(), .recipients = json_array()};
-    if (mail_from && take(transaction, account, mail_from))
+    *transaction = (struct transaction){.open = true, .began_us = began_us};
+    size_t bytes = json_memory(mail_from);
+    if (mail_from && account_take(account, bytes)) {
+        transaction->bytes = bytes;
         transaction->mail_from = json_incref(mail_from);
+    }
 }
 
 void transaction_recipient(struct transaction *transaction, struct account *account, json_t *address,
                            const struct answer *answer)
 {
-    transaction->recipient_count++;
-    if (!address || transaction->listed == TRANSACTION_RECIPIENTS_MAX)
+    if (!address) {
+        transaction->recipients.omitted++;
         return;
+    }
     json_t *recipient = json_object();
     json_object_set(recipient, "address", address);
     set_answer(recipient, answer);
-    if (take(transaction, account, recipient)) {
-        transaction->listed++;
-        json_array_append(transaction->rcpt_to, address);
-        json_array_append(transaction->recipients, recipient);
-    }
-    json_decref(recipient);
+    list_add(&transaction->recipients, account, TRANSACTION_RECIPIENTS_MAX, recipient);
 }
 
 void transaction_answer(struct transaction *transaction, const struct answer *answer)
 {
     json_decref(transaction->last);
     transaction->last = json_object();
+    transaction->filter_refused = answer->by_filter && answer->code >= 400;
     set_answer(transaction->last, answer);
 }
 
@@ -66,8 +55,9 @@ static bool is_success(json_int_t code)
 void transaction_delivered(struct transaction *transaction, const struct answer *answer)
 {
     transaction->any_delivered = transaction->any_delivered || is_success(answer->code);
-    while (transaction->next_delivered < transaction->listed) {
-        json_t *recipient = json_array_get(transaction->recipients, transaction->next_delivered++);
+    json_t *recipient;
+    while ((recipient = json_array_get(transaction->recipients.entries, transaction->next_delivered))) {
+        transaction->next_delivered++;
         if (!is_success(json_integer_value(json_object_get(recipient, "code"))))
             continue;
         json_object_set_new(recipient, "message_code", json_integer(answer->code));
@@ -77,29 +67,27 @@ void transaction_delivered(struct transaction *transaction, const struct answer 
 
 void transaction_write(const struct transaction *transaction, json_t *smtp, json_t *postern)
 {
+    size_t i;
+    json_t *recipient, *rcpt_to = json_array();
+    json_array_foreach(transaction->recipients.entries, i, recipient)
+        json_array_append(rcpt_to, json_object_get(recipient, "address"));
     if (transaction->mail_from)
         json_object_set(smtp, "mail_from", transaction->mail_from);
-    json_object_set(smtp, "rcpt_to", transaction->rcpt_to);
-    json_object_set(postern, "recipients", transaction->recipients);
-    json_object_set_new(postern, "recipient_count", json_integer(transaction->recipient_count));
-    if (transaction->recipient_count > transaction->listed)
-        json_object_set_new(postern, "recipients_omitted",
-                            json_integer(transaction->recipient_count - transaction->listed));
-    if (transaction->method)
-        json_object_set_new(postern, "method", json_string(transaction->method));
+    json_object_set_new(smtp, "rcpt_to", rcpt_to);
+    list_write(&transaction->recipients, postern, "recipients", "recipients_omitted");
+    json_object_set_new(postern, "method", transaction->method ? json_string(transaction->method) : json_null());
     json_object_set_new(postern, "octets", json_integer((json_int_t)transaction->octets));
     if (transaction->last)
         json_object_update(postern, transaction->last);
-    changes_write(&transaction->changes, postern);
+    list_write(&transaction->changes, postern, "changes", "changes_omitted");
 }
 
 void transaction_clear(struct transaction *transaction, struct account *account)
 {
     account_give(account, transaction->bytes);
     json_decref(transaction->mail_from);
-    json_decref(transaction->rcpt_to);
-    json_decref(transaction->recipients);
     json_decref(transaction->last);
-    changes_clear(&transaction->changes, account);
+    list_clear(&transaction->recipients, account);
+    list_clear(&transaction->changes, account);
     *transaction = (struct transaction){0};
 }

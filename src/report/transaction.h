@@ -7,7 +7,8 @@
 #ifndef POSTERN_REPORT_TRANSACTION_H
 #define POSTERN_REPORT_TRANSACTION_H
 
-#include "report/changes.h"
+#include "base/span.h"
+#include "report/list.h"
 
 #define TRANSACTION_RECIPIENTS_MAX 1000
 
@@ -22,18 +23,17 @@ struct answer {
 
 struct transaction {
     bool open;
-    int64_t began_us;   /* when MAIL came */
-    json_t *mail_from;  /* NULL where there was no room to keep it */
-    json_t *rcpt_to;    /* addresses, in order */
-    json_t *recipients; /* and what became of each */
-    uint32_t recipient_count, listed;
+    int64_t began_us;       /* when MAIL came */
+    json_t *mail_from;      /* NULL where there was no room to keep it */
+    size_t bytes;           /* of that, taken from the account */
+    struct list recipients; /* and what became of each, in order */
+    struct list changes;
     uint32_t next_delivered; /* of those listed: who gets the next reply to the message (LMTP, PRDR) */
     bool any_delivered;      /* one of these was a success */
+    bool filter_refused;     /* DATA, BDAT or the message, as far as it was answered last */
     uint64_t octets;         /* of the message */
     const char *method;      /* static; NULL before DATA or BDAT */
     json_t *last;            /* the reply to DATA, BDAT or the message; NULL before */
-    struct changes changes;
-    size_t bytes; /* taken from the account, besides those of `changes` */
 };
 
 /* MAIL was accepted. The transaction must be clear. `mail_from` is NULL where it is not known. */

@@ -9,14 +9,6 @@ static const char *const own[SMTP_REFUSALS_OWN][SMTP_REFUSAL_FORMS_MAX] = {
     [SMTP_REFUSAL_CLOSING] = {"421 4.7.0 Closing connection", "421 4.7.0 Closing", "421 4.7.0", "421"},
 };
 
-static const char *const own_reasons[SMTP_REFUSALS_OWN] = {
-    [SMTP_REFUSAL_NONE] = "",
-    [SMTP_REFUSAL_NEED_TO_AUTHENTICATE] = "strip",
-    [SMTP_REFUSAL_UNRECOGNIZED] = "strip",
-    [SMTP_REFUSAL_TRY_AGAIN] = "void",
-    [SMTP_REFUSAL_CLOSING] = "close",
-};
-
 static bool is_digit(uint8_t octet)
 {
     return octet >= '0' && octet <= '9';
@@ -57,7 +49,7 @@ static bool is_refusal(struct span line)
 void smtp_refusals_init(struct smtp_refusals *refusals)
 {
     for (int i = 0; i < SMTP_REFUSALS_OWN; i++) {
-        refusals->texts[i].reason = own_reasons[i];
+        refusals->texts[i].reason = i == SMTP_REFUSAL_TRY_AGAIN ? "void" : "";
         for (int form = 0; form < SMTP_REFUSAL_FORMS_MAX; form++)
             refusals->texts[i].forms[form] = span_of(own[i][form]);
     }

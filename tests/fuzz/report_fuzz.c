@@ -141,7 +141,7 @@ static void check_line(const char *line, size_t len)
          json_is_string(json_object_get(record, "src_ip")));
     if (strcmp(type, "command") == 0 || strcmp(type, "reply") == 0)
         MUST(json_is_string(json_object_get(record, "line")) && json_is_string(json_object_get(record, "change")));
-    if (strcmp(type, "smtp") == 0 || strcmp(type, "flow") == 0)
+    if (strcmp(type, "smtp") == 0 || strcmp(type, "smtp-session") == 0)
         MUST(json_is_object(json_object_get(record, "postern")) && json_is_object(json_object_get(record, "smtp")));
     if (strcmp(type, "smtp") == 0)
         MUST(json_is_array(json_object_get(json_object_get(record, "postern"), "recipients")));

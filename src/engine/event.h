@@ -40,12 +40,12 @@ struct event {
     uint8_t ip_version; /* 4 or 6 */
     struct event_endpoint client;
     struct event_endpoint server;
-    bool lost;           /* events of this connection before this one were lost */
+    bool lost;           /* events of this connection before this one, and before its end, were lost */
     bool from_server;    /* who sent it */
     enum smtp_verb verb; /* EVENT_COMMAND: the verb; EVENT_REPLY: the verb that the server answers; EVENT_PAYLOAD: what
                             it is: END_OF_DATA (a message), BDAT (a chunk), AUTH_RESPONSE, XEXCH50_DATA */
-    uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers. 0
-                            is   the greeting. A chunk draws none, its BDAT does */
+    uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers;
+                            0 is the greeting. A chunk draws none, its BDAT does */
     uint16_t code;       /* EVENT_REPLY: as the server sent it; 0 where the line has none */
     bool last;           /* EVENT_REPLY: the last line of the reply */
     bool closes;         /* EVENT_REPLY: nothing more answers the same (after 353, and in LMTP, several replies do) */

@@ -67,8 +67,8 @@ static void tell_line(struct engine *engine, struct flow *flow, const struct smt
         return;
     event->reason = before->reason;
     event->change = EVENT_REMOVED;
-    bool goes_on =
-        unit->has_reply && !unit->reply.last && before->code_left.len; /* the code is that of the last line */
+    /* A code of ours that left is the beginning of the reply's last line. */
+    bool goes_on = unit->has_reply && !unit->reply.last && before->code_left.len;
     if (change->reset || goes_on)
         return;
     struct span left = tell_keep(engine, left_earlier(engine, flow, unit, before));

@@ -81,9 +81,9 @@ static void tell_end(struct engine *engine, struct flow *flow, const char *reaso
 {
     if (flow->told_end)
         return;
-    flow->told_end = true;
     engine->counters.flows_ended++;
     struct event *event = tell_break(engine, EVENT_FLOW_END, flow, reason);
+    flow->told_end = true;
     if (!event)
         return;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)

@@ -145,6 +145,7 @@ static bool next_payload(struct smtp_session *session, const struct smtp_context
     switch ((enum smtp_phase)session->phase) {
     case SMTP_PHASE_ASKED:
     case SMTP_PHASE_MESSAGE: {
+        unit->verb = SMTP_VERB_DATA;
         enum smtp_body_state state = (enum smtp_body_state)session->body;
         struct smtp_body_scan scan = smtp_body_scan(&state, *bytes);
         session->body = (uint8_t)state;
@@ -159,12 +160,14 @@ static bool next_payload(struct smtp_session *session, const struct smtp_context
         break;
     }
     case SMTP_PHASE_CHUNK:
+        unit->verb = session->chunk_verb == SMTP_VERB_XEXCH50_DATA ? SMTP_VERB_XEXCH50_DATA : SMTP_VERB_BDAT;
         if (taken >= session->chunk_left) {
             taken = (size_t)session->chunk_left;
             unit->ends_payload = true;
         }
         break;
     case SMTP_PHASE_RESPONSE: {
+        unit->verb = SMTP_VERB_AUTH_RESPONSE;
         const uint8_t *end = memchr(bytes->ptr, '\n', bytes->len);
         if (end)
             taken = (size_t)(end - bytes->ptr) + 1;
@@ -356,8 +359,23 @@ static enum smtp_anomaly two_readings(const struct smtp_session *session, enum s
     return SMTP_ANOMALY_NONE;
 }
 
+/*
+ * Whether a reply asks for octets that the command did not announce: then it is the reply to another one, as where a
+ * greeting never ended, or octets follow that are no commands. What was covered gets such a reply in a record.
+ */
+static bool asks_out_of_place(const struct smtp_session *session, const struct smtp_context *context,
+                              enum smtp_verb verb, uint16_t code)
+{
+    if (smtp_slot_fate(*smtp_ledger_oldest(&session->ledger, context->blocks)) != SMTP_FATE_PASS)
+        return false;
+    if (code == 354)
+        return verb != SMTP_VERB_DATA && verb != SMTP_VERB_XEXCH50;
+    return code == 334 && verb != SMTP_VERB_AUTH && verb != SMTP_VERB_AUTH_RESPONSE && verb != SMTP_VERB_X_EXPS;
+}
+
 /* What is wrong with a whole reply line. */
-static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const struct smtp_unit *unit)
+static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const struct smtp_context *context,
+                                       const struct smtp_unit *unit)
 {
     if (!unit->has_reply)
         return session->greeted ? SMTP_ANOMALY_REPLY_WITHOUT_CODE : SMTP_ANOMALY_NOT_SMTP;
@@ -366,6 +384,8 @@ static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const
         return unit->reply.code >= 400 ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_UNEXPECTED_REPLY;
     if (!unit->reply.last)
         return SMTP_ANOMALY_NONE;
+    if (asks_out_of_place(session, context, unit->verb, unit->reply.code))
+        return SMTP_ANOMALY_UNEXPECTED_REPLY;
     bool sent_ahead = session->payload_octets > 0 && (session->phase == SMTP_PHASE_ASKED || session->asked_dot);
     if (unit->verb == SMTP_VERB_DATA && unit->reply.code != 354 && sent_ahead &&
         (!session->asked_dot || session->data_pending > 1))
@@ -389,7 +409,7 @@ static bool next_of_long_reply(struct smtp_session *session, const struct smtp_c
 {
     bool some = next_of_long(session, context, bytes, SMTP_UNIT_REPLY, unit);
     if (unit->kind == SMTP_UNIT_REPLY)
-        unit->anomaly = reply_anomaly(session, unit);
+        unit->anomaly = reply_anomaly(session, context, unit);
     return some;
 }
 
@@ -405,7 +425,7 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
         unit->kind = SMTP_UNIT_REPLY;
         unit->octets = span_tail(unit->whole, line->left);
         describe_reply(session, context, unit);
-        unit->anomaly = reply_anomaly(session, unit);
+        unit->anomaly = reply_anomaly(session, context, unit);
         if (unit->anomaly == SMTP_ANOMALY_NOT_SMTP)
             unit->kind = SMTP_UNIT_OPAQUE;
         return true;

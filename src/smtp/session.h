@@ -49,7 +49,7 @@ enum smtp_anomaly {
     SMTP_ANOMALY_NONE,
     SMTP_ANOMALY_NOT_SMTP,           /* the server's first line is no reply */
     SMTP_ANOMALY_REPLY_WITHOUT_CODE, /* later lines that are none (case 17) */
-    SMTP_ANOMALY_UNEXPECTED_REPLY,   /* the server owed nothing */
+    SMTP_ANOMALY_UNEXPECTED_REPLY,   /* the server owed nothing, or nothing that this could answer */
     SMTP_ANOMALY_LEDGER_FULL,        /* more unanswered commands than SMTP_LEDGER_SLOTS_MAX */
     SMTP_ANOMALY_LINE_TOO_LONG,      /* a command line over SMTP_LINE_BYTES_MAX: servers cut it differently (case 10) */
     SMTP_ANOMALY_NUL_IN_COMMAND,     /* servers forget different parts of it (case 5) */
@@ -96,7 +96,8 @@ struct smtp_unit {
     bool judged;                 /* a fragment of this line was judged before: the action is that one's */
     bool ends_payload;           /* PAYLOAD: with this unit the message or chunk is complete */
     struct smtp_command command; /* COMMAND; FRAGMENT of the client (verb is UNKNOWN while not complete) */
-    enum smtp_verb verb;         /* REPLY, FRAGMENT of the server: the command it answers */
+    enum smtp_verb verb;         /* REPLY, FRAGMENT of the server: the command it answers; PAYLOAD: what the octets are,
+                                    of DATA, BDAT, XEXCH50_DATA, AUTH_RESPONSE */
     uint16_t line_index;         /* REPLY, FRAGMENT of the server: 0 for the first line of a reply */
     bool has_reply;              /* REPLY: `reply` is set (else the line has no code) */
     struct smtp_reply reply;     /* REPLY; FRAGMENT of the server as far as it can be said */

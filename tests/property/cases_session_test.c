@@ -256,6 +256,15 @@ static struct dialogue rows[] = {
      .turns = {GREET, C("NOOP\r\n"), S("250 ok\r\n250 ok\r\n"), EHLO, S("250-host\r\n250-XEXCH50\r\n250 OK\r\n")},
      .of_client = "NOOP #unexpected-reply",
      .of_server = "connect=220 NOOP=250 !unexpected-reply unknown=250"},
+    {.label = "case 23: a 354 that answers no DATA, since the greeting never ended, switches editing off",
+     .turns = {S("220 host"), EHLO, S("250 host\r\n"), C("MAIL FROM:<>\r\n"), S("250 ok\r\n"), C("RCPT TO:<a@b>\r\n"),
+               S("250 ok\r\n"), C("DATA\r\n"), S("354 go\r\n"), C("XEXCH50 1 2\r\n.\r\n"), S("250 queued\r\n")},
+     .of_client = "!early-talker EHLO MAIL RCPT DATA #unexpected-reply",
+     .of_server = "connect=220 EHLO=250 MAIL=250 !unexpected-reply RCPT=354"},
+    {.label = "case 23: a 334 to a verb that is not known switches editing off",
+     .turns = {GREET, EHLO, OFFER, C("XAUTH\r\n"), S("334 \r\n"), C("XEXCH50 1 2\r\n"), S("235 ok\r\n")},
+     .of_client = "EHLO unknown #unexpected-reply",
+     .of_server = "connect=220 EHLO=250 !unexpected-reply unknown=334"},
 
     /* ---- EHLO replies ---- */
     {.label = "case 29: a client that talks before the greeting",

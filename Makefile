@@ -25,12 +25,13 @@ override LDFLAGS  += $(SANITIZE)
 # The core is pure (law 5): these rooms see packets and the time, nothing else.
 CORE_ROOMS  := base tcp smtp policy engine
 # Everything else touches the world.
-OUTER_ROOMS := io report conf cmd
+OUTER_ROOMS := io report store conf sys cmd
 
 CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
 OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))
 MAIN_SRC  := src/cmd/main.c
-LIBS      := -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson
+LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -llmdb -lhiredis \
+             -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -pthread
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))

@@ -1,0 +1,58 @@
+/*
+ * engine/question - what the engine must hear from outside before it can decide, and what it has learnt meanwhile.
+ *
+ * Some decisions depend on what is remembered beyond a connection (a greylist). The engine cannot look there itself
+ * (law 5): it asks, keeps the line about which it asks from leaving, and goes on when the answer comes or the time for
+ * it is over. The same queue brings what the asked one may learn from; that wants no answer.
+ *
+ * In:     answers, by engine_answer; late and unknown ones are ignored.
+ * Out:    questions, by engine_next_question, after each engine_packet, engine_tick or engine_answer.
+ * Owner:  spans of a question live until the next of these calls.
+ * Limits: EVENTS_MAX questions a call; what does not fit is as if nobody answered, and counted.
+ */
+#ifndef POSTERN_ENGINE_QUESTION_H
+#define POSTERN_ENGINE_QUESTION_H
+
+#include "base/span.h"
+
+enum question_kind {
+    /* Questions. The action under consideration is carried out where the answer is DEFER. */
+    QUESTION_RECIPIENT, /* may this client bring mail of `sender` for `recipient`? (RCPT) */
+    QUESTION_TLS,       /* may this client encrypt, so that no recipient will be seen? (STARTTLS) */
+    QUESTION_CLIENT,    /* is this client known? Asked at the SYN; nothing waits for the answer */
+    /* Lessons. */
+    LESSON_RECIPIENT, /* the server's own reply to the RCPT of question `about`: `code` */
+    LESSON_MESSAGE,   /* the server's last reply to the message of this transaction: `code` */
+    LESSON_WAITED,    /* the refusal of question `about` was read to its end after `waited_ms`; `hung_up`: it was not */
+    LESSON_ADDRESSED, /* a protected server names `recipient` to the server outside; LESSON_MESSAGE says what came of it
+                       */
+    LESSON_RESET,     /* the transaction came to nothing: RSET, EHLO, another MAIL, or a refusal of the filter */
+    LESSON_END,       /* the connection, or what can be read of it (encrypted), is over */
+    QUESTION_KINDS
+};
+
+struct question {
+    enum question_kind kind;
+    uint64_t id;        /* of a question: for the answer; never used twice */
+    uint64_t about;     /* of a lesson: the question's id */
+    uint64_t flow_id;   /* of the connection */
+    uint8_t ip_version; /* 4 or 6 */
+    uint8_t client[16]; /* the first 4 or all 16 octets: the address of the end that opened the connection */
+    uint8_t server[16]; /* and of the other */
+    struct span helo;   /* argument of the last EHLO or HELO */
+    struct span sender; /* without brackets and quotes; empty for the null sender */
+    struct span recipient;
+    bool outbound;     /* the client is one of the protected servers */
+    bool early_talker; /* the client did not wait for the greeting */
+    uint16_t code;
+    uint32_t waited_ms;
+    bool hung_up;
+};
+
+enum answer {
+    ANSWER_PASS,   /* of QUESTION_CLIENT: known */
+    ANSWER_DEFER,  /* unknown */
+    ANSWER_FAILED, /* nobody could tell: what the rules say of a lost store holds */
+};
+
+#endif

@@ -212,7 +212,7 @@ static bool take_action(cfg_t *cfg, struct policy *policy, struct rule *rule)
     size_t action;
     if (!find(cfg, "action", actions, COUNT(actions), &action))
         return false;
-    rule->action = (struct smtp_action){SMTP_ACTION_PASS, SMTP_REFUSAL_NONE, rule->name};
+    rule->action = (struct smtp_action){.kind = SMTP_ACTION_PASS, .reason = rule->name};
     if (action == REFUSE)
         return take_refusal(cfg, policy, rule);
     if (action == CLOSE)

@@ -9,7 +9,8 @@ void policy_init_observer(struct policy *policy)
 static void set_verdict(struct policy *policy, enum smtp_anomaly anomaly, enum smtp_action_kind kind,
                         enum smtp_refusal refusal)
 {
-    policy->verdicts[anomaly] = (struct smtp_action){kind, (uint8_t)refusal, smtp_anomaly_name(anomaly)};
+    policy->verdicts[anomaly] =
+        (struct smtp_action){.kind = kind, .refusal = (uint8_t)refusal, .reason = smtp_anomaly_name(anomaly)};
 }
 
 void policy_init_empty(struct policy *policy)
@@ -117,7 +118,7 @@ static struct smtp_action refuse_private(enum smtp_verb verb)
 {
     enum smtp_refusal refusal =
         verb == SMTP_VERB_XEXCH50 ? SMTP_REFUSAL_NEED_TO_AUTHENTICATE : SMTP_REFUSAL_UNRECOGNIZED;
-    return (struct smtp_action){SMTP_ACTION_REFUSE, (uint8_t)refusal, "strip"};
+    return (struct smtp_action){.kind = SMTP_ACTION_REFUSE, .refusal = (uint8_t)refusal, .reason = "strip"};
 }
 
 /*

@@ -32,6 +32,7 @@ enum smtp_refusal {
 struct smtp_refusal_text {
     struct span forms[SMTP_REFUSAL_FORMS_MAX];
     const char *reason; /* for reports: the rule or verdict that refuses so; "" where the action says why */
+    uint32_t delay_ms;  /* so much later than the server's reply it leaves: the stutter that asks for patience */
 };
 
 struct smtp_refusals {

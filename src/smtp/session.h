@@ -120,6 +120,8 @@ struct smtp_action {
     enum smtp_action_kind kind;
     uint8_t refusal;    /* see smtp/refusal */
     const char *reason; /* for reports: the rule or verdict behind it, static; may be NULL */
+    bool ask;           /* COMMAND: so only if the answer to a question (engine/question) is DEFER; else PASS */
+    uint32_t delay_ms;  /* REPLY, first line: this reply leaves so much later */
 };
 
 /* What leaves in place of a unit. */

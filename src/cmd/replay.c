@@ -245,6 +245,7 @@ static int replay_capture(struct replay *replay, const char *path)
     if (replay->stats)
         show_stats(replay, path, cpu_ns() - began_ns);
     cmd_engine_free(replay->engine, &replay->conf.engine);
+    conf_free(&replay->conf);
     capture_close(reader);
     if (!good)
         return cmd_complain(CMD_FAILED, "%s: the output cannot be written or memory ran out", path);

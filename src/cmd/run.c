@@ -266,6 +266,7 @@ int cmd_run(int argc, char **argv)
     }
     nfqueue_close(run.queue);
     cmd_engine_free(run.engine, &run.conf.engine);
+    conf_free(&run.conf);
     sessions_free(run.sessions);
     if (run.events)
         fclose(run.events);

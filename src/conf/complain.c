@@ -10,15 +10,20 @@
 static _Thread_local struct {
     char *text;
     size_t size;
-    const char *path;
+    const struct source *source;
 } out;
 
-void complain_begin(char *text, size_t size, const char *path)
+void complain_begin(char *text, size_t size, const struct source *source)
 {
     text[0] = '\0';
     out.text = text;
     out.size = size;
-    out.path = path;
+    out.source = source;
+}
+
+const struct source *complain_source(void)
+{
+    return out.source;
 }
 
 static size_t min3(size_t a, size_t b, size_t c)
@@ -65,7 +70,8 @@ static void keep(cfg_t *cfg, const char *text)
 {
     if (out.text[0])
         return; /* the first is the cause */
-    int before = snprintf(out.text, out.size, "%s:%d: ", out.path, cfg ? cfg->line : 0);
+    struct source_line place = source_place(out.source, cfg ? cfg->line : 0);
+    int before = snprintf(out.text, out.size, "%s:%u: ", out.source->files[place.file], place.line);
     if (before < 0 || (size_t)before >= out.size)
         return;
     snprintf(out.text + before, out.size - (size_t)before, "%s", text);
@@ -106,11 +112,15 @@ void complain_confuse(cfg_t *cfg, const char *format, va_list args)
         keep(cfg, text);
         return;
     }
-    const char *keys[CONF_KEYS_MAX];
-    size_t count = conf_keys(cfg, keys);
-    const char *nearest = complain_nearest(word, keys, count);
+    const char *names[KEYS_MAX + 4];
+    const char *section = cfg_name(cfg);
+    bool outside = !section || strcmp(section, "root") == 0;
+    size_t count = key_names(outside ? "" : section, names);
+    if (outside)
+        names[count++] = "rule";
+    const char *nearest = complain_nearest(word, names, count);
     if (nearest)
         complain(cfg, "unknown key '%s'; did you mean '%s'?", word, nearest);
     else
-        complain(cfg, "unknown key '%s'; rules/default.conf has the known ones", word);
+        complain(cfg, "unknown key '%s'; `postern check --keys` lists the known ones", word);
 }

@@ -1,64 +1,70 @@
 #include "conf/conf.h"
 
 #include <confuse.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "conf/complain.h"
+#include "conf/entries.h"
 #include "conf/keys.h"
+#include "conf/regex.h"
 #include "conf/rule_section.h"
+#include "conf/units.h"
+#include "conf/unreachable.h"
+#include "tcp/retain.h"
 
 /* What a callback of libConfuse adds rules to: it has no context of ours. */
-static _Thread_local struct policy *taking;
+static _Thread_local struct conf *taking;
 
-size_t conf_keys(const cfg_t *cfg, const char *keys[CONF_KEYS_MAX])
+static const char *section_of(cfg_t *cfg)
 {
-    size_t count = 0;
-    for (const cfg_opt_t *option = cfg ? cfg->opts : NULL; option && option->name && count < CONF_KEYS_MAX; option++)
-        keys[count++] = option->name;
-    return count;
+    const char *name = cfg_name(cfg);
+    return strcmp(name, "root") == 0 ? "" : name;
 }
 
-struct range {
-    const char *key;
-    long least, most;
-};
-
-static const struct range ranges[] = {
-    {"line-hold-ms", 1, 10000},
-    {"order-hold-ms", 1, 60000},
-    {"flows", 16, 16777216},
-};
-
-static int check_range(cfg_t *cfg, cfg_opt_t *option)
+/* Called at each value as it is read, so that the complaint names its line. */
+static int check_value(cfg_t *cfg, cfg_opt_t *option)
 {
-    long value = cfg_opt_getnint(option, cfg_opt_size(option) - 1);
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-        if (strcmp(ranges[i].key, cfg_opt_name(option)) == 0 && (value < ranges[i].least || value > ranges[i].most))
-            return complain(cfg, "%s = %ld is out of range; write a number from %ld to %ld", ranges[i].key, value,
-                            ranges[i].least, ranges[i].most);
-    return 0;
+    char wrong[128], room[256];
+    const char *words[KEYS_MAX];
+    const struct key *key = key_find(section_of(cfg), cfg_opt_name(option));
+    const char *text = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    if (!text || key_check(key, text, wrong, sizeof wrong))
+        return 0;
+    char title[96] = "";
+    if (cfg_title(cfg))
+        snprintf(title, sizeof title, "rule \"%.80s\": ", cfg_title(cfg));
+    if (key->type != KEY_WORD)
+        return complain(cfg, "%s%s = %.60s: %s", title, key->name, text, wrong);
+    size_t count = key_words(key, room, sizeof room, words);
+    const char *nearest = complain_nearest(text, words, count);
+    if (nearest)
+        return complain(cfg, "%sunknown %s '%.60s'; did you mean '%s'?", title, key->name, text, nearest);
+    return complain(cfg, "%sunknown %s '%.60s'; write one of: %s", title, key->name, text, key->words);
 }
 
 static int check_port(cfg_t *cfg, cfg_opt_t *option)
 {
-    long value = cfg_opt_getnint(option, cfg_opt_size(option) - 1);
-    if (value < 1 || value > 65535)
-        return complain(cfg, "%ld is no TCP port; write numbers from 1 to 65535", value);
+    const char *text = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    char *end;
+    long port = strtol(text, &end, 10);
+    if (end == text || *end || port < 1 || port > 65535)
+        return complain(cfg, "%.20s is no TCP port; write numbers from 1 to 65535", text);
     if (cfg_opt_size(option) > 16)
         return complain(cfg, "more than 16 ports");
     return 0;
 }
 
+static int check_network(cfg_t *cfg, cfg_opt_t *option)
+{
+    return entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1)) ? 0 : -1;
+}
+
 static int check_keyword(cfg_t *cfg, cfg_opt_t *option)
 {
-    static struct policy scratch;
     const char *word = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
-    policy_init_empty(&scratch);
-    if (!policy_strip(&scratch, span_of(word)))
-        return complain(cfg, "'%s' is no EHLO keyword; write letters, digits and hyphens, for example \"XEXCH50\"",
+    if (!policy_is_keyword(span_of(word)))
+        return complain(cfg, "'%.60s' is no EHLO keyword; write letters, digits and hyphens, for example \"XEXCH50\"",
                         word);
     if (cfg_opt_size(option) > SMTP_KEYWORDS_MAX)
         return complain(cfg, "more than %d keywords to strip", SMTP_KEYWORDS_MAX);
@@ -77,122 +83,145 @@ void conf_init(struct conf *conf)
     policy_init_default(&conf->policy);
 }
 
-static void take(struct conf *conf, cfg_t *cfg)
+void conf_free(struct conf *conf)
 {
-    conf->engine.line_hold_ms = (uint32_t)cfg_getint(cfg, "line-hold-ms");
-    conf->engine.order_hold_ms = (uint32_t)cfg_getint(cfg, "order-hold-ms");
-    conf->engine.flows_max = (uint32_t)cfg_getint(cfg, "flows");
-    conf->engine.liberal_conntrack = cfg_getbool(cfg, "liberal-conntrack");
-    conf->engine.strip_mptcp = cfg_getbool(cfg, "strip-mptcp");
-    if (cfg_size(cfg, "ports") > 0) {
-        conf->engine.ports_count = cfg_size(cfg, "ports");
-        for (unsigned i = 0; i < conf->engine.ports_count; i++)
-            conf->engine.ports[i] = (uint16_t)cfg_getnint(cfg, "ports", i);
-    }
+    regex_free_all(conf->regexes);
+    free(conf->memory);
+    conf->regexes = NULL;
+    conf->memory = NULL;
+}
+
+/* ---- settings ---- */
+
+static bool is(cfg_t *cfg, const char *key, const char *word)
+{
+    return strcmp(cfg_getstr(cfg, key), word) == 0;
+}
+
+static uint32_t blocks_for(cfg_t *cfg, const char *key)
+{
+    uint64_t octets = 0;
+    const char *wrong;
+    units_size(cfg_getstr(cfg, key), &octets, &wrong);
+    return (uint32_t)(octets / RETAIN_BLOCK_BYTES);
+}
+
+static void take_pairing(struct policy *policy, bool reset)
+{
+    for (int i = 1; reset && i < SMTP_ANOMALIES; i++)
+        if (smtp_anomaly_loses_pairing((enum smtp_anomaly)i) && policy->verdicts[i].kind == SMTP_ACTION_PASS)
+            policy->verdicts[i] =
+                (struct smtp_action){.kind = SMTP_ACTION_RESET, .reason = smtp_anomaly_name((enum smtp_anomaly)i)};
+}
+
+static void take_settings(struct conf *conf, cfg_t *cfg)
+{
+    key_store("", cfg, conf);
+    conf->engine.flow_blocks_max = blocks_for(cfg, "flow-memory");
+    conf->engine.blocks_max = blocks_for(cfg, "memory");
+    conf->engine.pass_on_overload = is(cfg, "on-overload", "pass");
+    conf->policy.defers_without_store = is(cfg, "on-lost-store", "defer");
+    take_pairing(&conf->policy, is(cfg, "on-lost-pairing", "reset"));
+    conf->engine.ports_count = cfg_size(cfg, "ports");
+    for (unsigned i = 0; i < conf->engine.ports_count; i++)
+        conf->engine.ports[i] = (uint16_t)strtol(cfg_getnstr(cfg, "ports", i), NULL, 10);
     for (unsigned i = 0; i < cfg_size(cfg, "strip"); i++)
         policy_strip(&conf->policy, span_of(cfg_getnstr(cfg, "strip", i)));
 }
 
-/*
- * Blanks in place of comments, line ends kept: libConfuse 3.3 takes the lines of a comment for more than they are, and
- * would name the wrong line in every message behind one.
- */
-static void blank_comments(char *text)
+/* Settings that are good alone, and not together. */
+static bool check_together(cfg_t *cfg)
 {
-    enum { CODE, QUOTED, TO_LINE_END, TO_CLOSE } state = CODE;
-    char quote = 0;
-    for (char *at = text; *at; at++) {
-        if (state == CODE && (*at == '"' || *at == '\'')) {
-            state = QUOTED;
-            quote = *at;
-        } else if (state == CODE && (*at == '#' || (at[0] == '/' && at[1] == '/'))) {
-            state = TO_LINE_END;
-        } else if (state == CODE && at[0] == '/' && at[1] == '*') {
-            state = TO_CLOSE;
-        } else if (state == QUOTED && *at == '\\' && at[1]) {
-            at++;
-        } else if ((state == QUOTED && *at == quote) || (state == TO_LINE_END && *at == '\n')) {
-            state = CODE;
-        } else if (state == TO_CLOSE && at[0] == '*' && at[1] == '/') {
-            at[0] = at[1] = ' ';
-            at++;
-            state = CODE;
-        }
-        if ((state == TO_LINE_END || state == TO_CLOSE) && *at != '\n')
-            *at = ' ';
+    if (cfg_size(cfg, "ports") == 0) {
+        complain(cfg, "ports is empty: no connection would be SMTP; write for example ports = {25}");
+        return false;
     }
+    if (blocks_for(cfg, "memory") < blocks_for(cfg, "flow-memory")) {
+        complain(cfg, "memory = %s is less than flow-memory = %s, which one connection may take",
+                 cfg_getstr(cfg, "memory"), cfg_getstr(cfg, "flow-memory"));
+        return false;
+    }
+    for (unsigned i = 0; cfg_size(cfg, "protected") == 0 && i < cfg_size(cfg, "rule"); i++) {
+        cfg_t *rule = cfg_getnsec(cfg, "rule", i);
+        const char *direction = cfg_getstr(rule, "direction");
+        if (direction && strcmp(direction, "any") != 0 && strcmp(direction, "inbound") != 0) {
+            complain(rule, "rule \"%s\": direction = %s never holds: say which networks are ours with 'protected'",
+                     cfg_title(rule), direction);
+            return false;
+        }
+    }
+    return true;
 }
 
-/* The whole file, ended by NUL, to be freed; its octets in *len. NULL with errno set. */
-static char *read_file(const char *path, size_t *len)
+/* ---- reading ---- */
+
+static cfg_t *set_up(cfg_opt_t *options, cfg_opt_t *rule_options)
 {
-    enum { FILE_BYTES_MAX = 1 << 20 };
-    struct stat about;
-    FILE *file = fopen(path, "re");
-    if (!file)
+    rule_options[key_options("rule", rule_options)] = (cfg_opt_t)CFG_END();
+    size_t count = key_options("", options);
+    options[count++] = (cfg_opt_t)CFG_SEC("rule", rule_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+    options[count] = (cfg_opt_t)CFG_END();
+    cfg_t *cfg = cfg_init(options, CFGF_NONE);
+    if (!cfg)
         return NULL;
-    char *text = NULL;
-    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode))
-        errno = S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
-    else if (about.st_size > FILE_BYTES_MAX)
-        errno = EFBIG;
-    else if ((text = calloc(1, (size_t)about.st_size + 1)) != NULL)
-        *len = fread(text, 1, (size_t)about.st_size, file);
-    int fault = errno;
-    fclose(file);
-    errno = fault;
-    return text;
+    cfg_set_error_function(cfg, complain_confuse);
+    for (const struct key *key = keys; key->name; key++) {
+        char path[96];
+        if (key->type == KEY_LIST)
+            continue;
+        snprintf(path, sizeof path, "%s%s%s", key->section, *key->section ? "|" : "", key->name);
+        cfg_set_validate_func(cfg, path, check_value);
+    }
+    cfg_set_validate_func(cfg, "strip", check_keyword);
+    cfg_set_validate_func(cfg, "ports", check_port);
+    cfg_set_validate_func(cfg, "protected", check_network);
+    cfg_set_validate_func(cfg, "rule", check_rule);
+    return cfg;
+}
+
+/* Parse into a policy with `arena_bytes` for its texts. False; *full where that was not enough. */
+static bool parse(struct conf *conf, const struct source *source, size_t arena_bytes, bool *full)
+{
+    cfg_opt_t options[KEYS_MAX + 2], rule_options[KEYS_MAX + 1];
+    conf_free(conf);
+    policy_init_empty(&conf->policy);
+    if (arena_bytes > POLICY_OWN_BYTES) {
+        conf->memory = malloc(arena_bytes);
+        if (conf->memory)
+            policy_use_memory(&conf->policy, conf->memory, arena_bytes);
+    }
+    taking = conf;
+    cfg_t *cfg = set_up(options, rule_options);
+    if (!cfg || (arena_bytes > POLICY_OWN_BYTES && !conf->memory)) {
+        complain(NULL, "no memory to read the rules");
+        return false;
+    }
+    bool good = cfg_parse_buf(cfg, source->text) == CFG_SUCCESS;
+    if (!good)
+        complain(cfg, "syntax error");
+    good = good && check_together(cfg) && unreachable_check(cfg);
+    if (good && !policy_seal(&conf->policy))
+        good = complain(cfg, "the rules have more text than there is room for") == 0;
+    if (good)
+        take_settings(conf, cfg);
+    *full = !good && conf->policy.arena.full;
+    cfg_free(cfg);
+    return good;
 }
 
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
 {
-    size_t len = 0;
-    char *text = read_file(path, &len);
-    if (!text) {
-        snprintf(message, size, "%s: cannot read the rules: %s", path, strerror(errno));
-        return false;
-    }
-    if (strlen(text) != len) {
-        snprintf(message, size, "%s: this is no text: a NUL at octet %zu", path, strlen(text) + 1);
-        free(text);
-        return false;
-    }
-    blank_comments(text);
-    static char strip_default[] = "{XEXCH50, X-LINK2STATE}";
-    static char ports_default[] = "{25, 587, 2525}";
-    struct engine_settings defaults = engine_settings_default();
-    cfg_opt_t options[] = {
-        CFG_STR_LIST("strip", strip_default, CFGF_NONE),
-        CFG_INT_LIST("ports", ports_default, CFGF_NONE),
-        CFG_INT("line-hold-ms", defaults.line_hold_ms, CFGF_NONE),
-        CFG_INT("order-hold-ms", defaults.order_hold_ms, CFGF_NONE),
-        CFG_INT("flows", defaults.flows_max, CFGF_NONE),
-        CFG_BOOL("strip-mptcp", cfg_false, CFGF_NONE),
-        CFG_BOOL("liberal-conntrack", cfg_false, CFGF_NONE),
-        CFG_SEC("rule", rule_section_options(), CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
-        CFG_END(),
-    };
-    complain_begin(message, size, path);
-    policy_init_empty(&conf->policy);
-    taking = &conf->policy;
-    cfg_t *cfg = cfg_init(options, CFGF_NONE);
-    if (!cfg) {
-        snprintf(message, size, "%s: no memory to read it", path);
-        free(text);
-        return false;
-    }
-    cfg_set_error_function(cfg, complain_confuse);
-    cfg_set_validate_func(cfg, "strip", check_keyword);
-    cfg_set_validate_func(cfg, "ports", check_port);
-    cfg_set_validate_func(cfg, "rule", check_rule);
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-        cfg_set_validate_func(cfg, ranges[i].key, check_range);
-    int status = cfg_parse_buf(cfg, text);
-    if (status == CFG_SUCCESS)
-        take(conf, cfg);
-    else if (!message[0])
-        snprintf(message, size, "%s: syntax error", path);
-    free(text);
-    cfg_free(cfg);
-    return status == CFG_SUCCESS;
+    enum { ARENA_BYTES_MAX = 1 << 30 };
+    struct source source = {0};
+    bool good = false, full = true;
+    message[0] = '\0';
+    if (source_read(&source, path, message, size))
+        for (size_t bytes = POLICY_OWN_BYTES; !good && full && bytes <= ARENA_BYTES_MAX; bytes *= 4) {
+            complain_begin(message, size, &source);
+            good = parse(conf, &source, bytes, &full);
+        }
+    if (!good)
+        conf_free(conf);
+    source_free(&source);
+    return good;
 }

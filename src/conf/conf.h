@@ -1,9 +1,11 @@
 /*
  * conf/conf - the rule file: settings and what to do. Read with libConfuse.
  *
- * In:     text files of the form of rules/default.conf.
+ * In:     text files of the form of rules/default.conf, with what they include.
  * Out:    the engine's settings and a policy.
- * Errors: one line that names file, line, what is wrong, and the nearest key where one is misspelled.
+ * Owner:  conf_free gives everything back; reports point into the policy's texts.
+ * Errors: one line that names file, line, what is wrong, what to write instead, and the nearest key where one is
+ *         misspelled.
  */
 #ifndef POSTERN_CONF_CONF_H
 #define POSTERN_CONF_CONF_H
@@ -11,15 +13,22 @@
 #include "engine/engine.h"
 #include "policy/policy.h"
 
+struct regex;
+
 struct conf {
     struct engine_settings engine;
     struct policy policy;
+    void *memory;          /* of the policy's texts and tables; NULL: its own */
+    struct regex *regexes; /* that its rules use */
 };
 
-/* What holds where no file says otherwise. */
+/* What holds where no file says otherwise. On zeroed memory. */
 void conf_init(struct conf *conf);
 
 /* Read a file over what *conf holds. False, with a message of at most `size` octets, where anything in it is wrong. */
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size);
+
+/* Give back what it holds. */
+void conf_free(struct conf *conf);
 
 #endif

@@ -2,23 +2,38 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "conf/complain.h"
+#include "conf/entries.h"
+#include "conf/keys.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-cfg_opt_t *rule_section_options(void)
+/* In the order of the words of the key `action`. */
+enum action { PASS, STRIP, REFUSE, CLOSE, RESET, TARPIT, GREYLIST, MARK, LOG };
+
+#define ALWAYS (1u << PASS | 1u << RESET | 1u << MARK | 1u << LOG)
+
+static const uint32_t actions_of[RULE_EVENTS] = {
+    [RULE_ON_CONNECT] = ALWAYS,
+    [RULE_ON_GREETING] = ALWAYS | 1u << STRIP | 1u << TARPIT,
+    [RULE_ON_KEYWORD] = 1u << PASS | 1u << STRIP | 1u << MARK | 1u << LOG,
+    [RULE_ON_COMMAND] = ALWAYS | 1u << REFUSE | 1u << CLOSE,
+    [RULE_ON_ARGUMENT] = ALWAYS | 1u << REFUSE | 1u << CLOSE,
+    [RULE_ON_SENDER] = ALWAYS | 1u << REFUSE | 1u << CLOSE,
+    [RULE_ON_RECIPIENT] = ALWAYS | 1u << REFUSE | 1u << CLOSE | 1u << GREYLIST,
+    [RULE_ON_STARTTLS] = ALWAYS | 1u << REFUSE | 1u << CLOSE | 1u << GREYLIST,
+    [RULE_ON_REPLY] = ALWAYS | 1u << TARPIT,
+    [RULE_ON_LINE] = ALWAYS,
+    [RULE_ON_FILE_NAME] = ALWAYS,
+    [RULE_ON_MESSAGE] = ALWAYS,
+    [RULE_ON_ANOMALY] = ALWAYS | 1u << REFUSE | 1u << CLOSE,
+};
+
+uint32_t rule_section_actions(enum rule_event event)
 {
-    static cfg_opt_t options[] = {
-        CFG_STR("on", NULL, CFGF_NONE),
-        CFG_STR_LIST("match", NULL, CFGF_NONE),
-        CFG_STR("action", NULL, CFGF_NONE),
-        CFG_INT("code", 0, CFGF_NONE),
-        CFG_STR("text", NULL, CFGF_NONE),
-        CFG_STR("method", NULL, CFGF_NONE),
-        CFG_END(),
-    };
-    return options;
+    return actions_of[event];
 }
 
 static bool wrong(cfg_t *cfg, const char *text)
@@ -30,117 +45,238 @@ static bool wrong(cfg_t *cfg, const char *text)
 /* `word` is not one of `words`. */
 static bool unknown(cfg_t *cfg, const char *key, const char *word, const char *const *words, size_t count)
 {
-    const char *nearest = word ? complain_nearest(word, words, count) : NULL;
-    char all[256] = "";
+    const char *nearest = complain_nearest(word, words, count);
+    char all[512] = "";
     for (size_t i = 0, len = 0; i < count && len < sizeof all; i++)
         len += (size_t)snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
-    if (!word)
-        complain(cfg, "rule \"%s\": '%s' is missing; write one of %s", cfg_title(cfg), key, all);
-    else if (nearest)
-        complain(cfg, "rule \"%s\": unknown %s '%s'; did you mean '%s'?", cfg_title(cfg), key, word, nearest);
+    if (nearest)
+        complain(cfg, "rule \"%s\": unknown %s '%.60s'; did you mean '%s'?", cfg_title(cfg), key, word, nearest);
     else
-        complain(cfg, "rule \"%s\": unknown %s '%s'; write one of %s", cfg_title(cfg), key, word, all);
+        complain(cfg, "rule \"%s\": unknown %s '%.60s'; write one of %s", cfg_title(cfg), key, word, all);
     return false;
 }
 
-static bool find(cfg_t *cfg, const char *key, const char *const *words, size_t count, size_t *found)
+/* The index of a KEY_WORD's value, which was checked; `otherwise` where it is not set. */
+static size_t word_of(cfg_t *cfg, const char *name, size_t otherwise)
 {
-    const char *word = cfg_getstr(cfg, key);
-    for (*found = 0; word && *found < count; ++*found)
-        if (strcmp(word, words[*found]) == 0)
-            return true;
-    return unknown(cfg, key, word, words, count);
+    char room[256];
+    const char *words[KEYS_MAX];
+    const char *text = cfg_getstr(cfg, name);
+    size_t count = key_words(key_find("rule", name), room, sizeof room, words);
+    for (size_t i = 0; text && i < count; i++)
+        if (strcmp(text, words[i]) == 0)
+            return i;
+    return otherwise;
 }
 
-static bool take_event(cfg_t *cfg, struct rule *rule)
+static bool missing(cfg_t *cfg, const char *name)
 {
-    const char *names[RULE_EVENTS];
-    size_t event;
-    for (int i = 0; i < RULE_EVENTS; i++)
-        names[i] = rule_event_name((enum rule_event)i);
-    if (!find(cfg, "on", names, COUNT(names), &event))
-        return false;
-    rule->on = (enum rule_event)event;
-    return true;
+    complain(cfg, "rule \"%s\": '%s' is missing; write one of: %s", cfg_title(cfg), name,
+             key_find("rule", name)->words);
+    return false;
 }
 
-static bool take_verb(cfg_t *cfg, struct rule *rule, const char *word)
+/* ---- what it looks at ---- */
+
+static bool find_verb(cfg_t *cfg, const char *word, uint64_t *verbs)
 {
-    const char *names[SMTP_VERB_NAMED];
-    for (int verb = 0; verb < SMTP_VERB_NAMED; verb++) {
-        names[verb] = smtp_verb_name((enum smtp_verb)verb);
-        if (span_equal_nocase(span_of(word), span_of(names[verb]))) {
-            rule->verbs |= UINT64_C(1) << verb;
+    const char *names[SMTP_VERBS];
+    size_t count = 0;
+    for (int verb = 1; verb < SMTP_VERBS; verb++) {
+        const char *name = smtp_verb_name((enum smtp_verb)verb);
+        names[count++] = name;
+        if (span_equal_nocase(span_of(word), span_of(name))) {
+            *verbs |= UINT64_C(1) << verb;
             return true;
         }
     }
-    return unknown(cfg, "verb", word, names, COUNT(names));
+    return cfg && unknown(cfg, "verb", word, names, count);
 }
 
-static bool take_anomaly(cfg_t *cfg, struct rule *rule, const char *word)
+static bool take_verb_key(struct rule_draft *draft)
+{
+    cfg_t *cfg = draft->cfg;
+    if (cfg_size(cfg, "verb") > 0 && draft->rule.on != RULE_ON_ARGUMENT && draft->rule.on != RULE_ON_REPLY)
+        return wrong(cfg, "'verb' belongs to on = argument and on = reply; with on = command write match");
+    for (unsigned i = 0; i < cfg_size(cfg, "verb"); i++)
+        if (!find_verb(cfg, cfg_getnstr(cfg, "verb", i), &draft->rule.verbs))
+            return false;
+    return true;
+}
+
+/* A verb of SMTP, `unknown` for those that are none, or any other word. */
+static bool take_command(struct rule_draft *draft, const char *word, bool except)
+{
+    uint64_t *verbs = except ? &draft->rule.except_verbs : &draft->rule.verbs;
+    if (strcmp(word, "unknown") == 0) {
+        *verbs |= UINT64_C(1) << SMTP_VERB_UNKNOWN;
+        return true;
+    }
+    if (find_verb(NULL, word, verbs))
+        return true;
+    const char *names[SMTP_VERB_NAMED];
+    for (int verb = 0; verb < SMTP_VERB_NAMED; verb++)
+        names[verb] = smtp_verb_name((enum smtp_verb)verb);
+    /* A verb that nobody knows is most often a slip of the pen: then say so. Else it starts with X (RFC 5321 4.1.5). */
+    bool is_file = strncmp(word, "file:", 5) == 0;
+    if (!is_file && ascii_upper((uint8_t)word[0]) != 'X')
+        return unknown(draft->cfg, "verb", word, names + 1, SMTP_VERB_NAMED - 1);
+    if (!is_file && !policy_is_keyword(span_of(word)))
+        return wrong(draft->cfg, "a verb is a word of letters, digits and hyphens");
+    return entries_take_word(draft, word, except);
+}
+
+static bool take_anomaly(struct rule_draft *draft, const char *word)
 {
     enum smtp_anomaly anomaly = smtp_anomaly_find(span_of(word));
-    rule->anomalies |= UINT32_C(1) << anomaly;
+    draft->rule.anomalies |= UINT32_C(1) << anomaly;
     if (anomaly != SMTP_ANOMALY_NONE)
         return true;
     const char *names[SMTP_ANOMALIES - 1];
     for (int i = 1; i < SMTP_ANOMALIES; i++)
         names[i - 1] = smtp_anomaly_name((enum smtp_anomaly)i);
-    return unknown(cfg, "anomaly", word, names, COUNT(names));
+    return unknown(draft->cfg, "anomaly", word, names, COUNT(names));
 }
 
-static bool take_pattern(cfg_t *cfg, struct policy *policy, struct rule *rule, const char *word)
+static bool is_digit(char octet)
 {
-    if (rule->pattern_count == RULE_PATTERNS_MAX)
-        return wrong(cfg, "more than 16 entries in 'match'; make it two rules");
-    const char *kept = policy_keep(policy, span_of(word));
-    if (!kept)
-        return wrong(cfg, "the rules have more text than there is room for");
-    rule->patterns[rule->pattern_count++] = span_of(kept);
+    return octet >= '0' && octet <= '9';
+}
+
+/* `550` or `5xx`; any other text is a pattern. */
+static bool take_reply(struct rule_draft *draft, const char *word)
+{
+    struct rule_codes *codes = &draft->rule.codes;
+    bool code = strlen(word) == 3 && is_digit(word[0]) && is_digit(word[1]) && is_digit(word[2]);
+    bool class = strlen(word) == 3 && is_digit(word[0]) && (strcmp(word + 1, "xx") == 0 || strcmp(word + 1, "XX") == 0);
+    if (!code && !class)
+        return entries_take_word(draft, word, false);
+    if (word[0] < '2' || word[0] > '5')
+        return wrong(draft->cfg, "reply codes are 200 to 599 (RFC 5321 4.2.1); write for example 550 or 5xx");
+    if (codes->count == RULE_CODES_MAX)
+        return wrong(draft->cfg, "more than 16 codes in 'match'; make it two rules");
+    uint16_t first = (uint16_t)(code ? atoi(word) : (word[0] - '0') * 100);
+    codes->ranges[codes->count].first = first;
+    codes->ranges[codes->count++].last = (uint16_t)(code ? first : first + 99);
     return true;
 }
 
-static bool take_matches(cfg_t *cfg, struct policy *policy, struct rule *rule)
+static bool take_match(struct rule_draft *draft, const char *word)
 {
+    switch (draft->rule.on) {
+    case RULE_ON_COMMAND:
+        return take_command(draft, word, false);
+    case RULE_ON_ANOMALY:
+        return take_anomaly(draft, word);
+    case RULE_ON_REPLY:
+        return take_reply(draft, word);
+    default:
+        return entries_take_word(draft, word, false);
+    }
+}
+
+static bool compares_nothing(enum rule_event on)
+{
+    return on == RULE_ON_STARTTLS || on == RULE_ON_CONNECT || on == RULE_ON_MESSAGE;
+}
+
+static bool take_matches(struct rule_draft *draft)
+{
+    cfg_t *cfg = draft->cfg;
+    enum rule_event on = draft->rule.on;
+    char text[128];
     unsigned count = cfg_size(cfg, "match");
-    if (count == 0 && (rule->on == RULE_ON_COMMAND || rule->on == RULE_ON_ANOMALY))
+    bool counted = cfg_getstr(cfg, "length-over") || cfg_getstr(cfg, "commands-over") || cfg_size(cfg, "except") > 0;
+    if (count == 0 && (on == RULE_ON_ANOMALY || (on == RULE_ON_COMMAND && !counted)))
         return wrong(cfg, "'match' is missing; say which, for example match = {\"VRFY\"}");
-    if (count > 0 && rule->on == RULE_ON_STARTTLS)
-        return wrong(cfg, "with on = starttls there is nothing to match; take 'match' out");
-    for (unsigned i = 0; i < count; i++) {
-        const char *word = cfg_getnstr(cfg, "match", i);
-        bool good = rule->on == RULE_ON_COMMAND   ? take_verb(cfg, rule, word)
-                    : rule->on == RULE_ON_ANOMALY ? take_anomaly(cfg, rule, word)
-                                                  : take_pattern(cfg, policy, rule, word);
-        if (!good)
+    if (compares_nothing(on) && (count > 0 || cfg_size(cfg, "except") > 0)) {
+        snprintf(text, sizeof text, "with on = %s there is nothing to match; take 'match' and 'except' out",
+                 rule_event_name(on));
+        return wrong(cfg, text);
+    }
+    if (on == RULE_ON_ANOMALY && cfg_size(cfg, "except") > 0)
+        return wrong(cfg, "with on = anomaly name the anomalies in 'match'; take 'except' out");
+    for (unsigned i = 0; i < count; i++)
+        if (!take_match(draft, cfg_getnstr(cfg, "match", i)))
+            return false;
+    /* Of a list file with nothing in it nothing is in the list. */
+    if (count > 0 && draft->rule.match.count == 0 && on != RULE_ON_REPLY && on != RULE_ON_ANOMALY &&
+        on != RULE_ON_COMMAND)
+        draft->rule.has_words = true;
+    for (unsigned i = 0; i < cfg_size(cfg, "except"); i++) {
+        const char *word = cfg_getnstr(cfg, "except", i);
+        if (on == RULE_ON_COMMAND ? !take_command(draft, word, true) : !entries_take_word(draft, word, true))
             return false;
     }
     return true;
 }
 
+static bool take_ends(struct rule_draft *draft)
+{
+    static const struct {
+        const char *key;
+        enum policy_end end;
+        bool except;
+    } ends[] = {
+        {"client", POLICY_CLIENT, false},       {"server", POLICY_SERVER, false},
+        {"peer", POLICY_PEER, false},           {"except-client", POLICY_CLIENT, true},
+        {"except-server", POLICY_SERVER, true}, {"except-peer", POLICY_PEER, true},
+    };
+    for (size_t i = 0; i < COUNT(ends); i++)
+        if (!entries_take_networks(draft, ends[i].key, ends[i].end, ends[i].except))
+            return false;
+    enum { ANY, INBOUND, OUTBOUND, INTERNAL };
+    static const uint8_t directions[] = {
+        [ANY] = 0,
+        [INBOUND] = 1u << POLICY_INBOUND,
+        [OUTBOUND] = 1u << POLICY_OUTBOUND,
+        [INTERNAL] = 1u << POLICY_INTERNAL,
+    };
+    draft->rule.directions = directions[word_of(draft->cfg, "direction", ANY)];
+    return true;
+}
+
+/* Conditions at a moment that has nothing of the kind. */
+static bool check_conditions(struct rule_draft *draft)
+{
+    enum rule_event on = draft->rule.on;
+    cfg_t *cfg = draft->cfg;
+    if (cfg_getstr(cfg, "recipients-over") && on != RULE_ON_RECIPIENT)
+        return wrong(cfg, "'recipients-over' belongs to on = recipient");
+    if (cfg_getstr(cfg, "size-over") && on != RULE_ON_MESSAGE)
+        return wrong(cfg, "'size-over' belongs to on = message");
+    if (cfg_getstr(cfg, "part") && on != RULE_ON_LINE)
+        return wrong(cfg, "'part' belongs to on = line");
+    if (cfg_getstr(cfg, "length-over") && (compares_nothing(on) || on == RULE_ON_ANOMALY))
+        return wrong(cfg, "'length-over' belongs to a moment with a text");
+    return true;
+}
+
+/* ---- what happens ---- */
+
 /* What is said where the rule says nothing, by event. */
 static const char *const default_lines[RULE_EVENTS] = {
     [RULE_ON_COMMAND] = "502 5.5.1 Command not available here",
+    [RULE_ON_ARGUMENT] = "501 5.5.4 Argument not accepted here",
     [RULE_ON_SENDER] = "450 4.7.1 Try again later",
     [RULE_ON_RECIPIENT] = "450 4.7.1 Try again later",
     [RULE_ON_STARTTLS] = "454 4.7.0 TLS not available",
     [RULE_ON_ANOMALY] = "550 5.7.1 Refused",
 };
 
-/* The code and text of a rule as one line, `fallback` where it has neither; NULL, with a complaint, where they are
- * wrong. */
-static const char *take_line(cfg_t *cfg, struct policy *policy, const char *fallback)
+/*
+ * The code and text of a rule as one line, `fallback` where it has neither; NULL, with a complaint, where they are
+ * wrong.
+ */
+static const char *take_line(struct rule_draft *draft, const char *fallback)
 {
-    long code = cfg_getint(cfg, "code");
+    cfg_t *cfg = draft->cfg;
+    const char *code_text = cfg_getstr(cfg, "code");
     const char *text = cfg_getstr(cfg, "text");
     char line[SMTP_REFUSAL_BYTES_MAX];
-    if (cfg_size(cfg, "code") == 0 || code == 0) {
-        if (!text)
-            return fallback;
-        code = strtol(fallback, NULL, 10);
-    }
-    if (code < 400 || code > 599)
-        return wrong(cfg, "'code' is no refusal; write a number from 400 to 599"), NULL;
+    if (!code_text && !text)
+        return fallback;
+    long code = strtol(code_text ? code_text : fallback, NULL, 10);
     bool enhanced = text && strlen(text) > 2 && text[0] >= '2' && text[0] <= '5' && text[1] == '.';
     if (enhanced && text[0] - '0' != code / 100)
         return wrong(cfg, "the enhanced code in 'text' must begin with the digit that 'code' begins with (RFC 3463)"),
@@ -151,85 +287,159 @@ static const char *take_line(cfg_t *cfg, struct policy *policy, const char *fall
     for (int i = 0; i < len; i++)
         if (line[i] < ' ' || line[i] > '~')
             return wrong(cfg, "'text' may hold printable ASCII only, and no line end"), NULL;
-    const char *kept = policy_keep(policy, span_of(line));
+    const char *kept = policy_keep(&draft->conf->policy, span_of(line));
     if (!kept)
         wrong(cfg, "the rules have more text than there is room for");
     return kept;
 }
 
-/* How the transaction goes on, of a recipient that is refused. */
-static bool take_method(cfg_t *cfg, struct rule *rule, bool temporary)
+static bool add_refusal(struct rule_draft *draft, const char *line)
 {
-    static const char *const methods[] = {"void", "spoil"};
-    size_t method = temporary ? 0 : 1;
-    if (cfg_getstr(cfg, "method") && rule->on != RULE_ON_RECIPIENT)
-        return wrong(cfg, "'method' belongs to on = recipient with action = refuse");
-    if (cfg_getstr(cfg, "method") && !find(cfg, "method", methods, COUNT(methods), &method))
-        return false;
-    if (rule->on == RULE_ON_RECIPIENT && method == 0)
-        rule->action.kind = SMTP_ACTION_VOID;
+    struct smtp_refusals *refusals = &draft->conf->policy.refusals;
+    uint8_t number = smtp_refusal_add(refusals, span_of(line), draft->rule.name);
+    if (number == SMTP_REFUSAL_NONE)
+        return wrong(draft->cfg, "more than 250 rules that refuse");
+    /* The delay is the refusal's: it is its reply that leaves later. */
+    refusals->texts[number].delay_ms = draft->rule.action.delay_ms;
+    draft->rule.action.delay_ms = 0;
+    draft->rule.action.refusal = number;
     return true;
 }
 
-static bool take_refusal(cfg_t *cfg, struct policy *policy, struct rule *rule)
+/* How the transaction goes on, of a recipient that is refused. */
+static bool take_method(struct rule_draft *draft, bool temporary)
 {
+    enum { VOID, SPOIL };
+    bool recipient = draft->rule.on == RULE_ON_RECIPIENT;
+    if (cfg_getstr(draft->cfg, "method") && !recipient)
+        return wrong(draft->cfg, "'method' belongs to on = recipient with action = refuse or greylist");
+    size_t method = word_of(draft->cfg, "method", temporary ? VOID : SPOIL);
+    draft->rule.action.kind = recipient && method == VOID ? SMTP_ACTION_VOID : SMTP_ACTION_REFUSE;
+    return true;
+}
+
+static bool take_refusal(struct rule_draft *draft)
+{
+    cfg_t *cfg = draft->cfg;
     const uint64_t never =
         UINT64_C(1) << SMTP_VERB_RSET | UINT64_C(1) << SMTP_VERB_NOOP | UINT64_C(1) << SMTP_VERB_QUIT;
     const uint32_t polite = UINT32_C(1) << SMTP_ANOMALY_XEXCH50_OVERFLOW | UINT32_C(1)
                                                                                << SMTP_ANOMALY_LINK2STATE_OVERFLOW;
-    if (rule->verbs & never)
+    if (draft->rule.on == RULE_ON_COMMAND && draft->rule.verbs & never)
         return wrong(cfg, "RSET, NOOP and QUIT cannot be refused: the client needs them; use close or reset");
-    if (rule->anomalies & ~polite)
+    if (draft->rule.anomalies & ~polite)
         return wrong(cfg, "only xexch50-overflow and link2state-overflow can be refused; use pass, close or reset");
-    const char *line = take_line(cfg, policy, default_lines[rule->on]);
+    if (draft->rule.on == RULE_ON_COMMAND || draft->rule.on == RULE_ON_ARGUMENT)
+        draft->rule.except_verbs |= never; /* of a rule for any verb */
+    const char *line = take_line(draft, default_lines[draft->rule.on]);
     if (!line)
         return false;
     if (strncmp(line, "421", 3) == 0)
         return wrong(cfg, "421 says that the connection ends; write action = close, or another code");
-    rule->action.kind = SMTP_ACTION_REFUSE;
-    rule->action.refusal = smtp_refusal_add(&policy->refusals, span_of(line), rule->name);
-    if (rule->action.refusal == SMTP_REFUSAL_NONE)
-        return wrong(cfg, "more than 250 rules that refuse");
-    return take_method(cfg, rule, line[0] == '4');
+    return add_refusal(draft, line) && take_method(draft, line[0] == '4');
 }
 
-static bool take_close(cfg_t *cfg, struct policy *policy, struct rule *rule)
+static bool take_close(struct rule_draft *draft)
 {
-    rule->action.kind = SMTP_ACTION_CLOSE;
-    const char *line = take_line(cfg, policy, "421 4.7.0 Closing connection");
+    draft->rule.action.kind = SMTP_ACTION_CLOSE;
+    const char *line = take_line(draft, "421 4.7.0 Closing connection");
     if (!line)
         return false;
     if (strncmp(line, "421", 3) != 0)
-        return wrong(cfg, "action = close answers with 421; take 'code' out");
-    rule->action.refusal = smtp_refusal_add(&policy->refusals, span_of(line), rule->name);
-    return rule->action.refusal != SMTP_REFUSAL_NONE || wrong(cfg, "more than 250 rules that refuse");
+        return wrong(draft->cfg, "action = close answers with 421; take 'code' out");
+    return add_refusal(draft, line);
 }
 
-static bool take_action(cfg_t *cfg, struct policy *policy, struct rule *rule)
+static bool take_greylist(struct rule_draft *draft)
 {
-    static const char *const actions[] = {"pass", "refuse", "close", "reset"};
-    enum { PASS, REFUSE, CLOSE, RESET };
-    size_t action;
-    if (!find(cfg, "action", actions, COUNT(actions), &action))
+    bool tls = draft->rule.on == RULE_ON_STARTTLS;
+    const char *line = take_line(draft, tls ? "454 4.7.0 Greylisted" : "450 4.2.0 Greylisted");
+    if (!line)
         return false;
-    rule->action = (struct smtp_action){.kind = SMTP_ACTION_PASS, .reason = rule->name};
-    if (action == REFUSE)
-        return take_refusal(cfg, policy, rule);
-    if (action == CLOSE)
-        return take_close(cfg, policy, rule);
-    if (cfg_getint(cfg, "code") || cfg_getstr(cfg, "text") || cfg_getstr(cfg, "method"))
-        return wrong(cfg, "'code', 'text' and 'method' belong to action = refuse");
-    if (action == RESET)
+    if (line[0] != '4')
+        return wrong(draft->cfg, "the greylist puts off, it does not refuse: write a code from 400 to 499");
+    draft->rule.action.ask = true;
+    return add_refusal(draft, line) && take_method(draft, true);
+}
+
+static bool belongs(struct rule_draft *draft, const char *key, enum action action, uint32_t actions)
+{
+    char text[160];
+    if (!cfg_getstr(draft->cfg, key) || actions >> action & 1)
+        return true;
+    snprintf(text, sizeof text, "'%s' has no meaning with this action", key);
+    return wrong(draft->cfg, text);
+}
+
+static bool take_action(struct rule_draft *draft)
+{
+    cfg_t *cfg = draft->cfg;
+    struct rule *rule = &draft->rule;
+    char room[256], text[160];
+    const char *words[KEYS_MAX];
+    if (!cfg_getstr(cfg, "action"))
+        return missing(cfg, "action");
+    key_words(key_find("rule", "action"), room, sizeof room, words);
+    enum action action = (enum action)word_of(cfg, "action", PASS);
+    if (!(actions_of[rule->on] >> action & 1)) {
+        snprintf(text, sizeof text, "action = %s is not possible with on = %s", words[action],
+                 rule_event_name(rule->on));
+        return wrong(cfg, text);
+    }
+    const uint32_t refusing = 1u << REFUSE | 1u << GREYLIST;
+    if (!belongs(draft, "code", action, refusing | 1u << CLOSE) ||
+        !belongs(draft, "text", action, refusing | 1u << CLOSE) || !belongs(draft, "method", action, refusing) ||
+        !belongs(draft, "delay", action, refusing | 1u << TARPIT) ||
+        !belongs(draft, "delay-step", action, 1u << TARPIT) || !belongs(draft, "delay-max", action, 1u << TARPIT))
+        return false;
+    if (cfg_getstr(cfg, "delay-max") && rule->delay_max_ms < rule->action.delay_ms)
+        return wrong(cfg, "'delay-max' is less than 'delay'");
+    rule->marks = cfg_getstr(cfg, "mark") != NULL;
+    if (action == MARK && !rule->marks)
+        return wrong(cfg, "action = mark needs the number: mark = 1");
+    rule->logs = rule->logs || action == LOG;
+    switch (action) {
+    case PASS:
+    case MARK:
+    case LOG:
+        return true;
+    case STRIP:
+        rule->action.kind = SMTP_ACTION_STRIP;
+        return true;
+    case RESET:
         rule->action.kind = SMTP_ACTION_RESET;
-    return true;
+        return true;
+    case TARPIT:
+        return rule->action.delay_ms > 0 || wrong(cfg, "action = tarpit needs a delay: delay = 30s");
+    case REFUSE:
+        return take_refusal(draft);
+    case CLOSE:
+        return take_close(draft);
+    case GREYLIST:
+        return take_greylist(draft);
+    }
+    return false;
 }
 
-bool rule_section_take(cfg_t *cfg, struct policy *policy)
+static bool check_continue(struct rule_draft *draft)
 {
-    struct rule rule = {.name = policy_keep(policy, span_of(cfg_title(cfg)))};
-    if (!rule.name)
+    return !draft->rule.goes_on || draft->rule.action.kind == SMTP_ACTION_PASS ||
+           wrong(draft->cfg, "'continue' goes with mark, log and tarpit; what refuses or strips decides");
+}
+
+bool rule_section_take(cfg_t *cfg, struct conf *conf)
+{
+    struct policy *policy = &conf->policy;
+    struct rule_draft draft = {.conf = conf, .cfg = cfg};
+    if (!cfg_getstr(cfg, "on"))
+        return missing(cfg, "on");
+    enum rule_event on = (enum rule_event)word_of(cfg, "on", 0);
+    const char *name = policy_keep(policy, span_of(cfg_title(cfg)));
+    if (!name)
         return wrong(cfg, "the rules have more text than there is room for");
-    if (!take_event(cfg, &rule) || !take_matches(cfg, policy, &rule) || !take_action(cfg, policy, &rule))
-        return false;
-    return policy_add_rule(policy, &rule) || wrong(cfg, "more than 500 rules");
+    draft.rule = rule_of(name, on);
+    key_store("rule", cfg, &draft.rule);
+    return take_verb_key(&draft) && take_matches(&draft) && take_ends(&draft) && check_conditions(&draft) &&
+           take_action(&draft) && check_continue(&draft) &&
+           (policy_add_rule(policy, &draft.rule) || wrong(cfg, "more than 512 rules"));
 }

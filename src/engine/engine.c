@@ -69,7 +69,7 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     struct pieces p = lay_out_all(memory, settings);
     struct engine *engine = p.engine;
     engine->settings = *settings;
-    engine->policy = policy;
+    engine->policies[0] = policy;
     flow_table_init(&engine->table, p.flows, p.buckets, settings->flows_max, settings->seed);
     timer_init(&engine->wheel, p.nodes, settings->flows_max);
     pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
@@ -79,15 +79,52 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     engine->event_arena = p.arena;
     engine->scratch = p.scratch;
     engine->original = p.original;
-    engine->context = (struct smtp_context){
-        .blocks = &engine->blocks,
-        .keywords = &policy->strip,
-        .verbs = policy->watched,
-        .refusals = &policy->refusals,
-    };
     for (uint32_t i = 0; i < settings->ports_count; i++)
         engine->port_bits[settings->ports[i] / 8] |= (uint8_t)(1u << (settings->ports[i] % 8));
     return engine;
+}
+
+/* ---- rules ---- */
+
+/* Connections of which nothing is read any more need no rules: they go over to the present ones. */
+static void let_go_of(struct engine *engine, uint8_t policy)
+{
+    for (int class = FLOW_CLASS_CHEAP; class <= FLOW_CLASS_OFFSET; class ++)
+        for (uint32_t i = engine->oldest[class]; i != POOL_NONE; i = flow_at(&engine->table, i)->age_newer) {
+            struct flow *flow = flow_at(&engine->table, i);
+            if (flow->policy != policy || (flow->state == FLOW_OPEN && !flow->smtp.opaque))
+                continue;
+            engine->policy_flows[policy]--;
+            flow->policy = engine->policy;
+            engine->policy_flows[engine->policy]++;
+        }
+}
+
+bool engine_use_policy(struct engine *engine, const struct policy *policy)
+{
+    for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++) {
+        if (i != engine->policy && engine->policies[i])
+            let_go_of(engine, i);
+        if (i != engine->policy && engine->policy_flows[i] == 0)
+            engine->policies[i] = NULL;
+    }
+    for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++)
+        if (!engine->policies[i]) {
+            engine->policies[i] = policy;
+            engine->policy = i;
+            return true;
+        }
+    return false;
+}
+
+bool engine_needs_policy(const struct engine *engine, const struct policy *policy)
+{
+    if (engine->event_next < engine->event_count)
+        return true; /* reasons point into it */
+    for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++)
+        if (engine->policies[i] == policy)
+            return i == engine->policy || engine->policy_flows[i] > 0;
+    return false;
 }
 
 /* ---- packets and time ---- */

@@ -52,6 +52,7 @@ struct engine_verdict {
     uint64_t token;
     enum engine_action action;
     bool edited;        /* `packet` replaces what came; else the packet goes on as it was */
+    uint32_t mark;      /* what a rule wants this connection to be marked with; 0: nothing */
     struct span packet; /* lives until the next call of engine_next_verdict; empty unless edited */
 };
 
@@ -78,6 +79,8 @@ struct engine_settings {
     uint32_t order_hold_ms;   /* how long a segment waits for the one before it, from its last resend on */
     bool liberal_conntrack;   /* nf_conntrack_tcp_be_liberal=1 on this gateway: a reply may grow without octets saved
                                  before (else law 3: conntrack would call its acknowledgments INVALID) */
+    bool pass_on_overload;    /* without room to follow it, a flow passes unedited; else its packets are dropped, for
+                                 their senders to send them again */
     bool strip_mptcp;         /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
     uint32_t ports_count;     /* how many of `ports` are meant */
     uint16_t ports[16];       /* a connection to one of these TCP ports is SMTP */
@@ -135,9 +138,21 @@ size_t engine_bytes(const struct engine_settings *settings);
 
 /*
  * Lay out an engine in `memory`: engine_bytes octets, zeroed, aligned to 64 (a fresh mapping is both; pages that are
- * never needed are never touched). `policy` must outlive the engine. Returns the engine, which is the memory.
+ * never needed are never touched). `policy` must live as long as the engine needs it. Returns the engine, which is the
+ * memory.
  */
 struct engine *engine_init(void *memory, const struct engine_settings *settings, const struct policy *policy);
+
+#define ENGINE_POLICIES_MAX 16
+
+/*
+ * Connections that begin from here on follow `policy`; those that have begun keep the one that they began under, as
+ * long as it is of use to them. False where connections still need ENGINE_POLICIES_MAX older ones: try again later.
+ */
+bool engine_use_policy(struct engine *engine, const struct policy *policy);
+
+/* Whether connections, or what was not fetched yet, still need `policy`; else it may be freed. */
+bool engine_needs_policy(const struct engine *engine, const struct policy *policy);
 
 /* One packet, at time `now_us` (microseconds). Fetch the verdicts afterwards; there may be none, one or many. */
 void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us);

@@ -17,7 +17,9 @@ enum event_kind {
     EVENT_REPLY,      /* one line of a reply of the server: `text`; `shown` is what the client saw */
     EVENT_PAYLOAD,    /* octets that are no lines (message, chunk, authentication) have all come: `octets` of them */
     EVENT_ANOMALY,    /* something that ought not to be; `reason` is its name */
-    EVENT_UNEDITED,   /* editing was switched off for this flow; `reason` says why */
+    EVENT_RULE,     /* a rule that logs has matched, or, in a dry run, one that would change something: `reason` is its
+                       name, `action` what it does or would do, `text` what it looked at */
+    EVENT_UNEDITED, /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
 };
 
@@ -54,6 +56,8 @@ struct event {
     struct span shown;        /* as it left, capped likewise; only where change is EVENT_REPLACED */
     uint64_t octets;    /* EVENT_PAYLOAD, with the line that ends a message; EVENT_UNEDITED, EVENT_FLOW_END: of the
                            payload `verb` (UNKNOWN: none) that was not complete */
+    const char *action; /* EVENT_RULE: a word, static */
+    bool dry_run;       /* EVENT_RULE: it was not done */
     int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
     const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
                            happened. Lives as long as the policy; "" where none */

@@ -12,6 +12,7 @@
 
 #include "base/pool.h"
 #include "engine/event.h"
+#include "policy/facts.h"
 #include "smtp/session.h"
 #include "tcp/half.h"
 
@@ -39,6 +40,7 @@ struct flow {
     uint8_t reset;                 /* enum flow_reset */
     uint16_t resets_sent;          /* packets of that end since: RST and bare acknowledgments in turns */
     bool told_unedited;            /* EVENT_UNEDITED was sent */
+    uint8_t policy;                /* index of the rules that it began under */
     bool told_end;                 /* EVENT_FLOW_END was sent */
     bool contested;                /* the server answered another SYN than the last one seen: octets wait for its end */
     bool events_lost;              /* since the last one told */
@@ -49,6 +51,8 @@ struct flow {
     struct event_endpoint ends[2]; /* by enum smtp_side: the client opened the connection */
     struct half halves[2];         /* by enum smtp_side: what that end sends */
     struct smtp_session smtp;
+    struct policy_facts facts;
+    uint32_t mark;          /* that a rule gave it; 0: none */
     struct half_syn reopen; /* that SYN: the connection is a new one once the server acknowledges it */
 };
 

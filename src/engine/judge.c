@@ -1,5 +1,17 @@
 #include "engine/state.h"
 
+struct smtp_context judge_context(struct engine *engine, const struct flow *flow)
+{
+    const struct policy *policy = policy_of(engine, flow);
+    return (struct smtp_context){
+        .blocks = &engine->blocks,
+        .keywords = &policy->strip,
+        .verbs = policy->watched,
+        .refusals = &policy->refusals,
+        .whole_replies = policy->whole_replies,
+    };
+}
+
 /* A line and what may be added to it, cut over blocks at worst. */
 enum { BLOCKS_A_LINE = 3 };
 
@@ -103,6 +115,64 @@ static void tell_anomaly(struct engine *engine, struct flow *flow, const struct 
     }
 }
 
+static const char *action_name(const struct smtp_action *action)
+{
+    static const char *const names[] = {
+        [SMTP_ACTION_PASS] = "pass",     [SMTP_ACTION_STRIP] = "strip", [SMTP_ACTION_MAKE_LAST] = "strip",
+        [SMTP_ACTION_REFUSE] = "refuse", [SMTP_ACTION_VOID] = "refuse", [SMTP_ACTION_CLOSE] = "close",
+        [SMTP_ACTION_RESET] = "reset",
+    };
+    if (action->ask)
+        return "greylist";
+    return action->kind == SMTP_ACTION_PASS && action->delay_ms ? "tarpit" : names[action->kind];
+}
+
+/* Tell of a rule, and of what it looked at. */
+static void tell_rule(struct engine *engine, struct flow *flow, bool from_server, struct span text,
+                      const struct smtp_action *action, const char *name, bool dry_run)
+{
+    struct event *event = tell(engine, EVENT_RULE, flow);
+    if (!event)
+        return;
+    event->from_server = from_server;
+    event->reason = name;
+    event->action = action_name(action);
+    event->dry_run = dry_run;
+    event->text = tell_keep(engine, text);
+}
+
+/* What a decision is besides its action: told, marked; in a dry run nothing is left of the action. */
+static void take_decision(struct engine *engine, struct flow *flow, bool from_server, struct span text,
+                          struct policy_decision *decision)
+{
+    struct smtp_action *action = &decision->action;
+    for (uint32_t i = 0; i < decision->logged_count; i++)
+        tell_rule(engine, flow, from_server, text, &decision->logged[i]->action, decision->logged[i]->name, false);
+    if (!policy_of(engine, flow)->dry_run) {
+        if (decision->marks)
+            flow->mark = decision->mark;
+        return;
+    }
+    if (action->kind != SMTP_ACTION_MAKE_LAST && (action->kind != SMTP_ACTION_PASS || action->delay_ms))
+        tell_rule(engine, flow, from_server, text, action, action->reason ? action->reason : "", true);
+    *action = (struct smtp_action){.kind = SMTP_ACTION_PASS};
+}
+
+void judge_connect(struct engine *engine, struct flow *flow)
+{
+    const struct policy *policy = policy_of(engine, flow);
+    struct policy_decision decision;
+    policy_facts_begin(policy, flow->ip_version, flow->ends[SMTP_CLIENT].address, flow->ends[SMTP_SERVER].address,
+                       &flow->facts);
+    if (!policy_looks_at(policy, RULE_ON_CONNECT))
+        return;
+    struct rule_case what = {.event = RULE_ON_CONNECT, .verb = SMTP_VERB_CONNECT};
+    policy_judge_case(policy, &what, &flow->facts, &decision);
+    take_decision(engine, flow, false, (struct span){0}, &decision);
+    if (decision.action.kind == SMTP_ACTION_RESET)
+        flow->reset = FLOW_RESET_CLIENT;
+}
+
 static void tell_unedited(struct engine *engine, struct flow *flow, const char *reason)
 {
     if (flow->told_unedited)
@@ -148,7 +218,7 @@ static const char *why(const struct engine *engine, const struct flow *flow, con
     const struct smtp_slot *slot = smtp_ledger_oldest(&flow->smtp.ledger, &engine->blocks);
     if (unit->role == SMTP_CLIENT || !slot)
         return flow->smtp.closing ? "closing" : flow->smtp.void_refusal ? "void" : "";
-    return engine->policy->refusals.texts[slot->refusal].reason;
+    return policy_of(engine, flow)->refusals.texts[slot->refusal].reason;
 }
 
 static struct before look_before(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
@@ -163,12 +233,52 @@ static struct before look_before(const struct engine *engine, const struct flow 
     };
     const struct smtp_slot *slot = smtp_ledger_oldest(&smtp->ledger, &engine->blocks);
     if (unit->role == SMTP_SERVER && smtp->reply_sent > 0 && slot)
-        before.code_left = span_head(smtp_refusal_form(&engine->policy->refusals, slot->refusal, 0), smtp->reply_sent);
+        before.code_left =
+            span_head(smtp_refusal_form(&policy_of(engine, flow)->refusals, slot->refusal, 0), smtp->reply_sent);
     return before;
 }
 
+/* What a unit adds to what is known of its session. Before it is judged: a rule may count it. */
+static void count_command(struct policy_facts *facts, const struct smtp_unit *unit)
+{
+    if (unit->kind == SMTP_UNIT_COMMAND && facts->commands < UINT16_MAX)
+        facts->commands++;
+    if (unit->anomaly == SMTP_ANOMALY_EARLY_TALKER)
+        facts->early_talker = true;
+}
+
+/* A reply, once it is complete, as the client reads it. */
+static void count_reply(struct policy_facts *facts, const struct smtp_unit *unit, uint16_t code)
+{
+    if (unit->kind != SMTP_UNIT_REPLY || !unit->has_reply || !unit->reply.last)
+        return;
+    if (code >= 400 && facts->errors < UINT16_MAX)
+        facts->errors++;
+    if (code >= 400 && unit->verb == SMTP_VERB_RCPT && facts->refused < UINT16_MAX)
+        facts->refused++;
+    bool auth = unit->verb == SMTP_VERB_AUTH || unit->verb == SMTP_VERB_AUTH_RESPONSE || unit->verb == SMTP_VERB_X_EXPS;
+    facts->authenticated = facts->authenticated || (auth && code / 100 == 2);
+}
+
+/* The decision about a unit, with all that it is besides an action carried out. */
+static struct smtp_action decide(struct engine *engine, struct flow *flow, const struct smtp_context *context,
+                                 const struct smtp_unit *unit)
+{
+    struct policy_decision decision;
+    uint16_t code = unit->role == SMTP_SERVER ? smtp_session_reply_code(&flow->smtp, context, unit) : 0;
+    if (unit->role == SMTP_CLIENT)
+        count_command(&flow->facts, unit);
+    policy_judge(policy_of(engine, flow), unit, &flow->facts, flow->smtp.recipients, code, &decision);
+    if (unit->role == SMTP_SERVER)
+        count_reply(&flow->facts, unit, code);
+    if (decision.logged_count || decision.marks || policy_of(engine, flow)->dry_run)
+        take_decision(engine, flow, unit->side == SMTP_SERVER, unit->whole, &decision);
+    return decision.action;
+}
+
 /* One unit: decide, and remember what leaves. True where that is not what came. */
-static bool judge_unit(struct engine *engine, struct flow *flow, const struct smtp_unit *unit)
+static bool judge_unit(struct engine *engine, struct flow *flow, const struct smtp_context *context,
+                       const struct smtp_unit *unit)
 {
     struct half *half = &flow->halves[unit->side];
     struct smtp_change *change = &engine->change;
@@ -180,9 +290,9 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
         .resize = edit_room(&engine->entries) &&
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };
-    struct smtp_action action = policy_judge(engine->policy, unit);
+    struct smtp_action action = decide(engine, flow, context, unit);
     struct before before = look_before(engine, flow, unit, action);
-    smtp_session_commit(&flow->smtp, &engine->context, unit, action, room, change);
+    smtp_session_commit(&flow->smtp, context, unit, action, room, change);
 
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
     edit_decide(&half->log, &engine->entries, (uint32_t)unit->octets.len, (uint32_t)leaves.len);
@@ -209,9 +319,10 @@ static bool judge_all(struct engine *engine, struct flow *flow, enum smtp_side s
 {
     bool changed = false;
     struct smtp_unit unit;
+    const struct smtp_context context = judge_context(engine, flow);
     flow->halves[side].next += (uint32_t)octets.len;
-    while (smtp_session_next(&flow->smtp, &engine->context, side, &octets, release, &unit))
-        changed = judge_unit(engine, flow, &unit) || changed;
+    while (smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
+        changed = judge_unit(engine, flow, &context, &unit) || changed;
     return changed;
 }
 

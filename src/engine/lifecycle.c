@@ -176,6 +176,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
         half_clear(&flow->halves[side], &engine->entries, &engine->blocks);
     }
     smtp_session_fini(&flow->smtp, &engine->blocks);
+    engine->policy_flows[flow->policy]--;
     timer_clear(&engine->wheel, index);
     age_unlink(engine, index);
     flow_table_remove(&engine->table, index);
@@ -202,6 +203,8 @@ static uint32_t add_flow(struct engine *engine, const struct packet *packet, enu
         return POOL_NONE;
     struct flow *flow = flow_at(&engine->table, index);
     flow->id = ++engine->flow_ids;
+    flow->policy = engine->policy;
+    engine->policy_flows[flow->policy]++;
     flow->state = (uint8_t)state;
     flow->last_us = engine->now_us;
     age_link(engine, index, FLOW_CLASS_CHEAP);
@@ -256,6 +259,7 @@ static void open_flow(struct engine *engine, uint32_t index)
     smtp_session_init(&flow->smtp);
     engine->counters.flows_created++;
     tell(engine, EVENT_FLOW_START, flow);
+    judge_connect(engine, flow);
     lifecycle_classify(engine, index);
 }
 

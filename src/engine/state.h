@@ -70,8 +70,9 @@ struct current {
 
 struct engine {
     struct engine_settings settings;
-    const struct policy *policy;
-    struct smtp_context context;
+    const struct policy *policies[ENGINE_POLICIES_MAX]; /* NULL: free */
+    uint32_t policy_flows[ENGINE_POLICIES_MAX];         /* flows that began under it */
+    uint8_t policy;                                     /* of new flows */
     int64_t now_us;
     int64_t next_ms_us; /* when the timer wheel has a new millisecond to look at */
     uint64_t flow_ids;
@@ -139,6 +140,16 @@ void segment_release_all(struct engine *engine, uint32_t index);
 
 /* ---- judge.c ---- */
 
+/* The rules that a flow began under. */
+static inline const struct policy *policy_of(const struct engine *engine, const struct flow *flow)
+{
+    return engine->policies[flow->policy];
+}
+
+/* What the session needs to know of its surroundings. */
+struct smtp_context judge_context(struct engine *engine, const struct flow *flow);
+/* The connection has begun: what rules say of its ends. */
+void judge_connect(struct engine *engine, struct flow *flow);
 /* Free blocks that are not reserved for what waits: its release must not fail. */
 uint32_t judge_spare_blocks(const struct engine *engine);
 /* Whether there is room to take in `len` more octets of this half. */

@@ -1,8 +1,18 @@
 #include "policy/policy.h"
 
+#include "smtp/path.h"
+
+/* ---- making one ---- */
+
+void policy_use_memory(struct policy *policy, void *memory, size_t size)
+{
+    policy->arena = (struct arena){.base = memory, .size = size};
+}
+
 void policy_init_observer(struct policy *policy)
 {
-    memset(policy, 0, sizeof *policy);
+    memset(policy, 0, offsetof(struct policy, own));
+    policy_use_memory(policy, policy->own, sizeof policy->own);
     smtp_refusals_init(&policy->refusals);
 }
 
@@ -42,9 +52,9 @@ static bool is_letter_or_digit(uint8_t octet)
 }
 
 /* RFC 5321 4.1.1.1: ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-") */
-static bool is_keyword(struct span word)
+bool policy_is_keyword(struct span word)
 {
-    if (word.len == 0 || !is_letter_or_digit(word.ptr[0]))
+    if (word.len == 0 || word.len > POLICY_KEYWORD_BYTES_MAX || !is_letter_or_digit(word.ptr[0]))
         return false;
     for (size_t i = 1; i < word.len; i++)
         if (!is_letter_or_digit(word.ptr[i]) && word.ptr[i] != '-')
@@ -52,10 +62,22 @@ static bool is_keyword(struct span word)
     return true;
 }
 
+/*
+ * The command that a keyword offers, where a client must not use it once the keyword is stripped. Standard verbs stay
+ * usable: a server may be asked for what it did not offer, and says so itself. But BDAT may come unasked (case 30).
+ */
+static uint64_t verb_offered_by(struct span keyword)
+{
+    enum smtp_verb verb = smtp_verb_find(keyword);
+    if (verb == SMTP_VERB_XEXCH50 || verb == SMTP_VERB_X_LINK2STATE)
+        return UINT64_C(1) << verb;
+    return span_equal_nocase(keyword, span_of("CHUNKING")) ? UINT64_C(1) << SMTP_VERB_BDAT : 0;
+}
+
 bool policy_strip(struct policy *policy, struct span keyword)
 {
     struct smtp_keyword_set *set = &policy->strip;
-    if (!is_keyword(keyword) || keyword.len > POLICY_KEYWORD_BYTES_MAX)
+    if (!policy_is_keyword(keyword))
         return false;
     if (smtp_keyword_in(set, keyword))
         return true;
@@ -64,26 +86,72 @@ bool policy_strip(struct policy *policy, struct span keyword)
     uint8_t *text = policy->strip_text[set->count];
     memcpy(text, keyword.ptr, keyword.len);
     smtp_keyword_add(set, (struct span){text, keyword.len});
-    /* Standard verbs stay usable: a server may be asked for what it did not offer, and says so itself. */
-    enum smtp_verb verb = smtp_verb_find(keyword);
-    if (verb == SMTP_VERB_XEXCH50 || verb == SMTP_VERB_X_LINK2STATE)
-        policy->refuse |= UINT64_C(1) << verb;
-    if (span_equal_nocase(keyword, span_of("CHUNKING")))
-        policy->refuse |= UINT64_C(1) << SMTP_VERB_BDAT; /* a client may use it unasked (case 30) */
+    policy->refuse |= verb_offered_by(keyword);
     policy->watched |= policy->refuse;
     return true;
 }
 
 const char *policy_keep(struct policy *policy, struct span text)
 {
-    if (text.len >= POLICY_TEXT_BYTES_MAX - policy->text_used)
-        return NULL;
-    uint8_t *kept = policy->text + policy->text_used;
-    if (text.len)
+    uint8_t *kept = arena_take(&policy->arena, text.len + 1);
+    if (kept && text.len)
         memcpy(kept, text.ptr, text.len);
-    kept[text.len] = '\0';
-    policy->text_used += (uint32_t)text.len + 1;
     return (const char *)kept;
+}
+
+bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind kind, struct span text, bool except)
+{
+    if (!except)
+        rule->has_words = true;
+    if (rule->on == RULE_ON_KEYWORD && !except)
+        rule->keyword_verbs |= verb_offered_by(text);
+    return words_add(&policy->words, &policy->arena, kind, text, policy->rule_count, except);
+}
+
+/* Room for a power of two of them; what is outgrown stays in the arena. */
+bool policy_name_pattern(struct policy *policy, struct rule *rule, struct rule_pattern pattern, bool except)
+{
+    struct rule_patterns *patterns = except ? &rule->except : &rule->match;
+    if ((patterns->count & (patterns->count - 1)) == 0) {
+        size_t room = patterns->count ? 2 * (size_t)patterns->count : 1;
+        struct rule_pattern *moved = arena_take(&policy->arena, room * sizeof *moved);
+        if (!moved)
+            return false;
+        if (patterns->count)
+            memcpy(moved, patterns->list, patterns->count * sizeof *moved);
+        patterns->list = moved;
+    }
+    patterns->list[patterns->count++] = pattern;
+    return true;
+}
+
+static struct network_table *networks_of(struct policy *policy, enum policy_end end)
+{
+    return end == POLICY_CLIENT ? &policy->clients : end == POLICY_SERVER ? &policy->servers : &policy->peers;
+}
+
+bool policy_name_network(struct policy *policy, struct rule *rule, enum policy_end end, struct network network,
+                         bool except)
+{
+    if (!except && end == POLICY_CLIENT)
+        rule->has_clients = true;
+    else if (!except && end == POLICY_SERVER)
+        rule->has_servers = true;
+    else if (!except)
+        rule->has_peers = true;
+    return network_table_add(networks_of(policy, end), &policy->arena, network, policy->rule_count, except);
+}
+
+bool policy_protect(struct policy *policy, struct network network)
+{
+    return network_table_add(&policy->protected_networks, &policy->arena, network, 0, false);
+}
+
+bool policy_seal(struct policy *policy)
+{
+    return network_table_seal(&policy->clients, &policy->arena) &&
+           network_table_seal(&policy->servers, &policy->arena) && network_table_seal(&policy->peers, &policy->arena) &&
+           network_table_seal(&policy->protected_networks, &policy->arena);
 }
 
 /* The verbs whose lines a rule looks at. */
@@ -91,52 +159,300 @@ static uint64_t verbs_of(const struct rule *rule)
 {
     switch (rule->on) {
     case RULE_ON_COMMAND:
-        return rule->verbs;
+        return rule->verbs && !rule->has_words ? rule->verbs : UINT64_MAX;
+    case RULE_ON_ARGUMENT:
+        return rule->verbs ? rule->verbs : UINT64_MAX;
     case RULE_ON_SENDER:
         return UINT64_C(1) << SMTP_VERB_MAIL;
     case RULE_ON_RECIPIENT:
         return UINT64_C(1) << SMTP_VERB_RCPT;
     case RULE_ON_STARTTLS:
         return UINT64_C(1) << SMTP_VERB_STARTTLS | UINT64_C(1) << SMTP_VERB_X_ANONYMOUSTLS;
-    case RULE_ON_ANOMALY:
-    case RULE_EVENTS:
-        break;
+    case RULE_ON_KEYWORD:
+        return rule->keyword_verbs;
+    default:
+        return 0;
     }
-    return 0;
+}
+
+/* Whether the rule matches only what a table finds. */
+static bool needs_table(const struct rule *rule)
+{
+    bool by_verb = rule->on == RULE_ON_COMMAND && rule->verbs;
+    return rule->has_words && rule->match.count == 0 && !by_verb;
 }
 
 bool policy_add_rule(struct policy *policy, const struct rule *rule)
 {
-    if (policy->rule_count == POLICY_RULES_MAX)
+    uint32_t number = policy->rule_count;
+    if (number == RULES_MAX)
         return false;
-    policy->rules[policy->rule_count++] = *rule;
+    policy->rules[number] = *rule;
+    policy->rule_count++;
     policy->watched |= verbs_of(rule);
+    rule_set_add(&policy->on[rule->on], number);
+    if (rule->keyword_verbs)
+        rule_set_add(&policy->on_keyword_verb, number);
+    if (needs_table(rule))
+        rule_set_add(&policy->by_table, number);
+    if (rule->has_clients)
+        rule_set_add(&policy->has_clients, number);
+    if (rule->has_servers)
+        rule_set_add(&policy->has_servers, number);
+    if (rule->has_peers)
+        rule_set_add(&policy->has_peers, number);
+    if (rule->on == RULE_ON_GREETING || rule->on == RULE_ON_REPLY || rule->on == RULE_ON_KEYWORD)
+        policy->whole_replies = true;
     return true;
 }
 
-static struct smtp_action refuse_private(enum smtp_verb verb)
+bool policy_looks_at(const struct policy *policy, enum rule_event event)
+{
+    static const struct rule_set none;
+    return memcmp(&policy->on[event], &none, sizeof none) != 0;
+}
+
+/* ---- sessions ---- */
+
+void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
+                        struct policy_facts *facts)
+{
+    const struct network_table *inside = &policy->protected_networks;
+    bool from_inside = network_table_class(inside, ip_version, client) != 0;
+    bool to_inside = inside->count == 0 || network_table_class(inside, ip_version, server) != 0;
+    *facts = (struct policy_facts){
+        .client_class = network_table_class(&policy->clients, ip_version, client),
+        .server_class = network_table_class(&policy->servers, ip_version, server),
+        .direction = from_inside && to_inside ? POLICY_INTERNAL
+                     : to_inside              ? POLICY_INBOUND
+                     : from_inside            ? POLICY_OUTBOUND
+                                              : POLICY_TRANSIT,
+    };
+    const uint8_t *peer = facts->direction == POLICY_OUTBOUND ? server : client;
+    facts->peer_class = network_table_class(&policy->peers, ip_version, peer);
+}
+
+/* ---- deciding ---- */
+
+/* What there is to look at, by the moments of one unit, and the rules that may have to do with it. */
+struct look {
+    const struct policy *policy;
+    const struct policy_facts *facts;
+    struct rule_case cases[RULE_EVENTS]; /* by event, those of `events` are set */
+    struct rule_set named;               /* rules whose texts the tables have found */
+    struct rule_set candidates;
+};
+
+static uint32_t words_in_use(const struct policy *policy)
+{
+    return (policy->rule_count + 63) / 64;
+}
+
+/* Rules that name no network, or the one that the connection is in. */
+static uint64_t networks_let(const struct network_table *table, const struct rule_set *conditioned, uint16_t class,
+                             uint32_t word)
+{
+    if (table->class_count == 0)
+        return UINT64_MAX;
+    const struct rule_marks *marks = &table->classes[class];
+    return (marks->match.words[word] | ~conditioned->words[word]) & ~marks->except.words[word];
+}
+
+static bool is_address(enum rule_event event)
+{
+    return event == RULE_ON_SENDER || event == RULE_ON_RECIPIENT;
+}
+
+/* One more moment: the rules that look at it, and may match. */
+static void look_at(struct look *look, const struct rule_case *what)
+{
+    const struct policy *policy = look->policy;
+    const struct rule_set *on = &policy->on[what->event];
+    struct rule_marks marks = {0};
+    look->cases[what->event] = *what;
+    if (is_address(what->event))
+        words_find_address(&policy->words, what->text, &marks);
+    else if (what->text.len)
+        words_find(&policy->words, what->text, &marks);
+    for (uint32_t i = 0; i < words_in_use(policy); i++) {
+        uint64_t networks = networks_let(&policy->clients, &policy->has_clients, look->facts->client_class, i) &
+                            networks_let(&policy->servers, &policy->has_servers, look->facts->server_class, i) &
+                            networks_let(&policy->peers, &policy->has_peers, look->facts->peer_class, i);
+        uint64_t by_text = (marks.match.words[i] | ~policy->by_table.words[i]) & ~marks.except.words[i];
+        uint64_t also = what->event == RULE_ON_COMMAND ? policy->on_keyword_verb.words[i] : 0;
+        look->candidates.words[i] |= ((on->words[i] & by_text) | also) & networks;
+        look->named.words[i] |= marks.match.words[i] & on->words[i];
+    }
+}
+
+/* Exchange's answer to its own verb, which its senders go on after; nobody knows the others. */
+static struct smtp_action refuse_offered(enum smtp_verb verb, const char *reason)
 {
     enum smtp_refusal refusal =
         verb == SMTP_VERB_XEXCH50 ? SMTP_REFUSAL_NEED_TO_AUTHENTICATE : SMTP_REFUSAL_UNRECOGNIZED;
-    return (struct smtp_action){.kind = SMTP_ACTION_REFUSE, .refusal = (uint8_t)refusal, .reason = "strip"};
+    return (struct smtp_action){.kind = SMTP_ACTION_REFUSE, .refusal = (uint8_t)refusal, .reason = reason};
+}
+
+static uint32_t delay_of(const struct rule *rule, const struct policy_facts *facts)
+{
+    uint32_t since = rule->after == RULE_ANY_OVER ? 0 : rule->after;
+    uint64_t steps = facts->errors > since ? facts->errors - since : 0;
+    uint64_t delay_ms = rule->action.delay_ms + steps * rule->delay_step_ms;
+    return delay_ms > rule->delay_max_ms && rule->delay_max_ms ? rule->delay_max_ms : (uint32_t)delay_ms;
+}
+
+/* What a rule that matches adds to the decision; true where it decides. */
+static bool take(const struct rule *rule, const struct look *look, struct policy_decision *decision)
+{
+    if (rule->marks) {
+        decision->marks = true;
+        decision->mark = rule->mark;
+    }
+    if (rule->logs && decision->logged_count < POLICY_LOGGED_MAX)
+        decision->logged[decision->logged_count++] = rule;
+    uint32_t delay_ms = rule->action.delay_ms ? delay_of(rule, look->facts) : decision->action.delay_ms;
+    if (rule->goes_on) {
+        decision->action.delay_ms = delay_ms;
+        return false;
+    }
+    decision->action = rule->action;
+    decision->action.delay_ms = delay_ms;
+    decision->rule = rule;
+    return true;
+}
+
+/* The first of the candidates that holds decides. */
+static bool decide(const struct look *look, struct policy_decision *decision)
+{
+    const struct policy *policy = look->policy;
+    for (uint32_t i = 0; i < words_in_use(policy); i++)
+        for (uint64_t left = look->candidates.words[i]; left; left &= left - 1) {
+            uint32_t number = i * 64 + (uint32_t)__builtin_ctzll(left);
+            const struct rule *rule = &policy->rules[number];
+            const struct rule_case *what = &look->cases[rule->on];
+            bool offered = what->event != rule->on;
+            if (offered)
+                what = &look->cases[RULE_ON_COMMAND];
+            if (!rule_holds(rule, what, look->facts, rule_set_has(&look->named, number)) || !take(rule, look, decision))
+                continue;
+            if (offered && rule->action.kind == SMTP_ACTION_STRIP)
+                decision->action = refuse_offered(what->verb, rule->name);
+            return true;
+        }
+    return false;
+}
+
+void policy_judge_case(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
+                       struct policy_decision *decision)
+{
+    *decision = (struct policy_decision){.action = {.kind = SMTP_ACTION_PASS}};
+    struct look look = {.policy = policy, .facts = facts};
+    look_at(&look, what);
+    decide(&look, decision);
+}
+
+/* The address of MAIL or RCPT; what cannot be read as one is compared as it is written. */
+static struct span address_of(struct span argument, uint8_t plain[SMTP_LINE_BYTES_MAX])
+{
+    struct smtp_path path = smtp_path_parse(argument);
+    if (!path.good)
+        return argument;
+    struct span address = smtp_path_plain(&path, plain, SMTP_LINE_BYTES_MAX);
+    return address.len ? address : span_of("<>");
+}
+
+static void look_at_address(struct look *look, const struct smtp_unit *unit, enum rule_event event, uint16_t recipients,
+                            uint8_t plain[SMTP_LINE_BYTES_MAX])
+{
+    if (!policy_looks_at(look->policy, event))
+        return;
+    struct rule_case what = {.event = event, .verb = unit->command.verb, .recipients = recipients};
+    what.text = address_of(unit->command.argument, plain);
+    what.length = what.text.len;
+    look_at(look, &what);
+}
+
+static void look_at_command(struct look *look, const struct smtp_unit *unit, uint16_t recipients,
+                            uint8_t plain[SMTP_LINE_BYTES_MAX])
+{
+    bool whole = unit->kind == SMTP_UNIT_COMMAND; /* before that there is no argument to be judged */
+    enum smtp_verb verb = unit->command.verb;
+    struct rule_case what = {
+        .event = RULE_ON_COMMAND, .verb = verb, .length = unit->whole.len, .recipients = recipients};
+    what.text = unit->command.word;
+    if (whole || unit->command.separated)
+        look_at(look, &what);
+    if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) {
+        what.event = RULE_ON_STARTTLS;
+        what.text = span_of("");
+        look_at(look, &what);
+    }
+    if (whole && policy_looks_at(look->policy, RULE_ON_ARGUMENT)) {
+        what.event = RULE_ON_ARGUMENT;
+        what.text = unit->command.argument;
+        what.length = what.text.len;
+        look_at(look, &what);
+    }
+    if (whole && verb == SMTP_VERB_MAIL)
+        look_at_address(look, unit, RULE_ON_SENDER, recipients, plain);
+    if (whole && verb == SMTP_VERB_RCPT)
+        look_at_address(look, unit, RULE_ON_RECIPIENT, (uint16_t)(recipients + 1), plain);
+}
+
+static bool is_line(const struct smtp_unit *unit)
+{
+    return unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY || unit->kind == SMTP_UNIT_FRAGMENT;
+}
+
+/* A command or an anomaly. True where a rule decides. */
+static bool judge_by_rules(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
+                           uint16_t recipients, struct policy_decision *decision)
+{
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    struct look look = {.policy = policy, .facts = facts};
+    if (unit->anomaly) {
+        struct rule_case what = {.event = RULE_ON_ANOMALY, .anomaly = unit->anomaly};
+        look_at(&look, &what);
+    }
+    if (unit->role == SMTP_CLIENT && is_line(unit) && !unit->judged)
+        look_at_command(&look, unit, recipients, plain);
+    return decide(&look, decision);
+}
+
+/* ---- replies ---- */
+
+static bool strips(const struct policy *policy, struct span keyword, const struct policy_facts *facts,
+                   struct policy_decision *decision)
+{
+    if (keyword.len == 0)
+        return false;
+    if (policy_looks_at(policy, RULE_ON_KEYWORD)) {
+        struct rule_case what = {
+            .event = RULE_ON_KEYWORD, .verb = SMTP_VERB_EHLO, .text = keyword, .length = keyword.len};
+        policy_judge_case(policy, &what, facts, decision);
+        if (decision->rule)
+            return decision->action.kind == SMTP_ACTION_STRIP;
+    }
+    if (!smtp_keyword_in(&policy->strip, keyword))
+        return false;
+    decision->action = (struct smtp_action){.kind = SMTP_ACTION_STRIP, .reason = "strip"};
+    return true;
 }
 
 /*
  * Whether all whole lines behind a reply line, up to the last one of the reply, will be taken out: then this one must
  * become the last. Where the reply is not all there yet, nobody knows; it then stays as it is.
  */
-static bool all_behind_go(const struct policy *policy, struct span rest)
+static bool all_behind_go(const struct policy *policy, const struct policy_facts *facts, struct span rest)
 {
-    enum { KEYWORD_AT = 4 }; /* behind the code and its hyphen or blank */
     for (;;) {
-        if (rest.len <= KEYWORD_AT || !smtp_keyword_initial(&policy->strip, rest.ptr[KEYWORD_AT]))
-            return false;
-        const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+        const uint8_t *end = rest.len ? memchr(rest.ptr, '\n', rest.len) : NULL;
         struct smtp_reply next;
+        struct policy_decision behind = {.action = {.kind = SMTP_ACTION_PASS}};
         if (!end)
             return false;
         struct span line = span_head(rest, (size_t)(end - rest.ptr) + 1);
-        if (!smtp_reply_parse(line, &next) || !smtp_keyword_in(&policy->strip, smtp_reply_keyword(next.text)))
+        if (!smtp_reply_parse(line, &next) || !strips(policy, smtp_reply_keyword(next.text), facts, &behind))
             return false;
         if (next.last)
             return true;
@@ -144,41 +460,52 @@ static bool all_behind_go(const struct policy *policy, struct span rest)
     }
 }
 
-static struct smtp_action judge_reply(const struct policy *policy, const struct smtp_unit *unit)
+/* Whether any line behind may have to be taken out, at a glance. */
+static bool may_strip(const struct policy *policy, struct span rest)
 {
-    if (unit->keyword.len && smtp_keyword_in(&policy->strip, unit->keyword))
-        return (struct smtp_action){.kind = SMTP_ACTION_STRIP, .reason = "strip"};
-    if (unit->kind == SMTP_UNIT_REPLY && unit->verb == SMTP_VERB_EHLO && !unit->reply.last &&
-        unit->reply.code / 100 == 2 && policy->strip.count && all_behind_go(policy, unit->rest))
-        return (struct smtp_action){.kind = SMTP_ACTION_MAKE_LAST};
-    return (struct smtp_action){.kind = SMTP_ACTION_PASS};
+    enum { KEYWORD_AT = 4 }; /* behind the code and its hyphen or blank */
+    if (policy_looks_at(policy, RULE_ON_KEYWORD))
+        return true;
+    return policy->strip.count && rest.len > KEYWORD_AT && smtp_keyword_initial(&policy->strip, rest.ptr[KEYWORD_AT]);
 }
 
-/* The first rule that has to do with the unit; NULL where there is none. */
-static const struct rule *find_rule(const struct policy *policy, const struct smtp_unit *unit)
+static void judge_reply(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
+                        uint16_t code, struct policy_decision *decision)
 {
-    for (uint32_t i = 0; i < policy->rule_count; i++)
-        if (rule_matches(&policy->rules[i], unit))
-            return &policy->rules[i];
-    return NULL;
-}
-
-struct smtp_action policy_judge(const struct policy *policy, const struct smtp_unit *unit)
-{
-    static const struct smtp_action pass = {.kind = SMTP_ACTION_PASS};
-    bool line = unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY || unit->kind == SMTP_UNIT_FRAGMENT;
-    bool looked_at = unit->anomaly ||
-                     (line && !unit->judged && unit->role == SMTP_CLIENT && policy->watched >> unit->command.verb & 1);
-    if (looked_at) {
-        const struct rule *rule = find_rule(policy, unit);
-        if (rule)
-            return rule->action;
-        if (unit->anomaly && policy->verdicts[unit->anomaly].kind != SMTP_ACTION_PASS)
-            return policy->verdicts[unit->anomaly];
+    enum rule_event event = unit->verb == SMTP_VERB_CONNECT ? RULE_ON_GREETING : RULE_ON_REPLY;
+    bool first = unit->line_index == 0 || event == RULE_ON_GREETING;
+    if (strips(policy, unit->keyword, facts, decision))
+        return;
+    if (first && unit->has_reply && policy_looks_at(policy, event)) {
+        struct rule_case what = {.event = event, .verb = unit->verb, .code = code, .text = unit->reply.text};
+        what.length = unit->whole.len;
+        policy_judge_case(policy, &what, facts, decision);
     }
-    if (!line || unit->judged)
-        return pass;
+    bool ehlo = unit->kind == SMTP_UNIT_REPLY && unit->verb == SMTP_VERB_EHLO && !unit->reply.last &&
+                unit->reply.code / 100 == 2;
+    if (ehlo && decision->action.kind == SMTP_ACTION_PASS && may_strip(policy, unit->rest) &&
+        all_behind_go(policy, facts, unit->rest))
+        decision->action.kind = SMTP_ACTION_MAKE_LAST;
+}
+
+void policy_judge(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
+                  uint16_t recipients, uint16_t code, struct policy_decision *decision)
+{
+    *decision = (struct policy_decision){.action = {.kind = SMTP_ACTION_PASS}};
+    bool to_judge = is_line(unit) && !unit->judged;
+    bool command = to_judge && unit->role == SMTP_CLIENT && policy->watched >> unit->command.verb & 1;
+    if (command || unit->anomaly) {
+        if (policy->rule_count && judge_by_rules(policy, unit, facts, recipients, decision))
+            return;
+        if (unit->anomaly && policy->verdicts[unit->anomaly].kind != SMTP_ACTION_PASS) {
+            decision->action = policy->verdicts[unit->anomaly];
+            return;
+        }
+    }
+    if (!to_judge)
+        return;
     if (unit->role == SMTP_SERVER)
-        return judge_reply(policy, unit);
-    return policy->refuse >> unit->command.verb & 1 ? refuse_private(unit->command.verb) : pass;
+        judge_reply(policy, unit, facts, code, decision);
+    else if (policy->refuse >> unit->command.verb & 1)
+        decision->action = refuse_offered(unit->command.verb, "strip");
 }

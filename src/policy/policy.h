@@ -1,31 +1,58 @@
 /*
  * policy/policy - what to do with a unit of SMTP.
  *
- * In:     a unit as smtp/session cuts it.
+ * In:     a unit as smtp/session cuts it, and the facts of its session.
  * Out:    a plain decision; nothing is changed here.
- * Owner:  the policy owns its strings; it does not change while an engine uses it.
+ * Owner:  the policy owns its texts; it does not change while an engine uses it. Reasons point into it.
  * Thread: may be shared: read only.
+ * Limits: RULES_MAX rules; texts, lists and tables by the arena: its own, or a larger one of the caller's.
+ * Cost:   rules are compiled: one look-up in a table says for all rules at once whether they name an address, a domain,
+ *         a keyword or a network. What is left of a rule is looked at only where that and the moment fit.
  */
 #ifndef POSTERN_POLICY_POLICY_H
 #define POSTERN_POLICY_POLICY_H
 
+#include "policy/network.h"
 #include "policy/rule.h"
+#include "policy/words.h"
 
 #define POLICY_KEYWORD_BYTES_MAX 64
-#define POLICY_RULES_MAX         500
-#define POLICY_TEXT_BYTES_MAX    65536
+#define POLICY_OWN_BYTES         131072
+#define POLICY_LOGGED_MAX        4
 
 struct policy {
     struct smtp_keyword_set strip;                                   /* EHLO keywords that no client shall see */
     uint8_t strip_text[SMTP_KEYWORDS_MAX][POLICY_KEYWORD_BYTES_MAX]; /* where their names are kept */
     uint64_t refuse;                             /* verbs that no server shall see: bits 1 << enum smtp_verb */
     uint64_t watched;                            /* verbs that a rule or a verdict may look at, likewise */
+    bool whole_replies;                          /* reply lines are to be judged whole, not only those above */
+    bool dry_run;                                /* nothing is changed; what would have been is told */
+    bool defers_without_store;                   /* an action that asks is carried out where nobody answers */
     struct smtp_refusals refusals;               /* what actions number */
     struct smtp_action verdicts[SMTP_ANOMALIES]; /* where no rule says otherwise */
+
     uint32_t rule_count;
-    struct rule rules[POLICY_RULES_MAX]; /* in order; the first that matches decides */
-    uint32_t text_used;
-    uint8_t text[POLICY_TEXT_BYTES_MAX]; /* of rules */
+    struct rule rules[RULES_MAX];    /* in order; the first that matches decides */
+    struct rule_set on[RULE_EVENTS]; /* rules by the moment they look at */
+    struct rule_set on_keyword_verb; /* those of RULE_ON_KEYWORD that also decide about a command */
+    struct rule_set by_table;        /* rules that match by what a table says, and not without */
+    struct rule_set has_clients, has_servers, has_peers;
+    struct word_table words;
+    struct network_table clients, servers, peers;
+    struct network_table protected_networks;
+
+    struct arena arena;
+    uint8_t own[POLICY_OWN_BYTES] __attribute__((aligned(16)));
+};
+
+/* What is to happen. */
+struct policy_decision {
+    struct smtp_action action;
+    const struct rule *rule; /* that decided; NULL where none did */
+    bool marks;              /* the connection gets `mark` */
+    uint32_t mark;
+    uint32_t logged_count;
+    const struct rule *logged[POLICY_LOGGED_MAX]; /* to be told of, whatever the action */
 };
 
 /* Exchange's private verbs that no stranger needs: XEXCH50 and X-LINK2STATE stripped, and refused if used all the same.
@@ -38,11 +65,18 @@ void policy_init_empty(struct policy *policy);
 /* Nothing is changed or refused, whatever comes; anomalies are only told. */
 void policy_init_observer(struct policy *policy);
 
+/* Texts, lists and tables go into `memory` of `size` octets, aligned to 16, in place of the policy's own. Before rules.
+ */
+void policy_use_memory(struct policy *policy, void *memory, size_t size);
+
 /*
  * Strip one more keyword, and refuse the verb of that name where it is one of Exchange's private ones. False where the
  * set is full, or the keyword is no RFC 5321 ehlo-keyword or too long.
  */
 bool policy_strip(struct policy *policy, struct span keyword);
+
+/* Whether a word is an RFC 5321 ehlo-keyword, and not too long. */
+bool policy_is_keyword(struct span word);
 
 /* Keep a copy of a text of a rule, ended by NUL; NULL where there is no room. Lives as long as the policy. */
 const char *policy_keep(struct policy *policy, struct span text);
@@ -50,7 +84,44 @@ const char *policy_keep(struct policy *policy, struct span text);
 /* One more rule, behind the others. False where there is no room. */
 bool policy_add_rule(struct policy *policy, const struct rule *rule);
 
-/* The decision about a unit. */
-struct smtp_action policy_judge(const struct policy *policy, const struct smtp_unit *unit);
+/* ---- what the rule that is added next names; its number is rule_count ---- */
+
+bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind kind, struct span text, bool except);
+
+bool policy_name_pattern(struct policy *policy, struct rule *rule, struct rule_pattern pattern, bool except);
+
+/* Which end of a connection. */
+enum policy_end {
+    POLICY_CLIENT,
+    POLICY_SERVER,
+    POLICY_PEER, /* the one that is not protected */
+};
+
+bool policy_name_network(struct policy *policy, struct rule *rule, enum policy_end end, struct network network,
+                         bool except);
+
+/* One more network that is protected. False where there is no room. */
+bool policy_protect(struct policy *policy, struct network network);
+
+/* Networks are found from here on; after the last rule that names one. False where there is no room. */
+bool policy_seal(struct policy *policy);
+
+/* ---- sessions ---- */
+
+/* The facts of a connection that begins. */
+void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
+                        struct policy_facts *facts);
+
+/* The decision about a unit. `recipients`: accepted in this transaction; `code`: of a reply as the client will read it.
+ */
+void policy_judge(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
+                  uint16_t recipients, uint16_t code, struct policy_decision *decision);
+
+/* The decision about what is no unit: RULE_ON_CONNECT, _LINE, _FILE_NAME, _MESSAGE. */
+void policy_judge_case(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
+                       struct policy_decision *decision);
+
+/* Whether any rule looks at this moment. */
+bool policy_looks_at(const struct policy *policy, enum rule_event event);
 
 #endif

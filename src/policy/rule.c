@@ -1,14 +1,30 @@
 #include "policy/rule.h"
 
-#include "smtp/path.h"
-
 const char *rule_event_name(enum rule_event event)
 {
     static const char *const names[RULE_EVENTS] = {
-        [RULE_ON_COMMAND] = "command",   [RULE_ON_SENDER] = "sender",   [RULE_ON_RECIPIENT] = "recipient",
-        [RULE_ON_STARTTLS] = "starttls", [RULE_ON_ANOMALY] = "anomaly",
+        [RULE_ON_CONNECT] = "connect",     [RULE_ON_GREETING] = "greeting",   [RULE_ON_KEYWORD] = "ehlo-keyword",
+        [RULE_ON_COMMAND] = "command",     [RULE_ON_ARGUMENT] = "argument",   [RULE_ON_SENDER] = "sender",
+        [RULE_ON_RECIPIENT] = "recipient", [RULE_ON_STARTTLS] = "starttls",   [RULE_ON_REPLY] = "reply",
+        [RULE_ON_LINE] = "line",           [RULE_ON_FILE_NAME] = "file-name", [RULE_ON_MESSAGE] = "message",
+        [RULE_ON_ANOMALY] = "anomaly",
     };
     return names[event];
+}
+
+struct rule rule_of(const char *name, enum rule_event on)
+{
+    return (struct rule){
+        .name = name,
+        .on = on,
+        .after = RULE_ANY_OVER,
+        .refused_over = RULE_ANY_OVER,
+        .commands_over = RULE_ANY_OVER,
+        .recipients_over = RULE_ANY_OVER,
+        .length_over = RULE_ANY_OVER,
+        .size_over = UINT64_MAX,
+        .action = {.kind = SMTP_ACTION_PASS, .reason = name},
+    };
 }
 
 bool rule_pattern_matches(struct span pattern, struct span text)
@@ -35,40 +51,70 @@ bool rule_pattern_matches(struct span pattern, struct span text)
     return p == pattern.len;
 }
 
-/* The address of MAIL or RCPT; what cannot be read as one is compared as it is written. */
-static bool address_matches(const struct rule *rule, struct span argument)
+static bool any_matches(const struct rule_patterns *patterns, struct span text)
 {
-    struct smtp_path path = smtp_path_parse(argument);
-    uint8_t plain[SMTP_LINE_BYTES_MAX];
-    struct span address = path.good ? smtp_path_plain(&path, plain, sizeof plain) : argument;
-    if (path.good && address.len == 0)
-        address = span_of("<>");
-    for (uint32_t i = 0; i < rule->pattern_count; i++)
-        if (rule_pattern_matches(rule->patterns[i], address))
+    for (uint32_t i = 0; i < patterns->count; i++) {
+        const struct rule_pattern *pattern = &patterns->list[i];
+        if (pattern->matches ? pattern->matches(pattern->regex, text) : rule_pattern_matches(pattern->glob, text))
             return true;
-    return rule->pattern_count == 0;
-}
-
-bool rule_matches(const struct rule *rule, const struct smtp_unit *unit)
-{
-    if (rule->on == RULE_ON_ANOMALY)
-        return rule->anomalies >> unit->anomaly & 1;
-    if (unit->role != SMTP_CLIENT || (unit->kind != SMTP_UNIT_COMMAND && unit->kind != SMTP_UNIT_FRAGMENT))
-        return false;
-    enum smtp_verb verb = unit->command.verb;
-    bool whole = unit->kind == SMTP_UNIT_COMMAND; /* before that there is no address to be judged */
-    switch (rule->on) {
-    case RULE_ON_COMMAND:
-        return (whole || unit->command.separated) && rule->verbs >> verb & 1;
-    case RULE_ON_SENDER:
-        return whole && verb == SMTP_VERB_MAIL && address_matches(rule, unit->command.argument);
-    case RULE_ON_RECIPIENT:
-        return whole && verb == SMTP_VERB_RCPT && address_matches(rule, unit->command.argument);
-    case RULE_ON_STARTTLS:
-        return verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS;
-    case RULE_ON_ANOMALY:
-    case RULE_EVENTS:
-        break;
     }
     return false;
+}
+
+static bool code_matches(const struct rule_codes *codes, uint16_t code)
+{
+    for (uint32_t i = 0; i < codes->count; i++)
+        if (code >= codes->ranges[i].first && code <= codes->ranges[i].last)
+            return true;
+    return codes->count == 0;
+}
+
+static bool choice_holds(uint8_t choice, bool fact)
+{
+    return choice == RULE_EITHER || (choice == RULE_YES) == fact;
+}
+
+static bool is_over(uint32_t limit, uint64_t count)
+{
+    return limit == RULE_ANY_OVER || count > limit;
+}
+
+static bool facts_hold(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts)
+{
+    return (rule->directions == 0 || rule->directions >> facts->direction & 1) &&
+           choice_holds(rule->known, facts->known) && choice_holds(rule->authenticated, facts->authenticated) &&
+           choice_holds(rule->early_talker, facts->early_talker) && is_over(rule->after, facts->errors) &&
+           is_over(rule->refused_over, facts->refused) && is_over(rule->commands_over, facts->commands) &&
+           is_over(rule->recipients_over, what->recipients);
+}
+
+/* A command whose verb is named, or whose word is in a table; each where either is asked for. */
+static bool verb_matches(const struct rule *rule, const struct rule_case *what, bool named)
+{
+    if (what->event != rule->on) /* the command that a keyword offers */
+        return true;
+    if (rule->except_verbs >> what->verb & 1)
+        return false;
+    bool any = rule->verbs == 0 && !(rule->on == RULE_ON_COMMAND && rule->has_words);
+    return any || rule->verbs >> what->verb & 1 || (rule->on == RULE_ON_COMMAND && named);
+}
+
+static bool text_matches(const struct rule *rule, const struct rule_case *what, bool named)
+{
+    if (what->event != rule->on)
+        return rule->keyword_verbs >> what->verb & 1;
+    bool any = rule->on == RULE_ON_COMMAND || (!rule->has_words && rule->match.count == 0);
+    return (any || named || any_matches(&rule->match, what->text)) && !any_matches(&rule->except, what->text);
+}
+
+bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named)
+{
+    if (rule->on == RULE_ON_ANOMALY)
+        return rule->anomalies >> what->anomaly & 1 && facts_hold(rule, what, facts);
+    if (rule->on == RULE_ON_LINE && rule->part != RULE_PART_ANY && rule->part != what->part)
+        return false;
+    if (rule->size_over != UINT64_MAX && what->size <= rule->size_over)
+        return false;
+    return facts_hold(rule, what, facts) && verb_matches(rule, what, named) && code_matches(&rule->codes, what->code) &&
+           is_over(rule->length_over, what->length) && text_matches(rule, what, named);
 }

@@ -1,21 +1,31 @@
 /*
  * policy/rule - one rule: at which moment of a session it looks, at what, and what then happens.
  *
- * Owner:  texts belong to the policy's maker and live as long as the policy.
+ * Owner:  texts and patterns live in the policy's arena.
  */
 #ifndef POSTERN_POLICY_RULE_H
 #define POSTERN_POLICY_RULE_H
 
+#include "policy/facts.h"
 #include "smtp/session.h"
 
-#define RULE_PATTERNS_MAX 16
+#define RULE_CODES_MAX 16
+#define RULE_ANY_OVER  UINT32_MAX
 
 /* The moments. */
 enum rule_event {
+    RULE_ON_CONNECT,   /* both ends have said SYN */
+    RULE_ON_GREETING,  /* a line of the server's greeting; matches are patterns of its text */
+    RULE_ON_KEYWORD,   /* a keyword of an EHLO reply; matches are keywords */
     RULE_ON_COMMAND,   /* a command line; matches are verbs */
-    RULE_ON_SENDER,    /* MAIL; matches are patterns of the address, `<>` the null sender */
-    RULE_ON_RECIPIENT, /* RCPT; matches are patterns of the address */
+    RULE_ON_ARGUMENT,  /* what follows the verb; matches are patterns */
+    RULE_ON_SENDER,    /* MAIL; matches are addresses and domains, `<>` the null sender */
+    RULE_ON_RECIPIENT, /* RCPT; likewise */
     RULE_ON_STARTTLS,  /* STARTTLS or X-ANONYMOUSTLS; nothing to match */
+    RULE_ON_REPLY, /* the first line of a reply as the client reads it; matches are codes, and patterns of its text */
+    RULE_ON_LINE,  /* a line of a message; matches are patterns */
+    RULE_ON_FILE_NAME, /* the name of an attachment; matches are patterns */
+    RULE_ON_MESSAGE,   /* a message has come to its end; nothing to match */
     RULE_ON_ANOMALY,   /* something that ought not to be; matches are names of anomalies */
     RULE_EVENTS
 };
@@ -23,18 +33,87 @@ enum rule_event {
 /* A word in lower case, static. */
 const char *rule_event_name(enum rule_event event);
 
+/* Which lines of a message. */
+enum rule_part {
+    RULE_PART_ANY,
+    RULE_PART_HEADER, /* of the message, or of one of its MIME parts */
+    RULE_PART_BODY,
+};
+
+/* A condition that may be left open. */
+enum rule_choice {
+    RULE_EITHER,
+    RULE_YES,
+    RULE_NO,
+};
+
+/* What no table can find: text with `*` and `?`, or a regular expression. */
+struct rule_pattern {
+    struct span glob;                                     /* where `matches` is NULL */
+    bool (*matches)(const void *regex, struct span text); /* pure, bounded in time */
+    const void *regex;
+};
+
+struct rule_patterns {
+    struct rule_pattern *list;
+    uint32_t count;
+};
+
+struct rule_codes {
+    uint32_t count; /* none: any */
+    struct {
+        uint16_t first, last;
+    } ranges[RULE_CODES_MAX];
+};
+
 struct rule {
     const char *name; /* for reports */
     enum rule_event on;
-    uint32_t pattern_count; /* none: it matches always */
-    struct span patterns[RULE_PATTERNS_MAX];
-    uint64_t verbs;            /* RULE_ON_COMMAND: bits 1 << enum smtp_verb, in place of patterns */
-    uint32_t anomalies;        /* RULE_ON_ANOMALY: bits 1 << enum smtp_anomaly, likewise */
+    bool has_words;                           /* the policy's tables know texts that it matches */
+    bool has_clients, has_servers, has_peers; /* likewise networks */
+    struct rule_patterns match;               /* besides those texts */
+    struct rule_patterns except;
+    uint64_t verbs; /* bits 1 << enum smtp_verb; none: any */
+    uint64_t except_verbs;
+    uint64_t keyword_verbs;  /* RULE_ON_KEYWORD: what its keywords offer, likewise: passed or refused with them */
+    uint32_t anomalies;      /* RULE_ON_ANOMALY: bits 1 << enum smtp_anomaly */
+    struct rule_codes codes; /* RULE_ON_REPLY */
+    uint8_t part;            /* RULE_ON_LINE: enum rule_part */
+    uint8_t directions;      /* bits 1 << enum policy_direction; none: any */
+    uint8_t known, authenticated, early_talker; /* enum rule_choice */
+    uint32_t after;            /* the client has read more than so many 4xx and 5xx; RULE_ANY_OVER: however many */
+    uint32_t refused_over;     /* of these, to RCPT */
+    uint32_t commands_over;    /* commands of this session, this one included */
+    uint32_t recipients_over;  /* recipients of this transaction that were accepted, and this one */
+    uint32_t length_over;      /* octets of what is looked at */
+    uint64_t size_over;        /* RULE_ON_MESSAGE: octets of the message; UINT64_MAX: however large */
     struct smtp_action action; /* first match decides */
+    uint32_t delay_step_ms;    /* action.delay_ms grows by this with each error since `after` */
+    uint32_t delay_max_ms;
+    bool marks;   /* the connection gets `mark` */
+    bool logs;    /* it is told of */
+    bool goes_on; /* the rules behind it are looked at, too */
+    uint32_t mark;
 };
 
-/* Whether the rule looks at this unit, and finds what it looks for. */
-bool rule_matches(const struct rule *rule, const struct smtp_unit *unit);
+/* A rule that matches whatever happens at that moment, and passes it. */
+struct rule rule_of(const char *name, enum rule_event on);
+
+/* What a rule is to look at. */
+struct rule_case {
+    enum rule_event event;
+    enum smtp_verb verb; /* of the command, or of the one that is answered */
+    enum smtp_anomaly anomaly;
+    enum rule_part part;
+    uint16_t code;
+    uint16_t recipients; /* accepted in this transaction */
+    struct span text;
+    size_t length; /* octets that length_over is about */
+    uint64_t size; /* of the message */
+};
+
+/* Whether conditions other than networks and the tables' texts hold. `named`: the tables say that a text does. */
+bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named);
 
 /*
  * Whether `text` is like `pattern`, in which `*` stands for any octets, also none, and `?` for one; without regard to

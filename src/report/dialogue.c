@@ -62,6 +62,11 @@ void dialogue_show(struct dialogue *dialogue, const struct event *event)
                  event->reason);
         show_line(dialogue, " ! ", RED, text, "");
         break;
+    case EVENT_RULE:
+        snprintf(text, sizeof text, "(rule \"%s\"%s: %s)", event->reason, event->dry_run ? ", dry run" : "",
+                 event->action);
+        show_line(dialogue, " . ", DIM, text, "");
+        break;
     case EVENT_UNEDITED:
         snprintf(text, sizeof text, "(not edited from here on: %s)", event->reason);
         show_line(dialogue, " . ", DIM, text, "");

@@ -90,6 +90,15 @@ bool json_write_event(FILE *out, const struct event *event)
         if (event->text.len)
             json_object_set_new(record, "line", json_line(event->text));
         break;
+    case EVENT_RULE:
+        json_object_set_new(record, "rule", json_text(span_of(event->reason)));
+        json_object_set_new(record, "action", json_string(event->action));
+        if (event->dry_run)
+            json_object_set_new(record, "dry_run", json_true());
+        json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
+        if (event->text.len)
+            json_object_set_new(record, "line", json_line(event->text));
+        break;
     case EVENT_FLOW_END:
     case EVENT_UNEDITED:
         json_object_set_new(record, "reason", json_string(event->reason));

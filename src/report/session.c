@@ -488,6 +488,7 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
     case EVENT_FLOW_END:
         return end_session(sessions, place, event, event->offset, out);
     case EVENT_FLOW_START:
+    case EVENT_RULE:
     case EVENT_KINDS:
         break;
     }

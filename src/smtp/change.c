@@ -158,6 +158,38 @@ bool smtp_change_make_last(struct smtp_change *change, const struct smtp_unit *u
     return true;
 }
 
+static bool holds_word(struct span text, struct span word)
+{
+    for (size_t at = 0; at + word.len <= text.len; at++)
+        if (span_equal_nocase(span_head(span_tail(text, at), word.len), word))
+            return true;
+    return false;
+}
+
+void smtp_change_mask(struct smtp_change *change, const struct smtp_unit *unit, struct smtp_room room)
+{
+    if (left_before(unit) > 0 || unit->kind == SMTP_UNIT_FRAGMENT || !unit->has_reply || unit->reply.text.len == 0)
+        return;
+    struct span text = unit->reply.text;
+    size_t host_len = 0;
+    while (host_len < text.len && text.ptr[host_len] > ' ')
+        host_len++;
+    static const char esmtp[] = " ESMTP";
+    bool extended = holds_word(text, span_of("ESMTP"));
+    size_t len = (size_t)(text.ptr - unit->whole.ptr) + host_len + (extended ? sizeof esmtp - 1 : 0);
+    struct span end = line_end(unit);
+    if (len + end.len >= unit->octets.len || !start_with(change, unit->octets))
+        return;
+    if (extended)
+        memcpy(change->octets + len - (sizeof esmtp - 1), esmtp, sizeof esmtp - 1);
+    if (!room.resize) {
+        memset(change->octets + len, ' ', change->len - end.len - len);
+        return;
+    }
+    change->len = len;
+    append(change, end);
+}
+
 /* The same length as came: our code, their separator and line end, as much of our text as fits, blanks. */
 static void replace_same_length(struct smtp_change *change, const struct smtp_unit *unit,
                                 const struct smtp_refusals *refusals, uint8_t refusal)

@@ -50,6 +50,12 @@ bool smtp_change_make_last(struct smtp_change *change, const struct smtp_unit *u
 void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, const struct smtp_refusals *refusals,
                          uint8_t refusal, struct smtp_room room, uint8_t *sent);
 
+/*
+ * Take the product and its version out of a greeting line: its first word stays (RFC 5321 4.2: the name of the host),
+ * and ESMTP where it was said. Never blanks or asterisks alone: clients take those for a server without ESMTP.
+ */
+void smtp_change_mask(struct smtp_change *change, const struct smtp_unit *unit, struct smtp_room room);
+
 /* Take the unit out, where its length may change at all. */
 void smtp_change_remove(struct smtp_change *change, struct smtp_room room);
 

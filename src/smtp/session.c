@@ -328,7 +328,7 @@ static bool reply_may_matter(const struct smtp_session *session, const struct sm
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
     if (!slot)
         return false;
-    if (smtp_slot_fate(*slot) != SMTP_FATE_PASS)
+    if (smtp_slot_fate(*slot) != SMTP_FATE_PASS || context->whole_replies)
         return true;
     return smtp_slot_verb(*slot) == SMTP_VERB_EHLO && session->reply_lines > 0 &&
            smtp_keyword_may_come(context->keywords, unit->whole);

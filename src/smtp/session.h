@@ -144,6 +144,7 @@ struct smtp_context {
     const struct smtp_keyword_set *keywords; /* EHLO lines with these wait until they are whole */
     const struct smtp_refusals *refusals;    /* what actions and slots number */
     uint64_t verbs;                          /* commands with these wait until whole: bits 1 << enum smtp_verb */
+    bool whole_replies;                      /* all reply lines wait until they are whole */
 };
 
 struct smtp_session {
@@ -212,6 +213,10 @@ bool smtp_session_next(struct smtp_session *session, const struct smtp_context *
 /* The decision about a unit: keeps the ledger, and says in *change what leaves. */
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
                          struct smtp_action action, struct smtp_room room, struct smtp_change *change);
+
+/* The code of a reply line as the client will read it: that of the filter's own reply where one takes its place. */
+uint16_t smtp_session_reply_code(const struct smtp_session *session, const struct smtp_context *context,
+                                 const struct smtp_unit *unit);
 
 /*
  * What has left already of the line that a unit ends, into `out`: the first `left` octets of unit->whole, those that

@@ -335,6 +335,18 @@ static bool is_replaced(const struct smtp_session *session, const struct smtp_un
            (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2');
 }
 
+uint16_t smtp_session_reply_code(const struct smtp_session *session, const struct smtp_context *context,
+                                 const struct smtp_unit *unit)
+{
+    uint16_t code = unit->has_reply ? unit->reply.code : 0;
+    const struct smtp_slot *slot =
+        session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
+    if (!slot || smtp_slot_fate(*slot) == SMTP_FATE_VANISH || !is_replaced(session, unit, smtp_slot_fate(*slot)))
+        return code;
+    const uint8_t *digits = smtp_refusal_form(context->refusals, slot->refusal, 0).ptr;
+    return (uint16_t)((digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0'));
+}
+
 /* What the EHLO reply offers, as the client sees it. */
 static void note_keyword(struct smtp_session *session, const struct smtp_unit *unit, bool stripped)
 {
@@ -358,13 +370,15 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
         smtp_change_remove(change, room);
     else if (is_replaced(session, unit, fate))
         smtp_change_replace(change, unit, context->refusals, slot->refusal, room, &session->reply_sent);
+    else if (action.kind == SMTP_ACTION_STRIP && unit->verb == SMTP_VERB_CONNECT)
+        smtp_change_mask(change, unit, room);
     else if (action.kind == SMTP_ACTION_STRIP && !unit->judged)
         smtp_change_strip(change, unit, room, session->reply_cut);
     else if (action.kind == SMTP_ACTION_MAKE_LAST)
         session->reply_cut = smtp_change_make_last(change, unit, room);
 
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
-        bool spoiled = action.kind == SMTP_ACTION_STRIP;
+        bool spoiled = action.kind == SMTP_ACTION_STRIP && unit->keyword.len;
         if (spoiled && !session->reply_fragment_judged)
             session->changed_from[unit->side] = (uint16_t)line->left;
         line->left = line->len;

@@ -63,10 +63,13 @@ static void init_smtp(void)
 static uint32_t feed(struct smtp_session *session, enum smtp_side side, struct span octets, uint32_t *changed)
 {
     const struct smtp_room room = {.saved = 0, .resize = side == SMTP_SERVER};
+    static const struct policy_facts facts;
+    struct policy_decision decision;
     struct smtp_unit unit;
     uint32_t units = 0;
     for (; smtp_session_next(session, &context, side, &octets, false, &unit); units++) {
-        smtp_session_commit(session, &context, &unit, policy_judge(&policy, &unit), room, &change);
+        policy_judge(&policy, &unit, &facts, session->recipients, unit.reply.code, &decision);
+        smtp_session_commit(session, &context, &unit, decision.action, room, &change);
         *changed += change.changed;
     }
     return units;

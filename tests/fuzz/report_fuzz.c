@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 
+#include "../lib/rules.h"
 #include "../lib/segment.h"
 #include "engine/engine.h"
 #include "policy/policy.h"
@@ -36,13 +37,7 @@ static struct policy policies[2];
 static void add_rule(struct policy *policy, enum rule_event on, const char *match, enum smtp_action_kind kind,
                      const char *line)
 {
-    struct rule rule = {.name = "caf\xe9 \"rule\"\n", .on = on, .action = {.kind = kind, .reason = "\xff\\"}};
-    if (on == RULE_ON_COMMAND)
-        rule.verbs = UINT64_C(1) << smtp_verb_find(span_of(match));
-    else if (match)
-        rule.patterns[rule.pattern_count++] = span_of(match);
-    rule.action.refusal = smtp_refusal_add(&policy->refusals, span_of(line), rule.name);
-    MUST(policy_add_rule(policy, &rule));
+    rules_add(policy, "caf\xe9 \"rule\"\n", on, match, kind, line);
 }
 
 static void fill_policies(void)

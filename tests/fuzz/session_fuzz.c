@@ -72,7 +72,10 @@ static struct policy policy, observer;
 
 static struct smtp_action decide(struct play *play, const struct smtp_unit *unit)
 {
-    struct smtp_action action = policy_judge(play->policy, unit);
+    static const struct policy_facts facts;
+    struct policy_decision decision;
+    policy_judge(play->policy, unit, &facts, play->session.recipients, unit->reply.code, &decision);
+    struct smtp_action action = decision.action;
     bool line = unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY || unit->kind == SMTP_UNIT_FRAGMENT;
     if (!play->act || action.kind != SMTP_ACTION_PASS || !line || unit->judged)
         return action;

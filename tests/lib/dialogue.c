@@ -147,6 +147,8 @@ static size_t print_event_word(char *out, size_t room, const struct event *event
         return (size_t)snprintf(out, room, " (%llu)%s", (unsigned long long)event->octets, mark);
     case EVENT_ANOMALY:
         return (size_t)snprintf(out, room, " !%s", event->reason);
+    case EVENT_RULE:
+        return (size_t)snprintf(out, room, " @%s=%s", event->reason, event->action);
     case EVENT_UNEDITED:
         return (size_t)snprintf(out, room, " #%s", event->reason);
     case EVENT_FLOW_START:

@@ -4,6 +4,7 @@
  * Case numbers are those of smtp-cases.md. That real servers take it so is shown by tests/live/matrix_test.
  */
 #include "../lib/dialogue.h"
+#include "../lib/rules.h"
 
 #include <stdlib.h>
 
@@ -30,14 +31,7 @@ static struct policy policy, lenient;
 
 static void add_rule(enum rule_event on, const char *match, enum smtp_action_kind kind, const char *line)
 {
-    struct rule rule = {.name = "a rule", .on = on, .action = {.kind = kind, .reason = "a rule"}};
-    if (on == RULE_ON_COMMAND)
-        rule.verbs = UINT64_C(1) << smtp_verb_find(span_of(match));
-    else if (match)
-        rule.patterns[rule.pattern_count++] = span_of(match);
-    if (line)
-        rule.action.refusal = smtp_refusal_add(&policy.refusals, span_of(line), rule.name);
-    assert_true(policy_add_rule(&policy, &rule));
+    rules_add(&policy, "a rule", on, match, kind, line);
 }
 
 static void fill_policies(void)

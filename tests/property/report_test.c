@@ -1,5 +1,6 @@
 /* Events and records against what both sides read: what left, who got which reply from whom, and why. */
 #include "../lib/dialogue.h"
+#include "../lib/rules.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -28,14 +29,7 @@ static struct policy policy;
 static void add_rule(const char *name, enum rule_event on, const char *pattern, enum smtp_action_kind kind,
                      const char *line)
 {
-    struct rule rule = {.name = name, .on = on, .action = {.kind = kind, .reason = name}};
-    if (on == RULE_ON_COMMAND)
-        rule.verbs = UINT64_C(1) << smtp_verb_find(span_of(pattern));
-    else if (pattern)
-        rule.patterns[rule.pattern_count++] = span_of(pattern);
-    if (line)
-        rule.action.refusal = smtp_refusal_add(&policy.refusals, span_of(line), rule.name);
-    assert_true(policy_add_rule(&policy, &rule));
+    rules_add(&policy, name, on, pattern, kind, line);
 }
 
 static void fill_policy(void)

@@ -1,0 +1,317 @@
+#include "conf/entries.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/complain.h"
+#include "conf/regex.h"
+
+enum { LIST_BYTES_MAX = 64 << 20 };
+
+/* Where an entry stands: in the rule, or in a list's file. */
+struct where {
+    cfg_t *cfg;
+    const char *file; /* NULL: in the rule */
+    unsigned line;
+};
+
+static bool wrong(const struct where *where, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static bool wrong(const struct where *where, const char *format, ...)
+{
+    char text[384], place[256] = "";
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (where->file)
+        snprintf(place, sizeof place, "%s:%u: ", where->file, where->line);
+    const char *title = cfg_title(where->cfg);
+    if (title)
+        complain(where->cfg, "rule \"%s\": %s%s", title, place, text);
+    else
+        complain(where->cfg, "%s%s", place, text);
+    return false;
+}
+
+static bool no_room(const struct where *where)
+{
+    return wrong(where, "the rules have more text than there is room for");
+}
+
+/* ---- files of entries ---- */
+
+typedef bool (*take_entry)(void *context, const struct where *where, const char *entry);
+
+/* Blanks at both ends, and a comment, taken off. */
+static char *trimmed(char *line)
+{
+    for (char *at = line; *at; at++) {
+        if (*at == '#' && (at == line || at[-1] == ' ' || at[-1] == '\t')) { /* a local part may have one */
+            *at = '\0';
+            break;
+        }
+    }
+    line += strspn(line, " \t\r");
+    size_t len = strlen(line);
+    while (len > 0 && strchr(" \t\r", line[len - 1]))
+        line[--len] = '\0';
+    return line;
+}
+
+static bool take_lines(struct where where, char *text, take_entry take, void *context)
+{
+    for (char *rest = text; rest;) {
+        char *line = rest;
+        rest = strchr(line, '\n');
+        if (rest)
+            *rest++ = '\0';
+        where.line++;
+        line = trimmed(line);
+        if (*line && !take(context, &where, line))
+            return false;
+    }
+    return true;
+}
+
+static bool take_file(const struct where *where, const char *name, take_entry take, void *context)
+{
+    size_t len = 0;
+    char *path = source_path(complain_source(), where->cfg->line, name);
+    char *text = path ? source_file(path, LIST_BYTES_MAX, &len) : NULL;
+    struct where inside = {.cfg = where->cfg, .file = path};
+    bool good = text != NULL;
+    if (!good)
+        wrong(where, "cannot read the list '%s': %s", path ? path : name, strerror(errno));
+    else if (strlen(text) != len)
+        good = wrong(where, "the list '%s' is no text: it has a NUL at octet %zu", path, strlen(text) + 1);
+    good = good && take_lines(inside, text, take, context);
+    free(text);
+    free(path);
+    return good;
+}
+
+/* One entry as it stands in the rule file: itself, or those of a file. */
+static bool take_written(const struct where *where, const char *entry, take_entry take, void *context)
+{
+    static const char file[] = "file:";
+    if (strncmp(entry, file, sizeof file - 1) == 0)
+        return take_file(where, entry + sizeof file - 1, take, context);
+    return take(context, where, entry);
+}
+
+static bool take_all(cfg_t *cfg, const char *key, take_entry take, void *context)
+{
+    struct where where = {.cfg = cfg};
+    for (unsigned i = 0; i < cfg_size(cfg, key); i++)
+        if (!take_written(&where, cfg_getnstr(cfg, key, i), take, context))
+            return false;
+    return true;
+}
+
+/* ---- networks ---- */
+
+/* The address and the prefix of a network as it is written; false where it is none. */
+static bool split_network(const char *text, uint8_t *version, uint8_t octets[16], unsigned long *prefix)
+{
+    char address[INET6_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    size_t len = slash ? (size_t)(slash - text) : strlen(text);
+    if (len >= sizeof address)
+        return false;
+    memcpy(address, text, len);
+    address[len] = '\0';
+    *version = strchr(address, ':') ? 6 : 4;
+    *prefix = *version == 4 ? 32 : 128;
+    if (inet_pton(*version == 4 ? AF_INET : AF_INET6, address, octets) != 1)
+        return false;
+    char *end = NULL;
+    unsigned long most = *prefix;
+    if (slash)
+        *prefix = strtoul(slash + 1, &end, 10);
+    return !slash || (slash[1] >= '0' && slash[1] <= '9' && *end == '\0' && *prefix <= most);
+}
+
+bool entries_read_network(const char *text, struct network *network)
+{
+    uint8_t version, octets[16];
+    unsigned long prefix;
+    if (!split_network(text, &version, octets, &prefix))
+        return false;
+    *network = network_of(version, octets, (uint8_t)prefix);
+    return true;
+}
+
+static bool parse_network(const struct where *where, const char *text, struct network *network)
+{
+    uint8_t version, octets[16];
+    unsigned long prefix;
+    if (!split_network(text, &version, octets, &prefix)) {
+        if (strchr(text, '-'))
+            return wrong(where, "'%.60s' looks like a range; write networks, for example 192.0.2.0/28", text);
+        if (strspn(text, "0123456789.:/abcdefABCDEF") != strlen(text))
+            return wrong(where, "'%.60s' is no address; names are not looked up, write networks like 192.0.2.0/24",
+                         text);
+        return wrong(where, "'%.60s' is no network; write it like 192.0.2.0/24 or 2001:db8::/32", text);
+    }
+    *network = network_of(version, octets, (uint8_t)prefix);
+    struct network itself = network_of(version, octets, version == 4 ? 32 : 128);
+    if (memcmp(network->address, itself.address, sizeof itself.address) == 0)
+        return true;
+    char begins[INET6_ADDRSTRLEN];
+    inet_ntop(version == 4 ? AF_INET : AF_INET6, network->address + (version == 4 ? 12 : 0), begins, sizeof begins);
+    return wrong(where, "'%s' has bits set behind its prefix; did you mean %s/%lu?", text, begins, prefix);
+}
+
+struct network_place {
+    struct conf *conf;
+    struct rule *rule; /* NULL: protected */
+    enum policy_end end;
+    bool except;
+};
+
+static bool take_network(void *context, const struct where *where, const char *entry)
+{
+    struct network_place *place = context;
+    struct network network;
+    if (!parse_network(where, entry, &network))
+        return false;
+    struct policy *policy = &place->conf->policy;
+    bool good = place->rule ? policy_name_network(policy, place->rule, place->end, network, place->except)
+                            : policy_protect(policy, network);
+    return good || no_room(where);
+}
+
+bool entries_take_networks(struct rule_draft *draft, const char *key, enum policy_end end, bool except)
+{
+    struct network_place place = {.conf = draft->conf, .rule = &draft->rule, .end = end, .except = except};
+    if (!take_all(draft->cfg, key, take_network, &place))
+        return false;
+    bool empty = cfg_size(draft->cfg, key) > 0 && !except &&
+                 !(end == POLICY_CLIENT   ? draft->rule.has_clients
+                   : end == POLICY_SERVER ? draft->rule.has_servers
+                                          : draft->rule.has_peers);
+    /* A list file with nothing in it: no address is in no network. */
+    if (empty && end == POLICY_CLIENT)
+        draft->rule.has_clients = true;
+    else if (empty && end == POLICY_SERVER)
+        draft->rule.has_servers = true;
+    else if (empty)
+        draft->rule.has_peers = true;
+    return true;
+}
+
+bool entries_take_protected(struct conf *conf, cfg_t *cfg, const char *entry)
+{
+    struct network_place place = {.conf = conf};
+    struct where where = {.cfg = cfg};
+    return take_written(&where, entry, take_network, &place);
+}
+
+/* ---- texts ---- */
+
+static bool add_pattern(struct rule_draft *draft, const struct where *where, struct rule_pattern pattern, bool except)
+{
+    return policy_name_pattern(&draft->conf->policy, &draft->rule, pattern, except) || no_room(where);
+}
+
+static bool add_regex(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+{
+    char cause[192];
+    struct span expression = {(const uint8_t *)text + 1, strlen(text) - 2};
+    const struct regex *regex = regex_add(&draft->conf->regexes, expression, cause, sizeof cause);
+    if (!regex)
+        return wrong(where, "%.60s is no regular expression: %s", text, cause);
+    return add_pattern(draft, where, (struct rule_pattern){.matches = regex_matches, .regex = regex}, except);
+}
+
+static bool add_glob(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+{
+    const char *kept = policy_keep(&draft->conf->policy, span_of(text));
+    return kept ? add_pattern(draft, where, (struct rule_pattern){.glob = span_of(kept)}, except) : no_room(where);
+}
+
+static bool add_word(struct rule_draft *draft, const struct where *where, enum word_kind kind, struct span text,
+                     bool except)
+{
+    if (text.len == 0 || text.len > WORD_BYTES_MAX)
+        return wrong(where, "an entry of %zu octets; write 1 to %d", text.len, WORD_BYTES_MAX);
+    return policy_name_word(&draft->conf->policy, &draft->rule, kind, text, except) || no_room(where);
+}
+
+/* An address, a domain or a part of an address, see enum word_kind; what a table can find goes there. */
+static bool add_address(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+{
+    struct span all = span_of(text);
+    const char *at = strrchr(text, '@');
+    if (strncmp(text, "*@", 2) == 0 && !strpbrk(text + 2, "*?@"))
+        return add_word(draft, where, WORD_DOMAIN, span_tail(all, 2), except);
+    if (strncmp(text, "*@*.", 4) == 0 && !strpbrk(text + 4, "*?@"))
+        return add_word(draft, where, WORD_BELOW, span_tail(all, 4), except);
+    if (strpbrk(text, "*?"))
+        return add_glob(draft, where, text, except);
+    if (strcmp(text, "<>") == 0)
+        return add_word(draft, where, WORD_EXACT, all, except);
+    if (strpbrk(text, "<> \t"))
+        return wrong(where, "'%.60s' is no address; write it without brackets and blanks; \"<>\" is the null sender",
+                     text);
+    if (at == text)
+        return add_word(draft, where, WORD_DOMAIN, span_tail(all, 1), except);
+    if (at && at[1] == '\0')
+        return add_word(draft, where, WORD_LOCAL, span_head(all, all.len - 1), except);
+    if (at)
+        return add_word(draft, where, WORD_EXACT, all, except);
+    if (text[0] == '.')
+        return add_word(draft, where, WORD_BELOW, span_tail(all, 1), except);
+    if (!strchr(text, '.') && text[0] != '[')
+        return wrong(where,
+                     "'%.60s' is neither address nor domain; write user@example.net, user@, example.net, "
+                     "@example.net, .example.net, a pattern with * or '/an expression/'",
+                     text);
+    return add_word(draft, where, WORD_DOMAINS, all, except);
+}
+
+static bool add_text(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+{
+    size_t len = strlen(text);
+    if (len > 2 && text[0] == '/' && text[len - 1] == '/')
+        return add_regex(draft, where, text, except);
+    switch (draft->rule.on) {
+    case RULE_ON_SENDER:
+    case RULE_ON_RECIPIENT:
+        return add_address(draft, where, text, except);
+    case RULE_ON_KEYWORD:
+        if (strpbrk(text, "*?"))
+            return add_glob(draft, where, text, except);
+        if (!policy_is_keyword(span_of(text)))
+            return wrong(
+                where, "'%.60s' is no EHLO keyword; write letters, digits and hyphens, for example \"XEXCH50\"", text);
+        return add_word(draft, where, WORD_EXACT, span_of(text), except);
+    case RULE_ON_COMMAND:
+        return add_word(draft, where, WORD_EXACT, span_of(text), except);
+    default:
+        return add_glob(draft, where, text, except);
+    }
+}
+
+struct text_place {
+    struct rule_draft *draft;
+    bool except;
+};
+
+static bool take_text(void *context, const struct where *where, const char *entry)
+{
+    const struct text_place *place = context;
+    return add_text(place->draft, where, entry, place->except);
+}
+
+bool entries_take_word(struct rule_draft *draft, const char *word, bool except)
+{
+    struct text_place place = {draft, except};
+    struct where where = {.cfg = draft->cfg};
+    return take_written(&where, word, take_text, &place);
+}

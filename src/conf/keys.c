@@ -1,0 +1,335 @@
+#include "conf/keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "conf/units.h"
+
+#define SETTING(field) offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
+#define OF_RULE(field) offsetof(struct rule, field), sizeof(((struct rule *)0)->field)
+#define BY_ITS_OWN     0, 0
+#define ANY_NUMBER     0, UINT32_MAX - 1
+#define UP_TO(most)    0, (most)
+#define NO_RANGE       0, 0
+#define DAYS(count)    ((count)*UINT64_C(86400000))
+
+const struct key keys[] = {
+    /* ---- settings ---- */
+    {"", "protected", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Networks of our servers, in CIDR: 192.0.2.0/24, 2001:db8::/32, or `file:PATH`. A session to one of them is "
+     "inbound, one from it outbound. Where none is named, every session is inbound."},
+    {"", "ports", KEY_LIST, "{25, 587, 2525}", NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "A connection to one of these TCP ports is SMTP. The iptables rules must send the same ports to the queues."},
+    {"", "strip", KEY_LIST, "{XEXCH50, X-LINK2STATE}", NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
+     "uses one of Exchange's private verbs, or BDAT without CHUNKING, all the same is refused in the server's name."},
+    {"", "dry-run", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(policy.dry_run), 0,
+     "Change nothing, and report what would have happened (events of the type `rule` with `dry_run`)."},
+    {"", "line-hold", KEY_DURATION, "30ms", 1, 10000, NULL, SETTING(engine.line_hold_ms), 1,
+     "How long the beginning of a line may wait for its rest before it goes on."},
+    {"", "order-hold", KEY_DURATION, "3s", 1, 60000, NULL, SETTING(engine.order_hold_ms), 1,
+     "How long a segment that came too early may wait for the one before it."},
+    {"", "flows", KEY_NUMBER, "65536", 16, 16777216, NULL, SETTING(engine.flows_max), 0,
+     "Connections followed at once; beyond, the one that needs us least makes room. Not changed by a reload."},
+    {"", "flow-memory", KEY_SIZE, "1M", 32768, UINT64_C(1) << 30, NULL, BY_ITS_OWN, 0,
+     "Octets kept of one direction of a connection until they are acknowledged; the window that is advertised never "
+     "asks "
+     "for more. Not changed by a reload."},
+    {"", "memory", KEY_SIZE, "64M", UINT64_C(1) << 20, UINT64_C(1) << 36, NULL, BY_ITS_OWN, 0,
+     "The same of all connections together. Not changed by a reload."},
+    {"", "held-packets", KEY_NUMBER, "8192", 16, 1048576, NULL, SETTING(engine.held_max), 0,
+     "Packets that may wait for their verdict at once. Not changed by a reload."},
+    {"", "strip-mptcp", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(engine.strip_mptcp), 0,
+     "MPTCP spreads a connection over several paths, of which this gateway sees one: such a connection passes "
+     "unedited. "
+     "With yes, the offer is taken out of SYNs, and the connection becomes an ordinary one."},
+    {"", "liberal-conntrack", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(engine.liberal_conntrack), 0,
+     "A reply of the filter's own may take no more room than the server's, and what was saved before it: a strict "
+     "conntrack calls the acknowledgments of a stream that grew INVALID. Say yes only where "
+     "net.netfilter.nf_conntrack_tcp_be_liberal=1."},
+    {"", "on-lost-pairing", KEY_WORD, "pass", NO_RANGE, "pass reset", BY_ITS_OWN, 0,
+     "What happens to a session behind something that leaves nobody able to say which reply answers which command (the "
+     "anomalies of that kind are listed below): it passes unedited, or it is reset."},
+    {"", "on-lost-store", KEY_WORD, "pass", NO_RANGE, "pass defer", BY_ITS_OWN, 0,
+     "What happens to mail that the greylist is to decide about while its store gives no answer."},
+    {"", "on-overload", KEY_WORD, "drop", NO_RANGE, "drop pass", BY_ITS_OWN, 0,
+     "Where memory or places for packets run out: packets are dropped, and sent again by their senders, so nothing "
+     "passes unread; or the connection passes unedited from there on."},
+    /* ---- rules ---- */
+    {"rule", "on", KEY_WORD, NULL, NO_RANGE,
+     "connect greeting ehlo-keyword command argument sender recipient starttls reply line file-name message anomaly",
+     BY_ITS_OWN, 0, "The moment of a session at which the rule looks; see the table of moments."},
+    {"rule", "match", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "What it looks for; see the table of moments. Empty: everything, except with command and anomaly."},
+    {"rule", "except", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, "What it does not mean, written like `match`."},
+    {"rule", "verb", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "With argument: only of these commands. With reply: only of replies to these, among them connect, end-of-data, "
+     "bdat-last."},
+    {"rule", "client", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Networks that the client must be in, in CIDR, or `file:PATH`."},
+    {"rule", "except-client", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, "Networks that it must not be in."},
+    {"rule", "server", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, "Networks that the server must be in."},
+    {"rule", "except-server", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, "Networks that it must not be in."},
+    {"rule", "peer", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Networks that the end outside must be in: the client of an inbound session, the server of an outbound one."},
+    {"rule", "except-peer", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, "Networks that it must not be in."},
+    {"rule", "direction", KEY_WORD, NULL, NO_RANGE, "any inbound outbound internal", BY_ITS_OWN, 0,
+     "To a protected server, from one, or both."},
+    {"rule", "client-known", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(known), 0,
+     "Whether the greylist knows the client's network."},
+    {"rule", "authenticated", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(authenticated), 0,
+     "Whether AUTH was accepted in this session."},
+    {"rule", "early-talker", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(early_talker), 0,
+     "Whether the client spoke before the greeting."},
+    {"rule", "after", KEY_NUMBER, NULL, ANY_NUMBER, NULL, OF_RULE(after), 0,
+     "Only once the client has read more than so many replies 4xx and 5xx in this session."},
+    {"rule", "refused-over", KEY_NUMBER, NULL, ANY_NUMBER, NULL, OF_RULE(refused_over), 0,
+     "The same, counting replies to RCPT only."},
+    {"rule", "commands-over", KEY_NUMBER, NULL, ANY_NUMBER, NULL, OF_RULE(commands_over), 0,
+     "Only from the command on that is more than so many of this session."},
+    {"rule", "recipients-over", KEY_NUMBER, NULL, ANY_NUMBER, NULL, OF_RULE(recipients_over), 0,
+     "Only from the recipient on that is more than so many of this transaction; those that were refused do not count."},
+    {"rule", "length-over", KEY_NUMBER, NULL, ANY_NUMBER, NULL, OF_RULE(length_over), 0,
+     "Only where what is looked at has more octets: a command or a reply line with its line end; an argument, address, "
+     "keyword, file name; a line of a message without its line end."},
+    {"rule", "size-over", KEY_SIZE, NULL, 0, UINT64_MAX - 1, NULL, OF_RULE(size_over), 0,
+     "With message: only where it has more octets."},
+    {"rule", "part", KEY_WORD, NULL, NO_RANGE, "any header body", OF_RULE(part), 0,
+     "With line: header lines (of the message and of its MIME parts), or those of bodies."},
+    {"rule", "action", KEY_WORD, NULL, NO_RANGE, "pass strip refuse close reset tarpit greylist mark log", BY_ITS_OWN,
+     0, "What then happens; see the table of actions."},
+    {"rule", "code", KEY_NUMBER, NULL, 400, 599, NULL, BY_ITS_OWN, 0, "With refuse and greylist: the reply's code."},
+    {"rule", "text", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "With refuse, close and greylist: the reply's text. The first digit of its enhanced code is that of the code. "
+     "Shortened where there is no room."},
+    {"rule", "method", KEY_WORD, NULL, NO_RANGE, "void spoil", BY_ITS_OWN, 0,
+     "With on = recipient and action = refuse or greylist: void lets the server judge the recipient first, and nobody "
+     "of "
+     "the transaction gets the message; the default for codes 4xx. spoil refuses this recipient alone; the server sees "
+     "an address that it does not relay, and counts an error; the default for codes 5xx."},
+    {"rule", "delay", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(action.delay_ms), 1,
+     "With tarpit: how much later the reply leaves. With refuse and greylist: the same of the refusal."},
+    {"rule", "delay-step", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_step_ms), 1,
+     "With tarpit: the delay grows by this with each error that the client has read since `after`."},
+    {"rule", "delay-max", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_max_ms), 1,
+     "With delay-step: up to this."},
+    {"rule", "mark", KEY_NUMBER, NULL, 1, UINT32_MAX, NULL, OF_RULE(mark), 0,
+     "The connection is marked with this number, whatever the action; iptables rules see it as the mark of its "
+     "packets."},
+    {"rule", "log", KEY_CHOICE, NULL, NO_RANGE, NULL, OF_RULE(logs), 0,
+     "An event of the type `rule` tells of each match, whatever the action."},
+    {"rule", "continue", KEY_CHOICE, NULL, NO_RANGE, NULL, OF_RULE(goes_on), 0,
+     "The rules behind it are looked at, too: with mark, log and tarpit."},
+    {.name = NULL},
+};
+
+const struct key *key_find(const char *section, const char *name)
+{
+    for (const struct key *key = keys; key->name; key++)
+        if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0)
+            return key;
+    return NULL;
+}
+
+size_t key_names(const char *section, const char *names[KEYS_MAX])
+{
+    size_t count = 0;
+    for (const struct key *key = keys; key->name && count < KEYS_MAX; key++)
+        if (strcmp(key->section, section) == 0)
+            names[count++] = key->name;
+    return count;
+}
+
+size_t key_words(const struct key *key, char *room, size_t size, const char *words[KEYS_MAX])
+{
+    size_t count = 0;
+    snprintf(room, size, "%s", key->words);
+    for (char *rest = room, *word; count < KEYS_MAX && (word = strtok_r(rest, " ", &rest));)
+        words[count++] = word;
+    return count;
+}
+
+size_t key_options(const char *section, cfg_opt_t *options)
+{
+    size_t count = 0;
+    for (const struct key *key = keys; key->name; key++) {
+        if (strcmp(key->section, section) != 0)
+            continue;
+        /* libConfuse does not write to what it is given as a default. */
+        char *fallback = (char *)(uintptr_t)key->fallback;
+        if (key->type == KEY_LIST)
+            options[count++] = (cfg_opt_t)CFG_STR_LIST(key->name, fallback, CFGF_NONE);
+        else
+            options[count++] = (cfg_opt_t)CFG_STR(key->name, fallback, CFGF_NONE);
+    }
+    return count;
+}
+
+static bool word_index(const struct key *key, const char *text, uint64_t *index)
+{
+    char room[256];
+    const char *words[KEYS_MAX];
+    size_t count = key_words(key, room, sizeof room, words);
+    for (*index = 0; *index < count; ++*index)
+        if (strcmp(text, words[*index]) == 0)
+            return true;
+    return false;
+}
+
+/* A value as a number; false, and what to write instead. */
+static bool value_of(const struct key *key, const char *text, uint64_t *value, const char **wrong)
+{
+    bool yes = false;
+    bool good = true;
+    switch (key->type) {
+    case KEY_CHOICE:
+        good = units_choice(text, &yes, wrong);
+        *value = yes;
+        return good;
+    case KEY_NUMBER:
+        return units_number(text, value, wrong);
+    case KEY_DURATION:
+        return units_duration(text, value, wrong);
+    case KEY_SIZE:
+        return units_size(text, value, wrong);
+    case KEY_WORD:
+        *wrong = "";
+        return word_index(key, text, value);
+    case KEY_TEXT:
+    case KEY_LIST:
+        break;
+    }
+    *value = 0;
+    return true;
+}
+
+static void show(const struct key *key, uint64_t value, char *out, size_t size)
+{
+    static const struct {
+        uint64_t factor;
+        const char *name;
+    } times[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}},
+      sizes[] = {{1u << 30, "G"}, {1u << 20, "M"}, {1u << 10, "k"}};
+    if (key->type == KEY_DURATION && value)
+        for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+            if (value % times[i].factor == 0) {
+                snprintf(out, size, "%llu%s", (unsigned long long)(value / times[i].factor), times[i].name);
+                return;
+            }
+    if (key->type == KEY_SIZE && value)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+            if (value % sizes[i].factor == 0) {
+                snprintf(out, size, "%llu%s", (unsigned long long)(value / sizes[i].factor), sizes[i].name);
+                return;
+            }
+    snprintf(out, size, "%llu", (unsigned long long)value);
+}
+
+static bool has_range(const struct key *key)
+{
+    return key->most > 0 && (key->type == KEY_NUMBER || key->type == KEY_DURATION || key->type == KEY_SIZE);
+}
+
+bool key_check(const struct key *key, const char *text, char *wrong, size_t size)
+{
+    uint64_t value;
+    const char *instead;
+    if (!value_of(key, text, &value, &instead)) {
+        snprintf(wrong, size, "%s", instead);
+        return false;
+    }
+    if (!has_range(key) || (value >= key->least && value <= key->most))
+        return true;
+    char least[32], most[32];
+    show(key, key->least, least, sizeof least);
+    show(key, key->most, most, sizeof most);
+    snprintf(wrong, size, "it is out of range; write something from %s to %s", least, most);
+    return false;
+}
+
+static void store(const struct key *key, const char *text, void *structure)
+{
+    uint64_t value = 0;
+    const char *wrong;
+    uint8_t *at = (uint8_t *)structure + key->at;
+    value_of(key, text, &value, &wrong);
+    if (key->type == KEY_DURATION)
+        value /= key->unit_ms;
+    if (key->type == KEY_CHOICE)
+        *(bool *)at = value != 0;
+    else if (key->width == 1)
+        *at = (uint8_t)value;
+    else if (key->width == 2)
+        *(uint16_t *)(void *)at = (uint16_t)value;
+    else if (key->width == 4)
+        *(uint32_t *)(void *)at = (uint32_t)value;
+    else
+        *(uint64_t *)(void *)at = value;
+}
+
+void key_store(const char *section, cfg_t *cfg, void *structure)
+{
+    for (const struct key *key = keys; key->name; key++) {
+        const char *text = NULL;
+        if (key->width > 0 && strcmp(key->section, section) == 0)
+            text = cfg_getstr(cfg, key->name);
+        if (text)
+            store(key, text, structure);
+    }
+}
+
+/* ---- the reference ---- */
+
+static const char *type_name(enum key_type type)
+{
+    static const char *const names[] = {
+        [KEY_CHOICE] = "yes or no", [KEY_NUMBER] = "number", [KEY_DURATION] = "duration", [KEY_SIZE] = "size",
+        [KEY_WORD] = "word",        [KEY_TEXT] = "text",     [KEY_LIST] = "list",
+    };
+    return names[type];
+}
+
+static void write_words(FILE *out, const struct key *key)
+{
+    char room[256];
+    const char *words[KEYS_MAX];
+    size_t count = key_words(key, room, sizeof room, words);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s`%s`", i ? ", " : "", words[i]);
+}
+
+static void write_key(FILE *out, const struct key *key)
+{
+    char least[32], most[32];
+    fprintf(out, "| `%s` | ", key->name);
+    if (key->type == KEY_WORD) {
+        write_words(out, key);
+    } else {
+        fputs(type_name(key->type), out);
+        if (has_range(key) && key->most < UINT32_MAX - 1) {
+            show(key, key->least, least, sizeof least);
+            show(key, key->most, most, sizeof most);
+            fprintf(out, ", %s to %s", least, most);
+        }
+    }
+    fprintf(out, " | %s%s%s | %s |\n", key->fallback ? "`" : "", key->fallback ? key->fallback : "",
+            key->fallback ? "`" : "", key->about);
+}
+
+bool key_reference(FILE *out)
+{
+    const char *section = NULL;
+    fputs("# Every key of a rule file\n\nWritten by `postern check --keys`, from the table that the parser reads by.\n"
+          "Durations have a unit: ms, s, m, h, d, w. Sizes may have one: k, M, G.\n",
+          out);
+    for (const struct key *key = keys; key->name; key++) {
+        if (!section || strcmp(section, key->section) != 0) {
+            section = key->section;
+            fprintf(out, "\n## %s%s%s\n\n| key | value | default | |\n| --- | --- | --- | --- |\n",
+                    *section ? "In `" : "Outside of sections", section, *section ? " { }`" : "");
+        }
+        write_key(out, key);
+    }
+    return fflush(out) == 0 && !ferror(out);
+}

@@ -1,0 +1,51 @@
+/*
+ * conf/source - the text of a rule file with everything it includes, and which line came from where.
+ *
+ * In:     a path. A line `include "other.conf"`, outside of sections, stands for that file; a relative path is taken
+ *         from the directory of the file that it stands in.
+ * Out:    one text for libConfuse. Comments are blanked: libConfuse 3.3 counts their lines wrongly.
+ * Owner:  source_free gives everything back, also after a failure.
+ * Limits: SOURCE_BYTES_MAX in all, SOURCE_FILES_MAX files, SOURCE_DEPTH_MAX of them inside one another.
+ * Errors: a message with file and line.
+ */
+#ifndef POSTERN_CONF_SOURCE_H
+#define POSTERN_CONF_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SOURCE_BYTES_MAX (4u << 20)
+#define SOURCE_FILES_MAX 64
+#define SOURCE_DEPTH_MAX 8
+
+struct source_line {
+    uint32_t file; /* index */
+    uint32_t line; /* from 1 */
+};
+
+struct source {
+    char *text; /* ended by NUL */
+    size_t len, room;
+    struct source_line *lines; /* of each line of `text` */
+    size_t line_count, line_room;
+    char *files[SOURCE_FILES_MAX];
+    uint32_t file_count;
+};
+
+/* Read `path`; *source is zeroed. False, with a message of at most `size` octets, where that cannot be. */
+bool source_read(struct source *source, const char *path, char *message, size_t size);
+
+void source_free(struct source *source);
+
+/* Where line `line` (from 1) of the text came from; the last one where there are fewer. */
+struct source_line source_place(const struct source *source, int line);
+
+/* `name` as seen from the directory of the file that line `line` came from; to be freed, NULL where there is no memory.
+ */
+char *source_path(const struct source *source, int line, const char *name);
+
+/* The whole of a regular file of at most `most` octets, ended by NUL, to be freed; NULL with errno set. */
+char *source_file(const char *path, size_t most, size_t *len);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * policy/facts - what rules may know of a session besides the unit at hand.
+ *
+ * Owner:  part of the flow; policy_facts_begin fills it when the connection begins, the engine counts in it.
+ */
+#ifndef POSTERN_POLICY_FACTS_H
+#define POSTERN_POLICY_FACTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* By where the protected networks are. */
+enum policy_direction {
+    POLICY_INBOUND,  /* to a protected server; also where nothing is said to be protected */
+    POLICY_OUTBOUND, /* from a protected server */
+    POLICY_INTERNAL, /* both ends are protected */
+    POLICY_TRANSIT,  /* neither is */
+    POLICY_DIRECTIONS
+};
+
+struct policy_facts {
+    uint16_t client_class; /* what rules say of the networks of each end, see policy/network */
+    uint16_t server_class;
+    uint16_t peer_class; /* of the end that is not protected */
+    uint16_t commands;   /* command lines of the client */
+    uint16_t errors;     /* replies 4xx and 5xx that the client read */
+    uint16_t refused;    /* of these, to RCPT */
+    uint8_t direction;   /* enum policy_direction */
+    bool known;          /* the client, to the greylist */
+    bool authenticated;  /* AUTH or X-EXPS was accepted */
+    bool early_talker;   /* the client did not wait for the greeting */
+};
+
+#endif

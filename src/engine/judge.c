@@ -141,21 +141,28 @@ static void tell_rule(struct engine *engine, struct flow *flow, bool from_server
     event->text = tell_keep(engine, text);
 }
 
-/* What a decision is besides its action: told, marked; in a dry run nothing is left of the action. */
-static void take_decision(struct engine *engine, struct flow *flow, bool from_server, struct span text,
-                          struct policy_decision *decision)
+/* Let go of the action, and tell of it. */
+static void only_tell(struct engine *engine, struct flow *flow, bool from_server, struct span text, bool tells,
+                      struct smtp_action *action)
 {
-    struct smtp_action *action = &decision->action;
-    for (uint32_t i = 0; i < decision->logged_count; i++)
-        tell_rule(engine, flow, from_server, text, &decision->logged[i]->action, decision->logged[i]->name, false);
-    if (!policy_of(engine, flow)->dry_run) {
-        if (decision->marks)
-            flow->mark = decision->mark;
-        return;
-    }
-    if (action->kind != SMTP_ACTION_MAKE_LAST && (action->kind != SMTP_ACTION_PASS || action->delay_ms))
+    bool changes = action->kind != SMTP_ACTION_PASS || action->delay_ms;
+    if (tells && changes && action->kind != SMTP_ACTION_MAKE_LAST)
         tell_rule(engine, flow, from_server, text, action, action->reason ? action->reason : "", true);
     *action = (struct smtp_action){.kind = SMTP_ACTION_PASS};
+}
+
+void judge_take_decision(struct engine *engine, struct flow *flow, bool from_server, struct span text, bool whole,
+                         struct policy_decision *decision)
+{
+    bool dry_run = policy_of(engine, flow)->dry_run;
+    /* A line that passes in pieces is judged again when it is whole. */
+    bool tells = whole || (decision->action.kind != SMTP_ACTION_PASS && !dry_run);
+    for (uint32_t i = 0; tells && i < decision->logged_count; i++)
+        tell_rule(engine, flow, from_server, text, &decision->logged[i]->action, decision->logged[i]->name, false);
+    if (dry_run)
+        only_tell(engine, flow, from_server, text, tells, &decision->action);
+    else if (decision->marks)
+        flow->mark = decision->mark;
 }
 
 void judge_connect(struct engine *engine, struct flow *flow)
@@ -168,7 +175,7 @@ void judge_connect(struct engine *engine, struct flow *flow)
         return;
     struct rule_case what = {.event = RULE_ON_CONNECT, .verb = SMTP_VERB_CONNECT};
     policy_judge_case(policy, &what, &flow->facts, &decision);
-    take_decision(engine, flow, false, (struct span){0}, &decision);
+    judge_take_decision(engine, flow, false, (struct span){0}, true, &decision);
     if (decision.action.kind == SMTP_ACTION_RESET)
         flow->reset = FLOW_RESET_CLIENT;
 }
@@ -272,7 +279,9 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     if (unit->role == SMTP_SERVER)
         count_reply(&flow->facts, unit, code);
     if (decision.logged_count || decision.marks || policy_of(engine, flow)->dry_run)
-        take_decision(engine, flow, unit->side == SMTP_SERVER, unit->whole, &decision);
+        judge_take_decision(engine, flow, unit->side == SMTP_SERVER, unit->whole, unit->kind != SMTP_UNIT_FRAGMENT,
+                            &decision);
+    message_judge(engine, flow, unit, &decision.action);
     return decision.action;
 }
 
@@ -293,6 +302,8 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
     struct smtp_action action = decide(engine, flow, context, unit);
     struct before before = look_before(engine, flow, unit, action);
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
+    if (flow->smtp.opaque)
+        message_forget(engine, flow);
 
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
     edit_decide(&half->log, &engine->entries, (uint32_t)unit->octets.len, (uint32_t)leaves.len);
@@ -367,6 +378,7 @@ void judge_give_up(struct engine *engine, uint32_t index, const char *reason)
     struct flow *flow = flow_at(&engine->table, index);
     if (!flow->smtp.opaque)
         smtp_session_give_up(&flow->smtp, &engine->blocks);
+    message_forget(engine, flow);
     tell_unedited(engine, flow, reason);
     segment_release_all(engine, index);
 }

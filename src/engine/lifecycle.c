@@ -176,6 +176,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
         half_clear(&flow->halves[side], &engine->entries, &engine->blocks);
     }
     smtp_session_fini(&flow->smtp, &engine->blocks);
+    message_forget(engine, flow);
     engine->policy_flows[flow->policy]--;
     timer_clear(&engine->wheel, index);
     age_unlink(engine, index);

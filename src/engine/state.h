@@ -5,6 +5,7 @@
  *   lifecycle.c  connections: SYN to the end, timeouts, making room
  *   segment.c    positions: acknowledgments, order, what is new in a segment, what must wait
  *   judge.c      new octets to SMTP and the policy, decisions into the edit log
+ *   message.c    messages to the policy: their lines, attachments, ends
  *   carrier.c    the packet as it leaves
  *   held.c       packets without verdict
  *   tell.c       events
@@ -16,6 +17,7 @@
 #include "engine/flow.h"
 #include "engine/timer.h"
 #include "policy/policy.h"
+#include "smtp/content.h"
 
 #define HELD_HEADER_BYTES_MAX 256 /* IP and TCP headers of a packet that waits; longer ones are dropped */
 #define EVENTS_MAX            1024
@@ -160,6 +162,20 @@ uint32_t judge_window_max(const struct engine *engine);
 bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, struct span octets, bool release);
 /* The flow is not edited from here on; `reason` is told once. */
 void judge_give_up(struct engine *engine, uint32_t index, const char *reason);
+
+/*
+ * What a decision is besides its action: told, marked; in a dry run nothing is left of the action. `text` was looked at;
+ * `whole`: it is all there.
+ */
+void judge_take_decision(struct engine *engine, struct flow *flow, bool from_server, struct span text, bool whole,
+                         struct policy_decision *decision);
+
+/* ---- message.c ---- */
+
+/* What rules say of the octets of a message: *action becomes theirs where it is a reset. */
+void message_judge(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action);
+/* It came to nothing, or to its end. */
+void message_forget(struct engine *engine, struct flow *flow);
 
 /* ---- carrier.c ---- */
 

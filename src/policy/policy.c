@@ -263,11 +263,9 @@ static bool is_address(enum rule_event event)
     return event == RULE_ON_SENDER || event == RULE_ON_RECIPIENT;
 }
 
-/* One more moment: the rules that look at it, and may match. */
-static void look_at(struct look *look, const struct rule_case *what)
+static void look_for(struct look *look, const struct rule_case *what, const struct rule_set *on)
 {
     const struct policy *policy = look->policy;
-    const struct rule_set *on = &policy->on[what->event];
     struct rule_marks marks = {0};
     look->cases[what->event] = *what;
     if (is_address(what->event))
@@ -283,6 +281,12 @@ static void look_at(struct look *look, const struct rule_case *what)
         look->candidates.words[i] |= ((on->words[i] & by_text) | also) & networks;
         look->named.words[i] |= marks.match.words[i] & on->words[i];
     }
+}
+
+/* One more moment: the rules that look at it, and may match. */
+static void look_at(struct look *look, const struct rule_case *what)
+{
+    look_for(look, what, &look->policy->on[what->event]);
 }
 
 /* Exchange's answer to its own verb, which its senders go on after; nobody knows the others. */
@@ -379,9 +383,9 @@ static void look_at_command(struct look *look, const struct smtp_unit *unit, uin
     enum smtp_verb verb = unit->command.verb;
     struct rule_case what = {
         .event = RULE_ON_COMMAND, .verb = verb, .length = unit->whole.len, .recipients = recipients};
+    static const struct rule_set none; /* but those about what a keyword offers, as with policy->refuse */
     what.text = unit->command.word;
-    if (whole || unit->command.separated)
-        look_at(look, &what);
+    look_for(look, &what, whole || unit->command.separated ? &look->policy->on[RULE_ON_COMMAND] : &none);
     if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) {
         what.event = RULE_ON_STARTTLS;
         what.text = span_of("");
@@ -476,7 +480,8 @@ static void judge_reply(const struct policy *policy, const struct smtp_unit *uni
     bool first = unit->line_index == 0 || event == RULE_ON_GREETING;
     if (strips(policy, unit->keyword, facts, decision))
         return;
-    if (first && unit->has_reply && policy_looks_at(policy, event)) {
+    bool whole = unit->kind == SMTP_UNIT_REPLY;
+    if (first && whole && unit->has_reply && policy_looks_at(policy, event)) {
         struct rule_case what = {.event = event, .verb = unit->verb, .code = code, .text = unit->reply.text};
         what.length = unit->whole.len;
         policy_judge_case(policy, &what, facts, decision);

@@ -228,7 +228,9 @@ static bool command_may_matter(const struct smtp_session *session, const struct 
     if (session->closing || session->data_covered || session->tls_asked)
         return true;
     uint64_t verbs = verbs_that_matter(session, context);
-    return command->separated ? verbs >> command->verb & 1 : smtp_verb_may_begin(verbs, command->word);
+    if (command->separated)
+        return verbs >> command->verb & 1;
+    return verbs >> SMTP_VERB_UNKNOWN & 1 || smtp_verb_may_begin(verbs, command->word);
 }
 
 /* X-LINK2STATE's data, by the octets that came: what the line says of its length may be a lie (MS05-021). */

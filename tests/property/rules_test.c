@@ -1,0 +1,207 @@
+/* Rules as they are written in a file: each moment, condition and action, at every cut. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../lib/dialogue.h"
+#include "conf/conf.h"
+
+#define GREET S("220 mail.example.com Microsoft ESMTP MAIL Service, Version: 6.0.3790 ready\r\n")
+#define EHLO  C("EHLO client.example.net\r\n")
+#define OFFER S("250-mail.example.com\r\n250-PIPELINING\r\n250-XEXCH50\r\n250 SIZE 1000\r\n")
+#define PLAIN "250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000\r\n"
+#define MAIL  "MAIL FROM:<a@example.net>\r\n"
+#define RCPT  "RCPT TO:<b@example.com>\r\n"
+#define OK    "250 2.1.5 Recipient ok\r\n"
+#define END   C("QUIT\r\n"), S("221 bye\r\n")
+
+struct row {
+    const char *rules;
+    struct dialogue dialogue;
+};
+
+static const struct row rows[] = {
+    {"rule \"mask\" { on = greeting action = strip }",
+     {.label = "greeting: product and version are masked, ESMTP stays",
+      .turns = {GREET, EHLO, S(PLAIN), END},
+      .client_reads = {CHANGE(" Microsoft ESMTP MAIL Service, Version: 6.0.3790 ready", " ESMTP")}}},
+    {"rule \"mask\" { on = greeting action = strip }",
+     {.label = "greeting: one without ESMTP gets none, each line of several is masked",
+      .turns = {S("220-mail.example.com Sendmail 8.11\r\n220 mail.example.com at your service\r\n"), EHLO, S(PLAIN),
+                END},
+      .client_reads = {CHANGE(" Sendmail 8.11", ""), CHANGE(" at your service", "")}}},
+    {"rule \"small\" { on = ehlo-keyword match = {\"SIZE\", \"etrn\"} action = strip }",
+     {.label = "ehlo-keyword: two more are stripped, the last line moves",
+      .turns = {GREET, EHLO, S("250-mail\r\n250-ETRN\r\n250-8BITMIME\r\n250 SIZE 10\r\n"), END},
+      .client_reads = {CHANGE("250-ETRN\r\n250-8BITMIME\r\n250 SIZE 10\r\n", "250 8BITMIME\r\n")},
+      .or_reads = {CHANGE("250-ETRN\r\n", ""), CHANGE("250 SIZE 10\r\n", "250 OK\r\n")}}},
+    {"rule \"only these\" { on = ehlo-keyword except = {\"PIPELINING\", \"8BIT*\"} action = strip }",
+     {.label = "ehlo-keyword: all but some",
+      .turns = {GREET, EHLO, S("250-mail\r\n250-ETRN\r\n250-8BITMIME\r\n250-X-FOO bar\r\n250 PIPELINING\r\n"), END},
+      .client_reads = {CHANGE("250-ETRN\r\n", ""), CHANGE("250-X-FOO bar\r\n", "")}}},
+    {"rule \"no chunks\" { on = ehlo-keyword match = {\"CHUNKING\"} action = strip }",
+     {.label = "ehlo-keyword: what a stripped keyword offers is refused",
+      .turns = {GREET, EHLO, S("250-mail\r\n250-CHUNKING\r\n250 SIZE 10\r\n"), C("BDAT 3 LAST\r\n"),
+                S("250 2.0.0 Nothing done at all\r\n"), END},
+      .client_reads = {CHANGE("250-CHUNKING\r\n", ""),
+                       CHANGE("250 2.0.0 Nothing done at all", "500 5.5.1 Unrecognized command")},
+      .server_reads = {CHANGE("BDAT 3 LAST", "BDAT 3     ")},
+      .live_only = true}},
+    {"rule \"ours\" { on = ehlo-keyword match = {\"XEXCH50\"} client = {\"10.1.0.0/30\", \"2001:db8::1\"} action = "
+     "pass }",
+     {.label = "ehlo-keyword: peers of ours keep XEXCH50, and may use it",
+      .turns = {GREET, EHLO, OFFER, C("XEXCH50 4 2\r\n"), S("504 Need to authenticate first\r\n"), END},
+      .of_client = "EHLO XEXCH50 QUIT"}},
+    {"rule \"others\" { on = ehlo-keyword match = {\"XEXCH50\"} except-client = {\"10.1.0.0/30\", \"2001:db8::1\"} "
+     "action = strip }\nstrip = {}",
+     {.label = "except-client: the rule does not hold for them", .turns = {GREET, EHLO, OFFER, END}}},
+    {"rule \"verbs\" { on = command match = {\"unknown\", \"X-FOO\", \"VRFY\"} action = refuse code = 502 text = "
+     "\"5.5.1 No\" }",
+     {.label = "command: unknown verbs and named ones",
+      .turns = {GREET, EHLO, S(PLAIN), C("X-BAR 1\r\n"), S("250 2.0.0 done\r\n"), C("VRFY x\r\n"),
+                S("250 2.0.0 done\r\n"), C("NOOP\r\n"), S("250 2.0.0 done\r\n"), END},
+      .server_reads = {CHANGE("X-BAR 1", "NOOP   "), CHANGE("VRFY x", "NOOP  ")},
+      .client_reads = {CHANGE("250 2.0.0 done", "502 5.5.1 No"), CHANGE("250 2.0.0 done", "502 5.5.1 No")}}},
+    {"rule \"long\" { on = command length-over = 30 action = refuse code = 500 text = \"5.5.2 Too long\" }",
+     {.label = "command: length-over",
+      .turns = {GREET, EHLO, S(PLAIN), C("HELP aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"), S("250 2.0.0 Nothing done\r\n"),
+                C("HELP\r\n"), S("214 2.0.0 Read the book\r\n"), END},
+      .server_reads = {CHANGE("HELP aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "NOOP                                ")},
+      .client_reads = {CHANGE("250 2.0.0 Nothing done", "500 5.5.2 Too long")}}},
+    {"rule \"strange\" { on = recipient match = {'/[|!%]/'} action = refuse code = 553 text = \"5.1.3 No\" }",
+     {.label = "recipient: special characters, by an expression",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C("RCPT TO:<b%c@example.com>\r\n"),
+                S("250 2.0.0 Nothing done\r\n"), C(RCPT), S(OK), END},
+      .server_reads = {CHANGE("RCPT TO:<b%c@example.com>", "NOOP                     ")},
+      .client_reads = {CHANGE("250 2.0.0 Nothing done", "553 5.1.3 No")}}},
+    {"rule \"relay\" { on = recipient except = {\"example.com\", \"@example.org\"} action = refuse code = 550 text = "
+     "\"5.7.1 No relay\" }",
+     {.label = "recipient: only our domains, and what is below them",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C("RCPT TO:<b@EXAMPLE.com>\r\n"), S(OK),
+                C("RCPT TO:<b@a.b.example.com>\r\n"), S(OK), C("RCPT TO:<b@example.org>\r\n"), S(OK),
+                C("RCPT TO:<b@a.example.org>\r\n"), S("250 2.0.0 Nothing done\r\n"), END},
+      .server_reads = {CHANGE("RCPT TO:<b@a.example.org>", "NOOP                     ")},
+      .client_reads = {CHANGE("250 2.0.0 Nothing done", "550 5.7.1 No relay")}}},
+    {"rule \"many\" { on = recipient recipients-over = 2 action = refuse code = 452 text = \"4.5.3 Too many\" method = "
+     "spoil }",
+     {.label = "recipient: recipients-over counts those that were accepted",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S("550 5.1.1 Unknown\r\n"), C(RCPT),
+                S(OK), C(RCPT), S(OK), C(RCPT), S("250 2.0.0 Nothing done\r\n"), END},
+      .server_reads = {CHANGE(RCPT RCPT RCPT "RCPT TO:<b@example.com>", RCPT RCPT RCPT "NOOP                   ")},
+      .client_reads = {CHANGE("250 2.0.0 Nothing done", "452 4.5.3 Too many")}}},
+    {"rule \"who\" { on = sender match = {\"bad.example\", \"<>\", \"root@\", \"a*b@example.net\"} action = refuse }",
+     {.label = "sender: domains, the null sender, local parts, patterns",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM:<x@sub.Bad.example> SIZE=3\r\n"),
+                S("250 2.0.0 Nothing done now\r\n"), C("MAIL FROM:<>\r\n"), S("250 2.0.0 Nothing done now\r\n"),
+                C("MAIL FROM:<root@example.org>\r\n"), S("250 2.0.0 Nothing done now\r\n"),
+                C("MAIL FROM:<axxb@example.net>\r\n"), S("250 2.0.0 Nothing done now\r\n"), C(MAIL), S("250 ok\r\n"),
+                END},
+      .server_reads = {CHANGE("MAIL FROM:<x@sub.Bad.example> SIZE=3", "NOOP                                "),
+                       CHANGE("MAIL FROM:<>", "NOOP        "),
+                       CHANGE("MAIL FROM:<root@example.org>", "NOOP                        "),
+                       CHANGE("MAIL FROM:<axxb@example.net>", "NOOP                        ")},
+      .client_reads = {CHANGE("250 2.0.0 Nothing done now", "450 4.7.1 Try again later"),
+                       CHANGE("250 2.0.0 Nothing done now", "450 4.7.1 Try again later"),
+                       CHANGE("250 2.0.0 Nothing done now", "450 4.7.1 Try again later"),
+                       CHANGE("250 2.0.0 Nothing done now", "450 4.7.1 Try again later")}}},
+    {"rule \"helo\" { on = argument verb = {\"EHLO\", \"HELO\"} match = {\"*.dynamic.example\"} action = log }",
+     {.label = "argument: of one verb, told and let go",
+      .turns = {GREET, C("EHLO a.dynamic.example\r\n"), S(PLAIN), C("VRFY a.dynamic.example\r\n"), S("252 maybe\r\n"),
+                END},
+      .of_client = "@helo=pass EHLO VRFY QUIT"}},
+    {"rule \"said no\" { on = reply match = {\"55x\", \"45*\", \"5xx\", \"*user*\"} action = log }",
+     {.label = "reply: a code and a text, both",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 user ok\r\n"), C(RCPT), S("550 5.1.1 No such user\r\n"), C(RCPT),
+                S("550 5.7.1 No\r\n"), END},
+      .of_server = "connect=220 EHLO=250 MAIL=250 @said no=pass RCPT=550 RCPT=550 QUIT=221"}},
+    {"rule \"harvest\" { on = reply verb = {\"RCPT\"} refused-over = 1 match = {\"550\"} action = log }",
+     {.label = "reply: from the second refused recipient on",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 ok\r\n"), C(RCPT), S("550 no\r\n"), C(RCPT), S("550 no\r\n"),
+                C(RCPT), S("550 no\r\n"), END},
+      .of_server = "connect=220 EHLO=250 MAIL=250 RCPT=550 RCPT=550 @harvest=pass RCPT=550 QUIT=221"}},
+    {"rule \"note\" { on = sender action = log continue = yes }\nrule \"first\" { on = sender action = pass }\n"
+     "rule \"last\" { on = argument verb = {\"MAIL\"} action = refuse }",
+     {.label = "continue: the next one decides, and those behind it do not",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 ok\r\n"), END},
+      .of_client = "EHLO @note=pass MAIL QUIT"}},
+    {"rule \"long header\" { on = line part = header length-over = 20 action = log }\n"
+     "rule \"exe\" { on = file-name match = {\"*.exe\", '/^\\w+\\.(scr|pif)$/'} action = log }\n"
+     "rule \"long name\" { on = file-name length-over = 10 action = log }\n"
+     "rule \"large\" { on = message size-over = 150 action = log }",
+     {.label = "line, file-name, message: what is in it is told, and nothing changes",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL RCPT "DATA\r\n"), S("250 ok\r\n" OK "354 go\r\n"),
+                C("Subject: 20 octets:)\r\nX: 21 octets are long\r\nContent-Type: m/x;\r\n boundary=b\r\n\r\n--b\r\n"
+                  "Content-Type: a; name=a.scr\r\n\r\na line of a body that is long\r\n--b\r\n"
+                  "Content-Disposition: attachment;\r\n\tfilename=\"b.EXE\"\r\n\r\n.\r\n"),
+                S("250 queued\r\n"), END},
+      .of_client = "EHLO MAIL RCPT DATA @long header=pass @long header=pass @exe=pass @long header=pass @exe=pass "
+                   "@large=pass (210) QUIT"}},
+    {"rule \"chunks\" { on = message size-over = 5 action = log }\nrule \"line\" { on = line match = {\"*abc*\"} "
+     "action = log }",
+     {.label = "message: the octets of all chunks",
+      .turns = {GREET, EHLO, S("250-mail\r\n250 CHUNKING\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK),
+                C("BDAT 3\r\nxab"), S("250 more\r\n"), C("BDAT 4 LAST\r\nc\r\n."), S("250 queued\r\n"), END},
+      .of_client = "EHLO MAIL RCPT BDAT (3) BDAT @line=pass @chunks=pass (4) QUIT"}},
+    {"dry-run = yes\nrule \"no\" { on = recipient action = refuse }\nrule \"mask\" { on = greeting action = strip }",
+     {.label = "dry run: nothing is changed, what would have been is told",
+      .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .of_client = "EHLO MAIL @no=refuse RCPT QUIT",
+      .of_server = "@mask=strip connect=220 @strip=strip EHLO=250 MAIL=250 RCPT=250 QUIT=221"}},
+    {"rule \"lenient\" { on = anomaly match = {\"early-talker\"} action = log }",
+     {.label = "anomaly: told by the rule's name",
+      .turns = {C("EHLO x\r\n"), S("220 mail ESMTP\r\n250 mail\r\n"), END},
+      .of_client = "@lenient=pass !early-talker EHLO QUIT"}},
+    {"protected = {\"10.1.0.2\", \"2001:db8::2\", \"203.0.113.0/24\"}\n"
+     "rule \"in\" { on = connect direction = inbound action = log continue = yes }\n"
+     "rule \"out\" { on = connect direction = outbound action = log continue = yes }",
+     {.label = "direction: to a protected server",
+      .turns = {GREET, EHLO, S(PLAIN), END},
+      .of_client = "@in=pass EHLO QUIT"}},
+    {"protected = {\"10.1.0.1\", \"2001:db8::/127\"}\n"
+     "rule \"in\" { on = connect direction = inbound action = log continue = yes }\n"
+     "rule \"them\" { on = connect peer = {\"10.1.0.2/31\", \"2001:db8::2\"} action = log continue = yes }\n"
+     "rule \"us\" { on = connect peer = {\"10.1.0.1\", \"2001:db8::1\"} action = log continue = yes }\n"
+     "rule \"out\" { on = connect direction = outbound action = log continue = yes }",
+     {.label = "direction: from a protected server, and who is at the other end",
+      .turns = {GREET, EHLO, S(PLAIN), END},
+      .of_client = "@them=pass @out=pass EHLO QUIT"}},
+    {"on-lost-pairing = reset\nstrip = {}",
+     {.label = "settings: what does not lose the pairing is as before", .turns = {GREET, EHLO, OFFER, END}}},
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+static struct conf *read_rules(const char *text)
+{
+    char path[64], message[512];
+    struct conf *conf = calloc(1, sizeof *conf);
+    int fd = memfd_create("rules", 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (!conf || fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+        abort();
+    conf_init(conf);
+    if (!conf_read(conf, path, message, sizeof message)) {
+        printf("Bail out! %s\n", message);
+        exit(1);
+    }
+    close(fd);
+    return conf;
+}
+
+int main(void)
+{
+    static struct dialogue dialogues[ROWS];
+    struct conf *confs[ROWS];
+    for (size_t i = 0; i < ROWS; i++) {
+        confs[i] = read_rules(rows[i].rules);
+        dialogues[i] = rows[i].dialogue;
+        dialogues[i].policy = &confs[i]->policy;
+    }
+    int failed = dialogue_run("rules", dialogues, ROWS, NULL, 0);
+    for (size_t i = 0; i < ROWS; i++) {
+        conf_free(confs[i]);
+        free(confs[i]);
+    }
+    return failed;
+}

@@ -12,6 +12,7 @@ struct engine_settings engine_settings_default(void)
         .flow_held_max = 64,
         .line_hold_ms = 30,
         .order_hold_ms = 3000,
+        .ask_hold_ms = 500,
         .ports_count = 3,
         .ports = {25, 587, 2525},
         .peers = ENGINE_PEERS_LIVE,
@@ -36,13 +37,14 @@ static void *lay_out(struct layout *layout, size_t octets)
 struct pieces {
     struct engine *engine;
     void *flows, *buckets, *nodes, *entries, *blocks, *held, *events, *arena, *scratch, *original;
+    void *inquiries, *inquiry_buckets, *questions;
     size_t bytes;
 };
 
 static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
 {
     struct layout layout = {.base = memory};
-    struct pieces p;
+    struct pieces p = {0};
     p.engine = lay_out(&layout, sizeof *p.engine);
     p.flows = lay_out(&layout, pool_bytes(sizeof(struct flow), s->flows_max));
     p.buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
@@ -52,6 +54,11 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
     p.events = lay_out(&layout, (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event));
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
+    if (s->questions) {
+        p.inquiries = lay_out(&layout, pool_bytes(sizeof(struct inquiry), s->flows_max));
+        p.inquiry_buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
+        p.questions = lay_out(&layout, EVENTS_MAX * sizeof(struct question_entry));
+    }
     p.scratch = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
     p.original = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
     p.bytes = layout.used;
@@ -75,6 +82,12 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
     pool_init(&engine->blocks, p.blocks, RETAIN_BLOCK_BYTES, settings->blocks_max);
     pool_init(&engine->held, p.held, sizeof(struct held), settings->held_max);
+    if (settings->questions) {
+        pool_init(&engine->inquiries, p.inquiries, sizeof(struct inquiry), settings->flows_max);
+        engine->inquiry_buckets = p.inquiry_buckets;
+        engine->inquiry_mask = (uint32_t)(flow_table_buckets_bytes(settings->flows_max) / sizeof(uint32_t)) - 1;
+        engine->questions = p.questions;
+    }
     engine->events = p.events;
     engine->event_arena = p.arena;
     engine->scratch = p.scratch;
@@ -129,7 +142,7 @@ bool engine_needs_policy(const struct engine *engine, const struct policy *polic
 
 /* ---- packets and time ---- */
 
-static void begin_call(struct engine *engine, int64_t now_us)
+void engine_begin_call(struct engine *engine, int64_t now_us)
 {
     assert(engine->current.fate == FATE_NONE && engine->before.head == POOL_NONE && engine->after.head == POOL_NONE);
     if (now_us > engine->now_us)
@@ -220,7 +233,7 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
 
 void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us)
 {
-    begin_call(engine, now_us);
+    engine_begin_call(engine, now_us);
     engine->counters.packets++;
     engine->current.token = packet->token;
     engine->current.checksum_absent = packet->checksum == ENGINE_CHECKSUM_ABSENT;
@@ -231,7 +244,7 @@ void engine_packet(struct engine *engine, const struct engine_packet *packet, in
 
 void engine_tick(struct engine *engine, int64_t now_us)
 {
-    begin_call(engine, now_us);
+    engine_begin_call(engine, now_us);
     uint32_t index;
     for (int i = 0; i < ENGINE_TICK_FLOWS_MAX && (index = timer_expired(&engine->wheel)) != 0; i++)
         lifecycle_due(engine, index);
@@ -245,7 +258,8 @@ int64_t engine_next_due(const struct engine *engine)
 
 void engine_stop(struct engine *engine, int64_t now_us)
 {
-    begin_call(engine, now_us);
+    engine_begin_call(engine, now_us);
+    engine->stopping = true;
     for (int class = FLOW_CLASS_CHEAP; class <= FLOW_CLASS_OFFSET; class ++)
         for (uint32_t index = engine->oldest[class], next; index != POOL_NONE; index = next) {
             struct flow *flow = flow_at(&engine->table, index);

@@ -16,12 +16,15 @@
  *     engine_packet(e, &packet, now)   or   engine_tick(e, now)
  *     while (engine_next_verdict(e, &verdict)) ...    carry them out in this order
  *     while (engine_next_event(e, &event)) ...        optional; events not fetched are overwritten and counted
+ *     while (engine_next_question(e, &question)) ...  where settings.questions wants any; engine_answer, now or later,
+ *                                                     is a call like engine_packet
  */
 #ifndef POSTERN_ENGINE_ENGINE_H
 #define POSTERN_ENGINE_ENGINE_H
 
 #include "base/span.h"
 #include "engine/event.h"
+#include "engine/question.h"
 
 #define ENGINE_PACKET_BYTES_MAX 65535 /* an IP packet, or an aggregate (GSO) of several */
 
@@ -77,49 +80,54 @@ struct engine_settings {
     uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
     uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
     uint32_t order_hold_ms;   /* how long a segment waits for the one before it, from its last resend on */
-    bool liberal_conntrack;   /* nf_conntrack_tcp_be_liberal=1 on this gateway: a reply may grow without octets saved
-                                 before (else law 3: conntrack would call its acknowledgments INVALID) */
-    bool pass_on_overload;    /* without room to follow it, a flow passes unedited; else its packets are dropped, for
-                                 their senders to send them again */
-    bool strip_mptcp;         /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
-    uint32_t ports_count;     /* how many of `ports` are meant */
-    uint16_t ports[16];       /* a connection to one of these TCP ports is SMTP */
-    enum engine_peers peers;  /* see above */
-    uint32_t events;          /* bit set of 1u << enum event_kind that are wanted */
-    uint64_t seed;            /* secret of the flow table's hash; random, so that nobody can choose collisions */
+    uint32_t ask_hold_ms;   /* how long a line waits for the answer to a question; then it is as if nobody could tell */
+    uint32_t questions;     /* bit set of 1u << enum question_kind that are wanted; others are as if unanswered */
+    bool liberal_conntrack; /* nf_conntrack_tcp_be_liberal=1 on this gateway: a reply may grow without octets saved
+                               before (else law 3: conntrack would call its acknowledgments INVALID) */
+    bool pass_on_overload;  /* without room to follow it, a flow passes unedited; else its packets are dropped, for
+                               their senders to send them again */
+    bool strip_mptcp;       /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
+    uint32_t ports_count;   /* how many of `ports` are meant */
+    uint16_t ports[16];     /* a connection to one of these TCP ports is SMTP */
+    enum engine_peers peers; /* see above */
+    uint32_t events;         /* bit set of 1u << enum event_kind that are wanted */
+    uint64_t seed;           /* secret of the flow table's hash; random, so that nobody can choose collisions */
 };
 
 /* Everything counted, each since engine_init. The name of a counter is its field's name everywhere. */
 struct engine_counters {
-    uint64_t packets;            /* packets given to engine_packet */
-    uint64_t accepted;           /* verdicts: accept */
-    uint64_t dropped;            /* verdicts: drop, for whatever reason below */
-    uint64_t edited;             /* accepted with other octets than came (translation only, too) */
-    uint64_t held;               /* packets that waited for their verdict */
-    uint64_t not_tcp;            /* passed: not TCP, a fragment, or not on a selected port */
-    uint64_t malformed;          /* dropped: header length, option or truncation errors */
-    uint64_t fragments_in;       /* dropped (passed, of a record): IP fragments of TCP segments */
-    uint64_t bad_checksum;       /* dropped: TCP checksum wrong */
-    uint64_t bad_acknowledgment; /* dropped: acknowledges what was never sent */
-    uint64_t bad_reset;          /* dropped: RST outside the window */
-    uint64_t bad_syn;            /* dropped: a SYN that cannot belong to the connection */
-    uint64_t out_of_bounds;      /* no room (blocks, held packets) to follow it: dropped, or behind a gap a probe */
-    uint64_t probes;             /* left as one octet that the receiver has, to be answered: there is a gap */
-    uint64_t stale;              /* dropped: out of order, and the gap before it never filled in time */
-    uint64_t flows_created;      /* connections seen from their SYN on */
-    uint64_t flows_ended;        /* closed, reset or timed out */
-    uint64_t flows_evicted;      /* forgotten to make room; they pass unedited */
-    uint64_t flows_midstream;    /* older than the filter; they pass unedited */
-    uint64_t flows_unedited;     /* editing was switched off: pairing lost, not SMTP, an option that forbids it */
-    uint64_t retransmissions;    /* segments with octets that had been decided before */
-    uint64_t rewritten;          /* of these, with other octets than the first time: the first ones left */
-    uint64_t fragments_out;      /* beginnings of lines that left because the rest did not come in time */
-    uint64_t keywords_stripped;  /* lines taken out of EHLO replies */
-    uint64_t commands_refused;   /* commands answered by the filter in the server's place */
-    uint64_t connections_closed; /* closed politely: the server read QUIT, the client 421 */
-    uint64_t connections_reset;  /* reset by the filter */
-    uint64_t replies_replaced;   /* replies of the server that the client saw in another form */
-    uint64_t events_lost;        /* events that nobody fetched in time */
+    uint64_t packets;              /* packets given to engine_packet */
+    uint64_t accepted;             /* verdicts: accept */
+    uint64_t dropped;              /* verdicts: drop, for whatever reason below */
+    uint64_t edited;               /* accepted with other octets than came (translation only, too) */
+    uint64_t held;                 /* packets that waited for their verdict */
+    uint64_t not_tcp;              /* passed: not TCP, a fragment, or not on a selected port */
+    uint64_t malformed;            /* dropped: header length, option or truncation errors */
+    uint64_t fragments_in;         /* dropped (passed, of a record): IP fragments of TCP segments */
+    uint64_t bad_checksum;         /* dropped: TCP checksum wrong */
+    uint64_t bad_acknowledgment;   /* dropped: acknowledges what was never sent */
+    uint64_t bad_reset;            /* dropped: RST outside the window */
+    uint64_t bad_syn;              /* dropped: a SYN that cannot belong to the connection */
+    uint64_t out_of_bounds;        /* no room (blocks, held packets) to follow it: dropped, or behind a gap a probe */
+    uint64_t probes;               /* left as one octet that the receiver has, to be answered: there is a gap */
+    uint64_t stale;                /* dropped: out of order, and the gap before it never filled in time */
+    uint64_t flows_created;        /* connections seen from their SYN on */
+    uint64_t flows_ended;          /* closed, reset or timed out */
+    uint64_t flows_evicted;        /* forgotten to make room; they pass unedited */
+    uint64_t flows_midstream;      /* older than the filter; they pass unedited */
+    uint64_t flows_unedited;       /* editing was switched off: pairing lost, not SMTP, an option that forbids it */
+    uint64_t retransmissions;      /* segments with octets that had been decided before */
+    uint64_t rewritten;            /* of these, with other octets than the first time: the first ones left */
+    uint64_t fragments_out;        /* beginnings of lines that left because the rest did not come in time */
+    uint64_t keywords_stripped;    /* lines taken out of EHLO replies */
+    uint64_t commands_refused;     /* commands answered by the filter in the server's place */
+    uint64_t connections_closed;   /* closed politely: the server read QUIT, the client 421 */
+    uint64_t connections_reset;    /* reset by the filter */
+    uint64_t replies_replaced;     /* replies of the server that the client saw in another form */
+    uint64_t questions;            /* asked */
+    uint64_t questions_unanswered; /* actions that depended on an answer which nobody gave in time, or could be asked */
+    uint64_t questions_lost;       /* questions and lessons that nobody fetched, so that there was no room for more */
+    uint64_t events_lost;          /* events that nobody fetched in time */
 };
 
 /* What there is now, as opposed to what has been. */
@@ -176,6 +184,15 @@ void engine_stop(struct engine *engine, int64_t now_us);
 
 /* The next verdict to carry out; false where there is none. */
 bool engine_next_verdict(struct engine *engine, struct engine_verdict *verdict);
+
+/* The next question or lesson; false where there is none. See engine/question.h. */
+bool engine_next_question(struct engine *engine, struct question *question);
+
+/*
+ * The answer to question `id`; of one that is unknown, answered or too old it changes nothing. All verdicts must have
+ * been fetched before; fetch verdicts, events and questions afterwards, as of engine_packet.
+ */
+void engine_answer(struct engine *engine, uint64_t id, enum answer answer, int64_t now_us);
 
 /* The next event; false where there is none. Its spans live until the next engine_packet, engine_tick or engine_stop.
  */

@@ -58,7 +58,7 @@ struct held *held_covering(const struct engine *engine, const struct half *half,
 
 static bool behind_gap(const struct half *half, const struct held *held)
 {
-    return seq_after(held->seq, half->next); /* else it waits for its line */
+    return !half->paused && seq_after(held->seq, half->next); /* else it waits for its line */
 }
 
 /* The stretch of octets behind a gap that has the packet that came last. */

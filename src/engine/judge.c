@@ -119,8 +119,8 @@ static const char *action_name(const struct smtp_action *action)
 {
     static const char *const names[] = {
         [SMTP_ACTION_PASS] = "pass",     [SMTP_ACTION_STRIP] = "strip", [SMTP_ACTION_MAKE_LAST] = "strip",
-        [SMTP_ACTION_REFUSE] = "refuse", [SMTP_ACTION_VOID] = "refuse", [SMTP_ACTION_CLOSE] = "close",
-        [SMTP_ACTION_RESET] = "reset",
+        [SMTP_ACTION_REFUSE] = "refuse", [SMTP_ACTION_VOID] = "refuse", [SMTP_ACTION_VOID_LATE] = "refuse",
+        [SMTP_ACTION_CLOSE] = "close",   [SMTP_ACTION_RESET] = "reset",
     };
     if (action->ask)
         return "greylist";
@@ -196,7 +196,8 @@ static void count_change(struct engine *engine, const struct smtp_unit *unit, st
         counters->fragments_out++;
     if (action.kind == SMTP_ACTION_STRIP)
         counters->keywords_stripped++;
-    else if (action.kind == SMTP_ACTION_REFUSE || action.kind == SMTP_ACTION_VOID)
+    else if (action.kind == SMTP_ACTION_REFUSE || action.kind == SMTP_ACTION_VOID ||
+             action.kind == SMTP_ACTION_VOID_LATE)
         counters->commands_refused += unit->kind == SMTP_UNIT_COMMAND;
     else if (action.kind == SMTP_ACTION_CLOSE && !engine->change.reset)
         counters->connections_closed++;
@@ -286,9 +287,10 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
 }
 
 /* One unit: decide, and remember what leaves. True where that is not what came. */
-static bool judge_unit(struct engine *engine, struct flow *flow, const struct smtp_context *context,
-                       const struct smtp_unit *unit)
+static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_context *context,
+                       const struct smtp_unit *unit, struct smtp_action action)
 {
+    struct flow *flow = flow_at(&engine->table, index);
     struct half *half = &flow->halves[unit->side];
     struct smtp_change *change = &engine->change;
     bool was_opaque = flow->smtp.opaque;
@@ -299,7 +301,6 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
         .resize = edit_room(&engine->entries) &&
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };
-    struct smtp_action action = decide(engine, flow, context, unit);
     struct before before = look_before(engine, flow, unit, action);
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
     if (flow->smtp.opaque)
@@ -318,6 +319,10 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
         tell_line(engine, flow, unit, &before);
     else if (unit->ends_payload)
         tell_payload(engine, flow, unit, &before);
+    if (unit->role == SMTP_CLIENT)
+        question_note_command(engine, index, unit, action.kind == SMTP_ACTION_REFUSE);
+    else if (flow->smtp.answered != before.answered)
+        question_note_reply(engine, index, unit->verb, before.answered, unit->reply.code);
     if (change->reset)
         flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
     else if (flow->smtp.opaque && !was_opaque)
@@ -325,15 +330,25 @@ static bool judge_unit(struct engine *engine, struct flow *flow, const struct sm
     return change->changed;
 }
 
-/* Cut `octets` into units; true where something leaves in another form. */
-static bool judge_all(struct engine *engine, struct flow *flow, enum smtp_side side, struct span octets, bool release)
+/* Cut `octets` into units, to the first that waits for an answer; true where something leaves in another form. */
+static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side, struct span octets, bool release)
 {
     bool changed = false;
     struct smtp_unit unit;
+    struct flow *flow = flow_at(&engine->table, index);
     const struct smtp_context context = judge_context(engine, flow);
-    flow->halves[side].next += (uint32_t)octets.len;
-    while (smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
-        changed = judge_unit(engine, flow, &context, &unit) || changed;
+    struct half *half = &flow->halves[side];
+    half->next += (uint32_t)octets.len;
+    while (!half->paused && smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit)) {
+        struct smtp_action action;
+        if (!question_take(engine, flow, &unit, &action))
+            action = decide(engine, flow, &context, &unit);
+        if (action.ask && question_waits(engine, index, &unit, release, &action))
+            smtp_session_put_back(&flow->smtp, &context, &unit);
+        else
+            changed = judge_unit(engine, index, &context, &unit, action) || changed;
+    }
+    half->next -= (uint32_t)octets.len;
     return changed;
 }
 
@@ -341,12 +356,14 @@ static bool judge_all(struct engine *engine, struct flow *flow, enum smtp_side s
 static void arm_line(struct engine *engine, uint32_t index, struct flow *flow, enum smtp_side side, bool anew)
 {
     bool waits = half_waiting(&flow->halves[side]) > 0;
+    bool asks = question_pends(engine, flow, side);
+    uint32_t hold_ms = asks ? engine->settings.ask_hold_ms : engine->settings.line_hold_ms;
     if (!waits && flow->line_due_us[side] != 0) {
         flow->line_due_us[side] = 0;
         engine->waiting_count--;
     } else if (waits && (anew || flow->line_due_us[side] == 0)) {
         engine->waiting_count += flow->line_due_us[side] == 0;
-        flow->line_due_us[side] = engine->now_us + (int64_t)engine->settings.line_hold_ms * 1000;
+        flow->line_due_us[side] = engine->now_us + (int64_t)hold_ms * 1000;
         lifecycle_arm(engine, index);
     }
 }
@@ -358,15 +375,20 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     bool was_opaque = flow->smtp.opaque;
     int32_t offset = edit_offset(&flow->halves[side].log);
     uint32_t decided = flow->halves[side].log.end;
-    bool changed = judge_all(engine, flow, side, octets, release);
-    arm_line(engine, index, flow, side, flow->halves[side].log.end != decided);
+    if (release && question_pends(engine, flow, side))
+        question_give_up(engine, flow); /* its time is over */
+    bool asked = question_pends(engine, flow, side);
+    bool changed = judge_all(engine, index, side, octets, release || question_releases(engine, flow));
+    bool anew = flow->halves[side].log.end != decided || asked != question_pends(engine, flow, side);
+    arm_line(engine, index, flow, side, anew);
     if (edit_offset(&flow->halves[side].log) != offset)
         lifecycle_classify(engine, index);
     if (flow->reset) {
         segment_drop_held(engine, index);
     } else if (flow->smtp.opaque && !was_opaque) {
         /* What waits on the other side will not be judged any more. */
-        judge_all(engine, flow, !side, (struct span){0}, true);
+        question_end(engine, index);
+        judge_all(engine, index, !side, (struct span){0}, true);
         arm_line(engine, index, flow, !side, false);
         segment_settle(engine, index, !side);
     }

@@ -170,6 +170,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     struct flow *flow = flow_at(&engine->table, index);
     if (flow->state == FLOW_OPEN)
         tell_end(engine, flow, reason);
+    question_end(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         engine->waiting_count -= flow->line_due_us[side] != 0;
         held_drop_before(engine, &flow->halves[side], INT64_MAX);
@@ -261,6 +262,7 @@ static void open_flow(struct engine *engine, uint32_t index)
     engine->counters.flows_created++;
     tell(engine, EVENT_FLOW_START, flow);
     judge_connect(engine, flow);
+    question_client(engine, index);
     lifecycle_classify(engine, index);
 }
 

@@ -19,7 +19,7 @@ enum question_kind {
     /* Questions. The action under consideration is carried out where the answer is DEFER. */
     QUESTION_RECIPIENT, /* may this client bring mail of `sender` for `recipient`? (RCPT) */
     QUESTION_TLS,       /* may this client encrypt, so that no recipient will be seen? (STARTTLS) */
-    QUESTION_CLIENT,    /* is this client known? Asked at the SYN; nothing waits for the answer */
+    QUESTION_CLIENT,    /* is this client known? Asked once both SYNs have come; nothing waits for the answer */
     /* Lessons. */
     LESSON_RECIPIENT, /* the server's own reply to the RCPT of question `about`: `code` */
     LESSON_MESSAGE,   /* the server's last reply to the message of this transaction: `code` */

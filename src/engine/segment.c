@@ -58,9 +58,11 @@ static void take_fin(struct engine *engine, uint32_t index, enum smtp_side side)
 {
     struct flow *flow = flow_at(&engine->table, index);
     struct half *half = &flow->halves[side];
-    if (half->closed)
+    if (half->closed || half->paused)
         return;
     judge_feed(engine, index, side, (struct span){0}, true);
+    if (half->paused)
+        return; /* the beginning of a line that waits for more than its end */
     edit_decide(&half->log, &engine->entries, 1, 1);
     half->next++;
     half->closed = true;
@@ -118,7 +120,7 @@ static void let_go(struct engine *engine, uint32_t index, enum smtp_side side, c
 /* The held packet whose turn has come: it begins before the next octet in order and ends behind it. */
 static const struct held *next_in_order(const struct engine *engine, const struct half *half)
 {
-    for (uint32_t id = half->held; id != POOL_NONE && !half->closed;) {
+    for (uint32_t id = half->held; id != POOL_NONE && !half->closed && !half->paused;) {
         const struct held *held = pool_at(&engine->held, id);
         if (seq_after(held->seq, half->next))
             return NULL;
@@ -158,7 +160,7 @@ void segment_release_all(struct engine *engine, uint32_t index)
 static enum fate hold(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
 {
     const struct half *half = &flow_at(&engine->table, index)->halves[side];
-    if (half->held_count >= engine->settings.flow_held_max && half_waiting(half) > 0) {
+    if (half->held_count >= engine->settings.flow_held_max && half_waiting(half) > 0 && !half->paused) {
         /* A line in more pieces than may wait: its beginning goes on now, as it would when its time is up. */
         judge_feed(engine, index, side, (struct span){0}, true);
         let_go(engine, index, side, &packet->seq);
@@ -196,6 +198,21 @@ static enum fate take_behind_gap(struct engine *engine, uint32_t index, enum smt
     return packet->payload_len <= half_mss(&flow->halves[!side]) ? FATE_PROBE : FATE_DROP;
 }
 
+/*
+ * Octets at or behind what waits for more than the next segment. Their sender resends them meanwhile: what is here need
+ * not be held twice.
+ */
+static enum fate take_paused(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    struct half *half = &flow_at(&engine->table, index)->halves[side];
+    struct held *held = held_covering(engine, half, packet);
+    if (!held)
+        return hold(engine, index, side, packet);
+    engine->counters.retransmissions++;
+    held->since_us = engine->now_us;
+    return FATE_DROP;
+}
+
 static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -216,6 +233,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
+    if (half->paused && seq_after(end, half->log.end))
+        return take_paused(engine, index, side, packet);
     if (seq_after(packet->seq, half->next))
         return take_behind_gap(engine, index, side, packet);
     if (!seq_after(end, half->next)) {

@@ -9,6 +9,7 @@
  *   carrier.c    the packet as it leaves
  *   held.c       packets without verdict
  *   tell.c       events
+ *   question.c   questions, answers and lessons
  */
 #ifndef POSTERN_ENGINE_STATE_H
 #define POSTERN_ENGINE_STATE_H
@@ -46,6 +47,40 @@ struct held {
 /* Packets that have their verdict, in the order in which they leave. */
 struct ready_list {
     uint32_t head, tail;
+};
+
+/* Whether a line waits for an answer. */
+enum inquiry_state {
+    INQUIRY_IDLE,
+    INQUIRY_WAITS,
+    INQUIRY_ANSWERED, /* the line is about to be decided */
+};
+
+#define QUESTION_TEXT_BYTES_MAX 256 /* RFC 5321 4.5.3.1.3: a path */
+
+/* What a connection asks, and what must be known of it to ask. */
+struct inquiry {
+    uint32_t next; /* in its bucket */
+    uint32_t flow;
+    uint32_t number;   /* of the exchange that the question is about */
+    uint8_t state;     /* enum inquiry_state */
+    uint8_t answer;    /* enum answer, once ANSWERED */
+    uint8_t side;      /* enum smtp_side that sent the line */
+    bool release;      /* it must leave though its end has not come */
+    bool told;         /* of this connection something was asked */
+    bool open;         /* a recipient of the transaction was asked about, and nothing has come of it yet */
+    bool sender_known; /* `sender` is that of the last MAIL */
+    uint8_t helo_len;
+    uint16_t sender_len;
+    struct smtp_action action; /* that depends on the answer */
+    uint64_t asked;            /* exchanges that questions were about and that are not over: bits 1 << number % 64 */
+    uint8_t helo[128];         /* its beginning */
+    uint8_t sender[QUESTION_TEXT_BYTES_MAX];
+};
+
+struct question_entry {
+    struct question question;
+    uint8_t text[3 * QUESTION_TEXT_BYTES_MAX];
 };
 
 /* What becomes of the packet that engine_packet was given. */
@@ -96,6 +131,13 @@ struct engine {
     uint32_t event_count, event_next;
     uint32_t event_arena_used;
 
+    struct question_entry *questions; /* a ring of EVENTS_MAX */
+    uint32_t question_first, question_count;
+    struct pool inquiries;
+    uint32_t *inquiry_buckets; /* by flow id */
+    uint32_t inquiry_mask;     /* 0 where nothing is asked */
+    bool stopping;             /* nothing new waits */
+
     uint32_t waiting_count; /* directions in which octets wait for the rest of their line */
 
     struct smtp_change change;              /* large, so not on the stack */
@@ -111,6 +153,11 @@ enum flow_class {
     FLOW_CLASS_PLAIN,  /* inspection: followed, offset zero */
     FLOW_CLASS_OFFSET, /* the connection: never forgotten to make room */
 };
+
+/* ---- engine.c ---- */
+
+/* The time of a call; what the last one left unfetched of its events is lost. */
+void engine_begin_call(struct engine *engine, int64_t now_us);
 
 /* ---- lifecycle.c ---- */
 
@@ -207,6 +254,33 @@ void held_ready(struct engine *engine, struct half *half, bool drop);
 uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t since_us);
 /* It has left. */
 void held_return(struct engine *engine, uint32_t index);
+
+/* ---- question.c ---- */
+
+/*
+ * An action that depends on an answer: true where the unit must wait for it, its side is paused then. Else *action is
+ * what is to be done without one. `release`: it leaves though its end has not come.
+ */
+bool question_waits(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool release,
+                    struct smtp_action *action);
+/* Whether a line of this side waits for an answer. */
+bool question_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side);
+/* The answer to what waits, which goes on with the next judge_feed; or there will be none. */
+void question_answer(struct engine *engine, struct flow *flow, enum answer answer);
+void question_give_up(struct engine *engine, struct flow *flow);
+/* Whether what was answered is the beginning of a line that must leave. */
+bool question_releases(const struct engine *engine, const struct flow *flow);
+/* What the answer makes of the unit that waited for it. False where the unit is another one. */
+bool question_take(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                   struct smtp_action *action);
+/* A connection is open. */
+void question_client(struct engine *engine, uint32_t index);
+/* A command has its decision; `refused`: the server does not see it. */
+void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool refused);
+/* The reply to an exchange is complete. */
+void question_note_reply(struct engine *engine, uint32_t index, enum smtp_verb verb, uint32_t exchange, uint16_t code);
+/* Nothing more can be read of a connection. */
+void question_end(struct engine *engine, uint32_t index);
 
 /* ---- tell.c ---- */
 

@@ -287,6 +287,19 @@ static enum smtp_anomaly long_command_anomaly(const struct smtp_session *session
     return may_be_long ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_LINE_TOO_LONG;
 }
 
+/* A line that was put back. What is wrong with it was found when it came, together with what came behind it. */
+static bool next_again(struct smtp_session *session, const struct smtp_context *context, struct smtp_unit *unit)
+{
+    const struct smtp_line *line = &session->lines[unit->side];
+    session->put_back = false;
+    unit->kind = SMTP_UNIT_COMMAND;
+    unit->whole = smtp_line_so_far(line, context->blocks);
+    unit->octets = span_tail(unit->whole, line->left);
+    unit->command = smtp_command_parse(unit->whole);
+    unit->anomaly = (enum smtp_anomaly)session->put_back_anomaly;
+    return true;
+}
+
 static bool next_command(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                          bool release, struct smtp_unit *unit)
 {
@@ -294,6 +307,8 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
     unit->judged = session->fragment_judged;
     if (session->line_long[unit->side])
         return next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
+    if (session->put_back)
+        return next_again(session, context, unit);
     switch (smtp_line_feed(line, context->blocks, bytes, &unit->whole)) {
     case SMTP_LINE_WHOLE:
         unit->kind = SMTP_UNIT_COMMAND;
@@ -474,4 +489,16 @@ bool smtp_session_next(struct smtp_session *session, const struct smtp_context *
         some = next_payload(session, context, bytes, unit);
     unit->rest = *bytes;
     return some;
+}
+
+void smtp_session_put_back(struct smtp_session *session, const struct smtp_context *context,
+                           const struct smtp_unit *unit)
+{
+    struct smtp_line *line = &session->lines[unit->side];
+    struct span whole = unit->whole;
+    assert(unit->role == SMTP_CLIENT && !session->line_long[unit->side]);
+    if (line->len == 0)
+        smtp_line_gather(line, context->blocks, &whole);
+    session->put_back = unit->kind == SMTP_UNIT_COMMAND; /* else its rest has not come: as if nobody had asked for it */
+    session->put_back_anomaly = (uint8_t)unit->anomaly;
 }

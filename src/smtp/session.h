@@ -112,6 +112,8 @@ enum smtp_action_kind {
                               gets `refusal` in its turn. Of RCPT, the other recipients go on */
     SMTP_ACTION_VOID,      /* RCPT: the server judges it first, and where it says yes the client gets `refusal`, and the
                               transaction can no longer be completed */
+    SMTP_ACTION_VOID_LATE, /* RCPT: its reply is the server's, but the transaction can no longer be completed: its DATA
+                              and BDAT get `refusal` */
     SMTP_ACTION_CLOSE,     /* the client gets `refusal` (a 421), and both ends close */
     SMTP_ACTION_RESET,     /* the connection is to be reset */
 };
@@ -180,6 +182,9 @@ struct smtp_session {
     bool line_over[2];          /* by side: the line was given out whole, its block is free at the next call */
     bool line_long[2];          /* by side: the line has more octets than are gathered; the rest is not kept */
     bool lmtp;                  /* LHLO was accepted: a reply for each recipient ends a message (RFC 2033 4.2) */
+    bool void_late;             /* recipients of the void transaction get the server's replies */
+    bool put_back;              /* the client's line was put back whole */
+    uint8_t put_back_anomaly;   /* enum smtp_anomaly that it had */
     bool void_held;             /* the server holds something of the void transaction: it must be reset there */
     bool closing;               /* the server was told to quit: nothing else reaches it */
     bool swapped;               /* TURN or ATRN was accepted: the ends have changed their parts */
@@ -204,11 +209,18 @@ void smtp_session_fini(struct smtp_session *session, struct pool *blocks);
 
 /*
  * The next unit of `side`, taken from *bytes, which shrinks from the front. False: all octets are taken, and some of
- * them may wait. With `release` nothing waits: the beginning of a line becomes a FRAGMENT. The unit must be committed
- * before the next call; it lives until then. The pool must have two free blocks.
+ * them may wait. With `release` nothing waits: the beginning of a line becomes a FRAGMENT. The unit must be committed,
+ * or put back, before the next call; it lives until then. The pool must have two free blocks.
  */
 bool smtp_session_next(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side,
                        struct span *bytes, bool release, struct smtp_unit *unit);
+
+/*
+ * In place of a decision about a unit: a command line, or a beginning of one, that waits for something else than its
+ * end. The next unit of its side is the same again, whatever is fed then stands behind it.
+ */
+void smtp_session_put_back(struct smtp_session *session, const struct smtp_context *context,
+                           const struct smtp_unit *unit);
 
 /* The decision about a unit: keeps the ledger, and says in *change what leaves. */
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,

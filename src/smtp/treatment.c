@@ -7,6 +7,7 @@ void smtp_void_begin(struct smtp_session *session, uint8_t others)
     if (session->void_refusal == SMTP_REFUSAL_NONE) {
         session->void_refusal = others;
         session->void_held = false;
+        session->void_late = false;
     }
     session->void_slots = (uint16_t)(session->ledger.count + 1); /* the slot of this command comes next */
 }
@@ -63,6 +64,8 @@ static struct smtp_treatment treat_in_void(struct smtp_session *session, const s
         if (unit->kind == SMTP_UNIT_FRAGMENT)
             return (struct smtp_treatment){0};
         smtp_void_begin(session, session->void_refusal);
+        if (session->void_late)
+            return (struct smtp_treatment){0};
         return (struct smtp_treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, session->void_refusal};
     case SMTP_VERB_MAIL:
         /* Without RSET before it: the server still has the other one, and would say so with a 503. */
@@ -98,6 +101,13 @@ struct smtp_treatment smtp_treat(struct smtp_session *session, const struct smtp
             return (struct smtp_treatment){0};
         smtp_void_begin(session, action.refusal);
         return (struct smtp_treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, action.refusal};
+    case SMTP_ACTION_VOID_LATE:
+        if (unit->kind == SMTP_UNIT_FRAGMENT)
+            return (struct smtp_treatment){0};
+        smtp_void_begin(session, action.refusal);
+        session->void_late = true;
+        session->void_held = true;
+        return (struct smtp_treatment){0};
     case SMTP_ACTION_CLOSE:
         session->closing = true;
         return (struct smtp_treatment){SMTP_COVER_QUIT, SMTP_FATE_REPLACE, action.refusal};

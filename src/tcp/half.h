@@ -39,6 +39,7 @@ struct half {
     bool shielded;        /* its SYN was signed, or offered MPTCP; it comes about if both SYNs do (RFC 8684 3.1) */
     bool synchronized;    /* its SYN was seen: the positions mean something */
     bool closed;          /* its FIN was decided; it stands right before log.end */
+    bool paused;          /* what comes behind `next` waits unread, though nothing before it is missing */
     bool timestamped;     /* `timestamp` is set */
 };
 

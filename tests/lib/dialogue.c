@@ -174,6 +174,66 @@ char *dialogue_told(const struct drive *drive, enum smtp_side side)
     return told;
 }
 
+static struct span recipient_of(const struct drive *drive, uint64_t id)
+{
+    for (size_t i = 0; i < drive_question_count(drive); i++)
+        if (drive_question(drive, i)->id == id)
+            return drive_question(drive, i)->recipient;
+    fail_msg("a lesson about a question that was not asked");
+    return (struct span){0};
+}
+
+static size_t print_question_word(char *out, size_t room, const struct drive *drive, const struct question *q)
+{
+    struct span about;
+    switch (q->kind) {
+    case QUESTION_RECIPIENT:
+        return (size_t)snprintf(out, room, " %.*s>%.*s", (int)q->sender.len, (const char *)q->sender.ptr,
+                                (int)q->recipient.len, (const char *)q->recipient.ptr);
+    case QUESTION_TLS:
+        return (size_t)snprintf(out, room, " tls");
+    case QUESTION_CLIENT:
+        return (size_t)snprintf(out, room, " client");
+    case LESSON_RECIPIENT:
+        about = recipient_of(drive, q->about);
+        return (size_t)snprintf(out, room, " %.*s=%u", (int)about.len, (const char *)about.ptr, q->code);
+    case LESSON_MESSAGE:
+        return (size_t)snprintf(out, room, " message=%u", q->code);
+    case LESSON_RESET:
+        return (size_t)snprintf(out, room, " reset");
+    case LESSON_END:
+        return (size_t)snprintf(out, room, " end");
+    case LESSON_ADDRESSED:
+        return (size_t)snprintf(out, room, " %.*s->%.*s", (int)q->sender.len, (const char *)q->sender.ptr,
+                                (int)q->recipient.len, (const char *)q->recipient.ptr);
+    case LESSON_WAITED:
+    case QUESTION_KINDS:
+        break;
+    }
+    return 0;
+}
+
+char *dialogue_asked(const struct drive *drive)
+{
+    char *asked = calloc(1, TOLD_BYTES_MAX);
+    assert_non_null(asked);
+    size_t len = 0;
+    for (size_t i = 0; i < drive_question_count(drive); i++) {
+        len += print_question_word(asked + len, TOLD_BYTES_MAX - len, drive, drive_question(drive, i));
+        assert_true(len < TOLD_BYTES_MAX);
+    }
+    memmove(asked, asked + (len > 0), len + (len == 0)); /* without the first blank */
+    return asked;
+}
+
+static void check_asked(const struct dialogue *d, const struct drive *drive)
+{
+    char *asked = dialogue_asked(drive);
+    if (d->asked && strcmp(asked, d->asked) != 0)
+        fail_msg("%s: asked '%s', expected '%s'", d->label, asked, d->asked);
+    free(asked);
+}
+
 static void check_told(const struct dialogue *d, const struct drive *drive, enum smtp_side side)
 {
     const char *expected = side == SMTP_SERVER ? d->of_server : d->of_client;
@@ -192,6 +252,7 @@ static void check_run(const struct dialogue *d, const struct drive_plan *plan, c
                       const struct drive *octets)
 {
     struct drive *cut = dialogue_play(d->label, d->turns, DIALOGUE_TURNS_MAX, plan);
+    check_asked(d, cut);
     bool same = dialogue_same_streams(whole, cut) && dialogue_same_events(whole, cut, false);
     if (!same && d->or_reads[0].from.len)
         same = dialogue_same_streams(octets, cut) && dialogue_same_events(octets, cut, false);
@@ -236,8 +297,11 @@ static void check_slow(const struct dialogue *d, struct drive_plan plan, const s
 void dialogue_check(const struct dialogue *d, enum engine_peers peers)
 {
     struct drive_plan plan = {.peers = peers, .cut = DRIVE_WHOLE, .seed = 1, .policy = d->policy};
+    plan.questions = d->questions;
+    plan.answer = d->answer;
     plan.flow_held_max = 2048; /* lines longer than the engine's default, octet by octet */
     struct drive *whole = dialogue_play(d->label, d->turns, DIALOGUE_TURNS_MAX, &plan);
+    check_asked(d, whole);
     check_told(d, whole, SMTP_CLIENT);
     check_told(d, whole, SMTP_SERVER);
     if (!reads(whole, SMTP_CLIENT, d->label, d->client_reads, true))

@@ -60,6 +60,9 @@ struct dialogue {
     const char *of_client; /* dialogue_told of each side; NULL is not looked at */
     const char *of_server;
     const struct policy *policy; /* NULL is the default */
+    uint32_t questions;          /* struct drive_plan; with them, each is answered by `answer` */
+    enum answer (*answer)(const struct question *question, int64_t *later_us);
+    const char *asked; /* dialogue_asked; NULL is not looked at */
 };
 
 /* The same events and streams at every cut, and those that the row states. */
@@ -77,6 +80,14 @@ struct drive *dialogue_play(const char *label, const struct dialogue_turn *turns
  *     !roles-swapped   an anomaly           #encrypted   no longer edited (told of the client)
  */
 char *dialogue_told(const struct drive *drive, enum smtp_side side);
+
+/*
+ * What was asked and taught, in words with a blank between them; the caller frees it.
+ *     a>b          may this client bring mail of a for b?     tls    may it encrypt?     client    is it known?
+ *     a->b         LESSON_ADDRESSED
+ *     b=250        LESSON_RECIPIENT about b                   message=250     reset     end
+ */
+char *dialogue_asked(const struct drive *drive);
 
 /* Whether both sides read the same in both runs. */
 bool dialogue_same_streams(const struct drive *a, const struct drive *b);

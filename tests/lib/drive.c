@@ -17,6 +17,7 @@ enum {
     CLIENT_PORT = 40000,
     SERVER_PORT = 25,
     WINDOW = 60000,
+    ANSWERS_MAX = 16,
     AGES_US = 6 * 24 * 3600, /* seconds; times 10^6 below */
 };
 
@@ -61,6 +62,14 @@ struct drive {
     bool giving;
     struct drive_event *events;
     size_t event_count, event_room;
+    struct drive_question *questions;
+    size_t question_count, question_room;
+    struct {
+        uint64_t id;
+        enum answer answer;
+        int64_t at_us;
+    } answers[ANSWERS_MAX]; /* on their way */
+    size_t answer_count;
     bool stopped;
 };
 
@@ -129,6 +138,7 @@ struct drive *drive_new(const struct drive_plan *plan)
     settings.peers = plan->peers;
     settings.events = UINT32_MAX;
     settings.seed = plan->seed;
+    settings.questions = plan->questions;
     if (plan->flow_held_max)
         settings.flow_held_max = plan->flow_held_max;
     drive->engine_size = engine_bytes(&settings);
@@ -344,6 +354,63 @@ static void note_answer(struct drive *drive, const struct record *record)
         end->answered = (uint32_t)position;
 }
 
+static void take_verdicts(struct drive *drive);
+
+static void give_answer(struct drive *drive, uint64_t id, enum answer answer)
+{
+    engine_answer(drive->engine, id, answer, drive->now_us);
+    take_verdicts(drive);
+}
+
+static void take_questions(struct drive *drive)
+{
+    struct question question;
+    while (engine_next_question(drive->engine, &question)) {
+        question.helo = keep(question.helo);
+        question.sender = keep(question.sender);
+        question.recipient = keep(question.recipient);
+        drive->questions =
+            grow(drive->questions, drive->question_count, &drive->question_room, sizeof *drive->questions);
+        drive->questions[drive->question_count++] = (struct drive_question){question};
+        if (question.kind > QUESTION_CLIENT || !drive->plan.answer)
+            continue;
+        int64_t later_us = 0;
+        enum answer answer = drive->plan.answer(&question, &later_us);
+        if (later_us == 0 && !drive->stopped) {
+            give_answer(drive, question.id, answer);
+        } else if (later_us > 0) {
+            expect(drive, drive->answer_count < ANSWERS_MAX, "too many answers on their way");
+            drive->answers[drive->answer_count].id = question.id;
+            drive->answers[drive->answer_count].answer = answer;
+            drive->answers[drive->answer_count++].at_us = drive->now_us + later_us;
+        }
+    }
+}
+
+/* When the next answer arrives; INT64_MAX: none is on its way. */
+static int64_t next_answer_us(const struct drive *drive)
+{
+    int64_t at = INT64_MAX;
+    for (size_t i = 0; i < drive->answer_count; i++)
+        at = drive->answers[i].at_us < at ? drive->answers[i].at_us : at;
+    return at;
+}
+
+static void give_due_answers(struct drive *drive)
+{
+    for (size_t i = 0; i < drive->answer_count;) {
+        if (drive->answers[i].at_us > drive->now_us) {
+            i++;
+            continue;
+        }
+        uint64_t id = drive->answers[i].id;
+        enum answer answer = drive->answers[i].answer;
+        drive->answers[i] = drive->answers[--drive->answer_count];
+        give_answer(drive, id, answer);
+        i = 0;
+    }
+}
+
 static void take_verdicts(struct drive *drive)
 {
     struct engine_verdict verdict;
@@ -360,6 +427,7 @@ static void take_verdicts(struct drive *drive)
         deliver(drive, from, &packet, reader_of(drive, (enum smtp_side) !from), !quiet);
     }
     take_events(drive);
+    take_questions(drive);
 }
 
 /* Give the engine what is queued, which may queue more. */
@@ -381,6 +449,7 @@ static void run(struct drive *drive)
             engine_tick(drive->engine, drive->now_us);
             take_verdicts(drive);
         }
+        give_due_answers(drive);
         struct record before = drive->records[number];
         engine_packet(drive->engine, &packet, drive->now_us);
         take_verdicts(drive);
@@ -437,10 +506,14 @@ uint64_t drive_acknowledge(struct drive *drive, enum smtp_side side)
 void drive_wait(struct drive *drive, int64_t us)
 {
     int64_t until = drive->now_us + us;
-    while (engine_next_due(drive->engine) <= until) {
-        int64_t due = engine_next_due(drive->engine);
+    for (;;) {
+        int64_t answer_us = next_answer_us(drive);
+        int64_t due = engine_next_due(drive->engine) < answer_us ? engine_next_due(drive->engine) : answer_us;
+        if (due > until)
+            break;
         if (due > drive->now_us)
             drive->now_us = due;
+        give_due_answers(drive);
         engine_tick(drive->engine, drive->now_us);
         take_verdicts(drive);
         run(drive);
@@ -585,6 +658,17 @@ const struct drive_event *drive_event(const struct drive *drive, size_t index)
     return &drive->events[index];
 }
 
+size_t drive_question_count(const struct drive *drive)
+{
+    return drive->question_count;
+}
+
+const struct question *drive_question(const struct drive *drive, size_t index)
+{
+    assert_true(index < drive->question_count);
+    return &drive->questions[index].question;
+}
+
 const struct engine_counters *drive_counters(const struct drive *drive)
 {
     return engine_counters(drive->engine);
@@ -599,7 +683,7 @@ void drive_finish(struct drive *drive)
         expect(drive, drive->records[i].fate != DRIVE_WAITS, "packet %zu has no verdict", i + 1);
     const struct engine_counters *counters = engine_counters(drive->engine);
     expect(drive, counters->accepted + counters->dropped == counters->packets, "verdicts and packets differ");
-    expect(drive, counters->events_lost == 0, "events lost");
+    expect(drive, counters->events_lost == 0 && counters->questions_lost == 0, "events lost");
     for (int round = 0; round < 4; round++) {
         drive->now_us += (int64_t)AGES_US * 1000000;
         engine_tick(drive->engine, drive->now_us);
@@ -620,6 +704,12 @@ void drive_free(struct drive *drive)
         free((void *)(uintptr_t)drive->events[i].event.text.ptr);
         free((void *)(uintptr_t)drive->events[i].event.shown.ptr);
     }
+    for (size_t i = 0; i < drive->question_count; i++) {
+        free((void *)(uintptr_t)drive->questions[i].question.helo.ptr);
+        free((void *)(uintptr_t)drive->questions[i].question.sender.ptr);
+        free((void *)(uintptr_t)drive->questions[i].question.recipient.ptr);
+    }
+    free(drive->questions);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         struct endpoint *ends[2] = {&drive->ends[side], &drive->seen[side]};
         for (int i = 0; i < 2; i++) {

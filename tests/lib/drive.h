@@ -44,6 +44,13 @@ struct drive_plan {
     uint32_t isn[2];             /* by enum smtp_side, unless both are 0: then they come from the seed */
     const struct policy *policy; /* NULL is the default */
     uint32_t flow_held_max;      /* 0 is the engine's default */
+    uint32_t questions;          /* that are wanted: bits 1 << enum question_kind */
+    /* The answer to a question, and how many microseconds later (0: at once; less: never). NULL: nobody answers. */
+    enum answer (*answer)(const struct question *question, int64_t *later_us);
+};
+
+struct drive_question {
+    struct question question; /* its spans are copies that live as long as the drive */
 };
 
 struct drive_event {
@@ -118,6 +125,10 @@ uint32_t drive_isn(const struct drive *drive, enum smtp_side side);
 
 size_t drive_event_count(const struct drive *drive);
 const struct drive_event *drive_event(const struct drive *drive, size_t index);
+
+/* Questions and lessons. */
+size_t drive_question_count(const struct drive *drive);
+const struct question *drive_question(const struct drive *drive, size_t index);
 
 const struct engine_counters *drive_counters(const struct drive *drive);
 

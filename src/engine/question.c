@@ -1,0 +1,348 @@
+#include "engine/state.h"
+#include "smtp/path.h"
+
+/* Of a question's id: behind the connection's. */
+enum { NUMBER_BITS = 20 };
+
+static struct inquiry *inquiry_at(const struct engine *engine, uint32_t id)
+{
+    return pool_at(&engine->inquiries, id);
+}
+
+static bool wanted(const struct engine *engine, enum question_kind kind)
+{
+    return engine->settings.questions >> kind & 1;
+}
+
+static uint64_t id_of(const struct flow *flow, uint32_t number)
+{
+    return flow->id << NUMBER_BITS | number;
+}
+
+/* ---- what is known of a connection that asks ---- */
+
+static uint32_t *bucket_of(const struct engine *engine, uint64_t flow_id)
+{
+    return &engine->inquiry_buckets[flow_id & engine->inquiry_mask];
+}
+
+static struct inquiry *inquiry_of(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->inquiry != POOL_NONE)
+        return inquiry_at(engine, flow->inquiry);
+    flow->inquiry = pool_borrow(&engine->inquiries); /* there is one for each flow */
+    struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    uint32_t *bucket = bucket_of(engine, flow->id);
+    *inquiry = (struct inquiry){.flow = index, .next = *bucket};
+    *bucket = flow->inquiry;
+    return inquiry;
+}
+
+static struct inquiry *find(const struct engine *engine, uint64_t flow_id)
+{
+    uint32_t id = engine->inquiry_mask ? *bucket_of(engine, flow_id) : POOL_NONE;
+    while (id != POOL_NONE && flow_at(&engine->table, inquiry_at(engine, id)->flow)->id != flow_id)
+        id = inquiry_at(engine, id)->next;
+    return id == POOL_NONE ? NULL : inquiry_at(engine, id);
+}
+
+static void forget(struct engine *engine, struct flow *flow)
+{
+    uint32_t *place = bucket_of(engine, flow->id);
+    while (*place != flow->inquiry)
+        place = &inquiry_at(engine, *place)->next;
+    *place = inquiry_at(engine, flow->inquiry)->next;
+    pool_return(&engine->inquiries, flow->inquiry);
+    flow->inquiry = POOL_NONE;
+}
+
+static bool is_outbound(const struct flow *flow)
+{
+    return flow->facts.direction == POLICY_OUTBOUND;
+}
+
+/* ---- out ---- */
+
+static struct span keep(struct question_entry *entry, size_t *used, struct span text)
+{
+    text = span_head(text, QUESTION_TEXT_BYTES_MAX);
+    uint8_t *copy = entry->text + *used;
+    if (text.len)
+        memcpy(copy, text.ptr, text.len);
+    *used += text.len;
+    return (struct span){copy, text.len};
+}
+
+/* One more question or lesson to be filled in, NULL where there is no room. */
+static struct question *add(struct engine *engine, uint32_t index, enum question_kind kind, struct span recipient)
+{
+    if (engine->question_count == EVENTS_MAX) {
+        engine->counters.questions_lost++;
+        return NULL;
+    }
+    const struct flow *flow = flow_at(&engine->table, index);
+    struct inquiry *inquiry = inquiry_of(engine, index);
+    inquiry->told = true;
+    struct question_entry *entry = &engine->questions[(engine->question_first + engine->question_count++) % EVENTS_MAX];
+    struct question *question = &entry->question;
+    size_t used = 0;
+    *question = (struct question){.kind = kind, .flow_id = flow->id, .ip_version = flow->ip_version};
+    memcpy(question->client, flow->ends[SMTP_CLIENT].address, sizeof question->client);
+    memcpy(question->server, flow->ends[SMTP_SERVER].address, sizeof question->server);
+    question->early_talker = flow->smtp.early_told;
+    question->outbound = is_outbound(flow);
+    question->helo = keep(entry, &used, (struct span){inquiry->helo, inquiry->helo_len});
+    question->sender = keep(entry, &used, (struct span){inquiry->sender, inquiry->sender_len});
+    question->recipient = keep(entry, &used, recipient);
+    return question;
+}
+
+bool engine_next_question(struct engine *engine, struct question *question)
+{
+    if (engine->question_count == 0)
+        return false;
+    *question = engine->questions[engine->question_first].question;
+    engine->question_first = (engine->question_first + 1) % EVENTS_MAX;
+    engine->question_count--;
+    return true;
+}
+
+/* ---- asking ---- */
+
+/* The address in a MAIL or RCPT command; what cannot be read as one, as it is written. */
+static struct span address_of(const struct smtp_unit *unit, uint8_t *plain, size_t room)
+{
+    struct smtp_path path = smtp_path_parse(unit->command.argument);
+    return path.good ? smtp_path_plain(&path, plain, room) : unit->command.argument;
+}
+
+static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t number)
+{
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    bool recipient = unit->command.verb == SMTP_VERB_RCPT;
+    enum question_kind kind = recipient ? QUESTION_RECIPIENT : QUESTION_TLS;
+    const struct flow *flow = flow_at(&engine->table, index);
+    if (!wanted(engine, kind) || engine->stopping || number >> NUMBER_BITS != 0 || flow->smtp.line_long[unit->side] ||
+        (recipient && !inquiry_of(engine, index)->sender_known))
+        return false;
+    struct question *question =
+        add(engine, index, kind, recipient ? address_of(unit, plain, sizeof plain) : (struct span){0});
+    if (!question)
+        return false;
+    question->id = id_of(flow, number);
+    engine->counters.questions++;
+    return true;
+}
+
+/* What the answer makes of an action that depends on it. */
+static struct smtp_action settled(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                                  enum answer answer, struct smtp_action action)
+{
+    bool defer = answer == ANSWER_DEFER || (answer == ANSWER_FAILED && policy_of(engine, flow)->defers_without_store);
+    if (!defer)
+        return (struct smtp_action){.kind = SMTP_ACTION_PASS};
+    action.ask = false;
+    const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
+    bool null_sender = inquiry && inquiry->sender_known && inquiry->sender_len == 0;
+    /* Who calls back to verify a sender stops before DATA. */
+    if (unit->command.verb == SMTP_VERB_RCPT && unit->kind == SMTP_UNIT_COMMAND && null_sender)
+        action.kind = SMTP_ACTION_VOID_LATE;
+    return action;
+}
+
+bool question_waits(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool release,
+                    struct smtp_action *action)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->smtp.void_refusal && unit->command.verb == SMTP_VERB_RCPT) {
+        /* It shares the lot of the one that voided the transaction. */
+        *action = (struct smtp_action){.kind = SMTP_ACTION_PASS};
+        return false;
+    }
+    uint32_t number = flow->smtp.answered + flow->smtp.ledger.count;
+    if (flow->inquiry != POOL_NONE && number > 0 && inquiry_at(engine, flow->inquiry)->number == number) {
+        /* Of the beginning of this line it was asked before. */
+        *action = settled(engine, flow, unit, (enum answer)inquiry_at(engine, flow->inquiry)->answer, *action);
+        return false;
+    }
+    if (!ask(engine, index, unit, number)) {
+        engine->counters.questions_unanswered++;
+        *action = settled(engine, flow, unit, ANSWER_FAILED, *action);
+        return false;
+    }
+    struct inquiry *inquiry = inquiry_of(engine, index);
+    inquiry->state = INQUIRY_WAITS;
+    inquiry->number = number;
+    inquiry->side = (uint8_t)unit->side;
+    inquiry->release = release;
+    inquiry->action = *action;
+    flow->halves[unit->side].paused = true;
+    /* Of so many that are not answered yet it can be told which were asked about. */
+    uint64_t bit = UINT64_C(1) << number % 64;
+    inquiry->asked = flow->smtp.ledger.count < 64 ? inquiry->asked | bit : inquiry->asked & ~bit;
+    return true;
+}
+
+bool question_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side)
+{
+    if (flow->inquiry == POOL_NONE)
+        return false;
+    const struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    return inquiry->state == INQUIRY_WAITS && inquiry->side == (uint8_t)side;
+}
+
+/* ---- answers ---- */
+
+void question_answer(struct engine *engine, struct flow *flow, enum answer answer)
+{
+    struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    inquiry->state = INQUIRY_ANSWERED;
+    inquiry->answer = (uint8_t)answer;
+    flow->halves[inquiry->side].paused = false;
+}
+
+void question_give_up(struct engine *engine, struct flow *flow)
+{
+    engine->counters.questions_unanswered++;
+    question_answer(engine, flow, ANSWER_FAILED);
+}
+
+bool question_releases(const struct engine *engine, const struct flow *flow)
+{
+    return flow->inquiry != POOL_NONE && inquiry_at(engine, flow->inquiry)->state == INQUIRY_ANSWERED &&
+           inquiry_at(engine, flow->inquiry)->release;
+}
+
+bool question_take(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                   struct smtp_action *action)
+{
+    if (flow->inquiry == POOL_NONE)
+        return false;
+    struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    if (inquiry->state != INQUIRY_ANSWERED || inquiry->side != (uint8_t)unit->side)
+        return false;
+    inquiry->state = INQUIRY_IDLE;
+    if (unit->kind == SMTP_UNIT_OPAQUE)
+        return false; /* it is read no more */
+    *action = settled(engine, flow, unit, (enum answer)inquiry->answer, inquiry->action);
+    return true;
+}
+
+void engine_answer(struct engine *engine, uint64_t id, enum answer answer, int64_t now_us)
+{
+    engine_begin_call(engine, now_us);
+    const struct inquiry *inquiry = find(engine, id >> NUMBER_BITS);
+    if (!inquiry)
+        return;
+    uint32_t index = inquiry->flow;
+    struct flow *flow = flow_at(&engine->table, index);
+    uint32_t number = (uint32_t)(id & ((1u << NUMBER_BITS) - 1));
+    if (number == 0) {
+        flow->facts.known = answer == ANSWER_PASS;
+    } else if (inquiry->state == INQUIRY_WAITS && inquiry->number == number) {
+        enum smtp_side side = (enum smtp_side)inquiry->side;
+        question_answer(engine, flow, answer);
+        judge_feed(engine, index, side, (struct span){0}, false);
+        segment_settle(engine, index, side);
+        lifecycle_arm(engine, index);
+    }
+}
+
+void question_client(struct engine *engine, uint32_t index)
+{
+    if (!wanted(engine, QUESTION_CLIENT))
+        return;
+    struct question *question = add(engine, index, QUESTION_CLIENT, (struct span){0});
+    if (!question)
+        return;
+    question->id = id_of(flow_at(&engine->table, index), 0); /* exchange 0 is the greeting */
+    engine->counters.questions++;
+}
+
+/* ---- lessons ---- */
+
+void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool refused)
+{
+    if (engine->settings.questions == 0 || unit->kind != SMTP_UNIT_COMMAND)
+        return;
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    enum smtp_verb verb = unit->command.verb;
+    if (verb == SMTP_VERB_MAIL) {
+        struct inquiry *inquiry = inquiry_of(engine, index);
+        struct span sender = span_head(address_of(unit, plain, sizeof plain), sizeof inquiry->sender);
+        inquiry->sender_known = !refused;
+        inquiry->sender_len = (uint16_t)sender.len;
+        if (sender.len)
+            memcpy(inquiry->sender, sender.ptr, sender.len);
+    } else if (verb == SMTP_VERB_EHLO || verb == SMTP_VERB_HELO || verb == SMTP_VERB_LHLO) {
+        struct inquiry *inquiry = inquiry_of(engine, index);
+        struct span name = span_head(unit->command.argument, sizeof inquiry->helo);
+        inquiry->helo_len = (uint8_t)name.len;
+        if (name.len)
+            memcpy(inquiry->helo, name.ptr, name.len);
+    } else if (verb == SMTP_VERB_RCPT && !refused && is_outbound(flow_at(&engine->table, index)) &&
+               wanted(engine, LESSON_ADDRESSED)) {
+        (void)add(engine, index, LESSON_ADDRESSED, address_of(unit, plain, sizeof plain));
+    }
+}
+
+static void teach(struct engine *engine, uint32_t index, enum question_kind kind, uint64_t about, uint16_t code)
+{
+    if (!wanted(engine, kind))
+        return;
+    struct question *lesson = add(engine, index, kind, (struct span){0});
+    if (!lesson)
+        return;
+    lesson->about = about;
+    lesson->code = code;
+}
+
+void question_note_reply(struct engine *engine, uint32_t index, enum smtp_verb verb, uint32_t exchange, uint16_t code)
+{
+    const struct flow *flow = flow_at(&engine->table, index);
+    if (flow->inquiry == POOL_NONE)
+        return;
+    struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    bool success = code / 100 == 2;
+    switch (verb) {
+    case SMTP_VERB_RCPT:
+        if (inquiry->asked >> exchange % 64 & 1) {
+            teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), code);
+            inquiry->open = true;
+        }
+        inquiry->open = inquiry->open || (success && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED));
+        inquiry->asked &= ~(UINT64_C(1) << exchange % 64);
+        break;
+    case SMTP_VERB_END_OF_DATA:
+    case SMTP_VERB_BDAT_LAST:
+        if (inquiry->open)
+            teach(engine, index, LESSON_MESSAGE, 0, code);
+        inquiry->open = false;
+        break;
+    case SMTP_VERB_MAIL:
+    case SMTP_VERB_RSET:
+    case SMTP_VERB_EHLO:
+    case SMTP_VERB_HELO:
+    case SMTP_VERB_LHLO:
+        if (success && inquiry->open)
+            teach(engine, index, LESSON_RESET, 0, code);
+        inquiry->open = inquiry->open && !success;
+        break;
+    default:
+        break;
+    }
+}
+
+void question_end(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->inquiry == POOL_NONE)
+        return;
+    struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    if (inquiry->state == INQUIRY_WAITS)
+        question_give_up(engine, flow);
+    if (inquiry->told)
+        teach(engine, index, LESSON_END, 0, 0);
+    forget(engine, flow);
+}

@@ -1,0 +1,366 @@
+/*
+ * Questions: a line waits for its answer, or for the end of its time, and what both sides read then, however the
+ * dialogue is cut.
+ *
+ * Case numbers are those of smtp-cases.md.
+ */
+#include "../lib/dialogue.h"
+#include "../lib/rules.h"
+
+#define GREET     S("220 mail.example.com ESMTP\r\n")
+#define EHLO      C("EHLO client.example.net\r\n")
+#define OFFER     S("250-mail.example.com\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+#define GOODBY    C("QUIT\r\n"), S("221 2.0.0 closing\r\n")
+#define MAIL      "MAIL FROM:<a@b>\r\n"
+#define BOUNCE    "MAIL FROM:<> BODY=7BIT\r\n"
+#define NEW       "RCPT TO:<new@b>\r\n"
+#define OLD       "RCPT TO:<\"old\"@b> NOTIFY=NEVER\r\n"
+#define LOST      "RCPT TO:<lost@b>\r\n"
+#define OTHER     "RCPT TO:<spoil@example.com>\r\n"
+#define OK        "250 2.1.5 Everything is very well\r\n"
+#define GREYLIST  "450 4.2.0 Greylisted\r\n"
+#define ALL_KINDS ((1u << QUESTION_KINDS) - 1)
+
+enum { ASK_HOLD_US = 500000, LATER_US = 120000 };
+
+static struct policy policy, strict, ours;
+
+static void add_rule(struct policy *to, enum rule_event on, const char *match, enum smtp_action_kind kind,
+                     const char *line)
+{
+    rules_add(to, "ask", on, match, kind, line);
+    to->rules[to->rule_count - 1].action.ask = true;
+}
+
+static void fill_policy(struct policy *of)
+{
+    policy_init_default(of);
+    add_rule(of, RULE_ON_RECIPIENT, "spoil@*", SMTP_ACTION_REFUSE, "450 4.2.0 Greylisted");
+    add_rule(of, RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
+    add_rule(of, RULE_ON_STARTTLS, NULL, SMTP_ACTION_REFUSE, "454 4.7.0 Not now");
+}
+
+/* The clients of tests/lib/segment are the protected servers. */
+static void protect_clients(struct policy *of)
+{
+    static const uint8_t v4[4] = {10, 1, 0, 1}, v6[16] = {0x20, 1, 0x0d, 0xb8, [15] = 1};
+    policy_init_default(of);
+    assert_true(policy_protect(of, network_of(4, v4, 32)) && policy_protect(of, network_of(6, v6, 128)) &&
+                policy_seal(of));
+}
+
+/* By who is asked about. */
+static enum answer answer(const struct question *question, int64_t *later_us)
+{
+    *later_us = 0;
+    if (span_equal(question->recipient, span_of("old@b")))
+        return ANSWER_PASS;
+    if (span_equal(question->recipient, span_of("lost@b")))
+        return ANSWER_FAILED;
+    return ANSWER_DEFER;
+}
+
+static enum answer answer_later(const struct question *question, int64_t *later_us)
+{
+    enum answer given = answer(question, later_us);
+    *later_us = LATER_US;
+    return given;
+}
+
+static enum answer answer_too_late(const struct question *question, int64_t *later_us)
+{
+    enum answer given = answer(question, later_us);
+    *later_us = ASK_HOLD_US + LATER_US;
+    return given;
+}
+
+static enum answer never(const struct question *question, int64_t *later_us)
+{
+    (void)question;
+    *later_us = -1;
+    return ANSWER_PASS;
+}
+
+static const struct dialogue dialogues[] = {
+    {.label = "a recipient that is known, its message, and a second transaction in which none is",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD "DATA\r\n"), S("250 ok\r\n" OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), C(MAIL NEW NEW), S("250 ok\r\n" OK "550 5.1.1 Nobody here\r\n"), C("RSET\r\n"),
+               S("250 reset\r\n"), GOODBY},
+     .client_reads = {CHANGE(OK "550", GREYLIST "550")},
+     .asked = "client a@b>old@b old@b=250 message=250 a@b>new@b new@b=250 reset end"},
+    {.label = "a group whose second recipient is unknown: nothing of it is delivered, the third shares its lot",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW OLD "DATA\r\n"), S("250 ok\r\n" OK OK OK OK), GOODBY},
+     .server_reads = {CHANGE("DATA", "RSET")},
+     .client_reads = {CHANGE(OK OK OK OK, OK GREYLIST GREYLIST GREYLIST)},
+     .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 reset end"},
+    {.label = "the same, and each answer takes its time",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_later,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW OLD "DATA\r\n"), S("250 ok\r\n" OK OK OK OK), GOODBY},
+     .server_reads = {CHANGE("DATA", "RSET")},
+     .client_reads = {CHANGE(OK OK OK OK, OK GREYLIST GREYLIST GREYLIST)},
+     .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 reset end"},
+    {.label = "answers that come too late, or not at all, are none: mail flows",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_too_late,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 message=250 end"},
+    {.label = "nobody answers, and the rules say that then nothing passes",
+     .policy = &strict,
+     .questions = ALL_KINDS,
+     .answer = never,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK OK), GOODBY},
+     .server_reads = {CHANGE("DATA", "RSET")},
+     .client_reads = {CHANGE(OK OK OK, GREYLIST GREYLIST GREYLIST)},
+     .asked = "client a@b>old@b old@b=250 reset end"},
+    {.label = "nobody may be asked, and mail flows",
+     .policy = &policy,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .asked = ""},
+    {.label = "nobody can tell: by the rules",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL LOST "DATA\r\n"), S("250 ok\r\n" OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .asked = "client a@b>lost@b lost@b=250 message=250 end"},
+    {.label = "nobody can tell: by other rules",
+     .policy = &strict,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL LOST), S("250 ok\r\n" OK), GOODBY},
+     .client_reads = {CHANGE(OK, GREYLIST)},
+     .asked = "client a@b>lost@b lost@b=250 end"},
+    {.label = "one recipient of several: it is spoiled, the others go on",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_later,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD OTHER "DATA\r\n"),
+               S("250 ok\r\n" OK "554 5.7.1 Relay access denied\r\n354 go\r\n"), C("x\r\n.\r\n"), S("250 queued\r\n"),
+               GOODBY},
+     .server_reads = {CHANGE("spoil@example.com", "xxxxxxx@x.invalid")},
+     .client_reads = {CHANGE("554 5.7.1 Relay access denied\r\n", GREYLIST)},
+     .asked = "client a@b>old@b a@b>spoil@example.com old@b=250 spoil@example.com=554 message=250 end"},
+    {.label = "the null sender is put off at DATA, so that who verifies a sender hears the server",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_later,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(BOUNCE NEW OTHER "DATA\r\n"), S("250 ok\r\n250 fine\r\n250 fine\r\n" OK), GOODBY},
+     .server_reads = {CHANGE("DATA", "RSET")},
+     .client_reads = {CHANGE(OK, GREYLIST)},
+     .asked = "client >new@b new@b=250 reset end"},
+    {.label = "the null sender is put off at BDAT, and the next transaction is another one",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(BOUNCE NEW), S("250 ok\r\n550 5.1.1 Nobody\r\n"), C(NEW "BDAT 2 LAST\r\n.."),
+               S("250 fine\r\n" OK), C("RSET\r\n" BOUNCE OLD "DATA\r\n"),
+               S("250 reset\r\n250 ok\r\n250 fine\r\n354 go\r\n"), C("x\r\n.\r\n"), S("250 queued\r\n"), GOODBY},
+     .server_reads = {CHANGE("BDAT 2 LAST", "BDAT 2     ")},
+     .client_reads = {CHANGE(OK, GREYLIST)},
+     .asked = "client >new@b new@b=550 >old@b reset old@b=250 message=250 end"},
+    {.label = "STARTTLS is asked about, too, and refused in clear text",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_later,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C("STARTTLS\r\n"), S("250 2.0.0 Nothing\r\n"), C(MAIL OLD), S("250 ok\r\n" OK),
+               GOODBY},
+     .server_reads = {CHANGE("STARTTLS", "NOOP    ")},
+     .client_reads = {CHANGE("250 2.0.0 Nothing", "454 4.7.0 Not now")},
+     .asked = "client tls a@b>old@b old@b=250 end"},
+    {.label = "STARTTLS passes, and nothing more is to be learnt",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = never,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C("STARTTLS\r\n"), S("220 go ahead\r\n"), C("\x16\x03\x01 hello"),
+               S("\x16\x03\x01 hello")},
+     .asked = "client tls end"},
+    {.label = "case 40: RCPT before MAIL: there is no sender to ask about",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(NEW), S("503 5.5.1 MAIL first\r\n"), GOODBY},
+     .asked = "client end"},
+    {.label = "case 20: the server gives up while a line waits",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD), S("250 ok\r\n421 4.3.2 Shutting down\r\n")},
+     .asked = "client a@b>old@b old@b=421 end"},
+    {.label = "whom our servers write to, and what came of it",
+     .policy = &ours,
+     .questions = ALL_KINDS & ~(1u << QUESTION_CLIENT),
+     .turns = {GREET, EHLO, OFFER, C(MAIL NEW OLD), S("250 ok\r\n" OK "550 5.1.1 Nobody\r\n"), C("DATA\r\n"),
+               S("354 go\r\n"), C("x\r\n.\r\nMAIL FROM:<c@b>\r\n" NEW), S("250 queued\r\n250 ok\r\n" OK), C("RSET\r\n"),
+               S("250 reset\r\n"), GOODBY},
+     .asked = "a@b->new@b a@b->old@b c@b->new@b message=250 reset end"},
+};
+
+/* ---- packet by packet ------------------------------------------------------------------------- */
+
+static struct drive *begin(const char *name, enum answer (*with)(const struct question *, int64_t *))
+{
+    struct drive_plan plan = {
+        .name = name, .policy = &policy, .seed = 7, .no_acknowledgments = true, .questions = ALL_KINDS, .answer = with};
+    struct drive *drive = drive_new(&plan);
+    drive_handshake(drive);
+    drive_send_text(drive, SMTP_SERVER, 0, "220 hi\r\n");
+    drive_acknowledge(drive, SMTP_CLIENT);
+    drive_send_text(drive, SMTP_CLIENT, 0, MAIL);
+    drive_acknowledge(drive, SMTP_SERVER);
+    return drive;
+}
+
+static void end(struct drive *drive)
+{
+    drive_finish(drive);
+    drive_free(drive);
+}
+
+static const uint32_t mail_len = sizeof MAIL - 1;
+static const uint32_t new_len = sizeof NEW - 1;
+
+/* The answer lets the line go with the next verdict, and what waited behind it, resends not twice. */
+static void test_a_line_waits(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("a line waits", answer_later);
+    uint64_t line = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW "DA");
+    uint64_t again = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW "DA");
+    uint64_t behind = drive_send_text(drive, SMTP_CLIENT, mail_len + new_len + 2, "TA\r\n");
+    drive_wait(drive, LATER_US / 2);
+    assert_int_equal(drive_fate(drive, line), DRIVE_WAITS);
+    assert_int_equal(drive_fate(drive, again), DRIVE_DROPPED);
+    assert_int_equal(drive_fate(drive, behind), DRIVE_WAITS);
+    assert_int_equal(drive_counters(drive)->probes, 0);
+    drive_wait(drive, LATER_US / 2 + 1000);
+    assert_int_equal(drive_fate(drive, line), DRIVE_EDITED);
+    assert_int_equal(drive_fate(drive, behind), DRIVE_EDITED);
+    assert_memory_equal(drive_read(drive, SMTP_SERVER).ptr + mail_len, NEW "RSET\r\n", new_len + 6);
+    assert_int_equal(drive_counters(drive)->questions, 2);
+    assert_int_equal(drive_counters(drive)->questions_unanswered, 0);
+    end(drive);
+}
+
+/* At the end of its time, not before and not later. */
+static void test_nobody_answers(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("nobody answers", never);
+    uint64_t line = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW);
+    drive_wait(drive, ASK_HOLD_US - 2000);
+    assert_int_equal(drive_fate(drive, line), DRIVE_WAITS);
+    drive_wait(drive, 4000);
+    assert_int_equal(drive_fate(drive, line), DRIVE_PASSED);
+    assert_int_equal(drive_counters(drive)->questions_unanswered, 1);
+    end(drive);
+}
+
+static void test_stop_while_a_line_waits(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("stop", never);
+    uint64_t line = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW);
+    uint64_t second = drive_send_text(drive, SMTP_CLIENT, mail_len + new_len, NEW);
+    drive_finish(drive);
+    assert_int_equal(drive_fate(drive, line), DRIVE_PASSED);
+    assert_int_equal(drive_fate(drive, second), DRIVE_PASSED);
+    assert_int_equal(drive_counters(drive)->questions_unanswered, 2);
+    drive_free(drive);
+}
+
+/* FIN stays behind what waits, a reset does not. */
+static void test_ends_while_a_line_waits(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("FIN", answer_later);
+    struct segment last = drive_segment(drive, SMTP_CLIENT, mail_len, span_of(NEW));
+    last.flags |= PACKET_FIN;
+    uint64_t line = drive_send(drive, SMTP_CLIENT, &last);
+    drive_wait(drive, LATER_US / 2);
+    assert_false(drive_read_fin(drive, SMTP_SERVER));
+    drive_wait(drive, LATER_US);
+    assert_int_equal(drive_fate(drive, line), DRIVE_PASSED);
+    assert_true(drive_read_fin(drive, SMTP_SERVER));
+    end(drive);
+
+    drive = begin("RST", never);
+    line = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW);
+    struct segment reset = drive_segment(drive, SMTP_CLIENT, mail_len, (struct span){0});
+    reset.flags = PACKET_RST;
+    assert_int_equal(drive_fate(drive, drive_send(drive, SMTP_CLIENT, &reset)), DRIVE_PASSED);
+    assert_int_equal(drive_fate(drive, line), DRIVE_WAITS);
+    end(drive);
+}
+
+/* The verb is whole and its line is not: what must leave of it waits for the answer all the same. */
+static void test_starttls_without_an_end(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("STARTTLS without an end", answer_later);
+    uint64_t line = drive_send_text(drive, SMTP_CLIENT, mail_len, "STARTTLS ");
+    drive_wait(drive, LATER_US / 2);
+    assert_int_equal(drive_fate(drive, line), DRIVE_WAITS);
+    uint64_t rest = drive_send_text(drive, SMTP_CLIENT, mail_len + 9, "\r\n");
+    drive_wait(drive, LATER_US);
+    assert_int_equal(drive_fate(drive, line), DRIVE_EDITED);
+    assert_int_equal(drive_fate(drive, rest), DRIVE_PASSED);
+    assert_memory_equal(drive_read(drive, SMTP_SERVER).ptr + mail_len, "NOOP     \r\n", 11);
+    end(drive);
+}
+
+/* What is asked, in full. */
+static void test_a_question_says_who(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("who", answer);
+    drive_send_text(drive, SMTP_CLIENT, mail_len, "HELO client.example\r\n" MAIL NEW);
+    const struct question *client = drive_question(drive, 0), *recipient = drive_question(drive, 1);
+    assert_int_equal(drive_question_count(drive), 2);
+    assert_int_equal(client->kind, QUESTION_CLIENT);
+    assert_int_equal(recipient->kind, QUESTION_RECIPIENT);
+    assert_int_equal(client->flow_id, recipient->flow_id);
+    assert_true(client->id != recipient->id);
+    assert_int_equal(recipient->ip_version, 4);
+    assert_true(span_equal(recipient->helo, span_of("client.example")));
+    assert_true(span_equal(recipient->sender, span_of("a@b")));
+    assert_true(span_equal(recipient->recipient, span_of("new@b")));
+    assert_int_equal(recipient->client[3] + recipient->server[3], 3); /* tests/lib/segment: 1 and 2 */
+    assert_int_equal(recipient->client[3], client->client[3]);
+    end(drive);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest more[] = {
+        cmocka_unit_test(test_a_line_waits),
+        cmocka_unit_test(test_nobody_answers),
+        cmocka_unit_test(test_stop_while_a_line_waits),
+        cmocka_unit_test(test_ends_while_a_line_waits),
+        cmocka_unit_test(test_starttls_without_an_end),
+        cmocka_unit_test(test_a_question_says_who),
+    };
+    fill_policy(&policy);
+    fill_policy(&strict);
+    strict.defers_without_store = true;
+    protect_clients(&ours);
+    return dialogue_run("question", dialogues, sizeof dialogues / sizeof dialogues[0], more,
+                        sizeof more / sizeof more[0]);
+}

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/rules.h"
 #include "endpoint.h"
 #include "engine/engine.h"
 #include "io/capture.h"
@@ -21,6 +22,7 @@
 enum { TINY = 16, FAILURES_MAX = 5 };
 enum { DLT_RAW_IP = 12 };
 
+enum { TRANSACTIONS_MAX = 3, ASKED_MAX = 64, ASK_SURE_US = 400000, ASK_OVER_US = 600000 };
 enum { IN_FLIGHT_MAX = 4096, REPLIES_MAX = 400, STEPS_MAX = 200, COVERED_MAX = 16, TOKENS_MAX = 20000 };
 
 /* ---- one run ---- */
@@ -37,6 +39,7 @@ struct plan {
     struct endpoint_plan ends[2];
     enum cut cut[2];
     int64_t pause_us[2]; /* between writes */
+    bool asks;           /* about each recipient */
     bool pipelined, chunking, authenticate, starttls, offer, force_xexch50, server_accepts_xexch50;
     uint32_t transactions, recipients, body_len;
     struct engine_settings engine;
@@ -59,11 +62,12 @@ struct app {
     bool close_after;
 };
 
-enum reply_kind { REPLY_PLAIN, REPLY_EHLO, REPLY_COVERED, REPLY_OPAQUE };
+enum reply_kind { REPLY_PLAIN, REPLY_EHLO, REPLY_COVERED, REPLY_OPAQUE, REPLY_RCPT, REPLY_DEFERRED };
 
 struct reply {
     enum reply_kind kind;
     uint32_t at, len; /* in what the server writes */
+    uint32_t transaction;
 };
 
 enum server_mode { MODE_COMMAND, MODE_DATA, MODE_OCTETS, MODE_AUTH, MODE_OPAQUE };
@@ -72,6 +76,16 @@ struct step {
     uint32_t at, len; /* in `script` */
     uint32_t replies; /* to be read before the next step */
     bool xexch50, opaque;
+    bool body; /* only behind a 354 */
+};
+
+/* A question, and when its answer comes. */
+struct asked {
+    uint64_t id;
+    enum answer answer;
+    int64_t asked_us, due_us; /* INT64_MAX: never */
+    int64_t at_us;            /* the same, INT64_MAX once it has come */
+    uint32_t transaction;
 };
 
 struct run {
@@ -97,15 +111,22 @@ struct run {
         uint32_t at, len;
     } covered[COVERED_MAX]; /* XEXCH50 lines in what the client writes */
     uint32_t covered_count;
+    struct {
+        uint32_t at, len;
+    } deferred[TRANSACTIONS_MAX]; /* DATA and BDAT lines that the server read in another form */
+    uint32_t deferred_count;
 
     /* the server */
     enum server_mode mode;
     uint32_t server_parsed, octets_left;
-    bool octets_reply;
+    bool octets_reply, octets_deferred;
     struct reply replies[REPLIES_MAX];
     uint32_t reply_count;
     bool opaque_seen;
+    uint32_t transaction; /* MAIL commands that the server read */
 
+    struct asked asked[ASKED_MAX];
+    uint32_t asked_count;
     struct engine *engine;
     uint8_t verdicts[TOKENS_MAX];
     uint64_t tokens;
@@ -122,7 +143,7 @@ struct run {
 
 static void *engine_memory;
 static size_t engine_memory_bytes;
-static struct policy policy;
+static struct policy policy, asking;
 
 static void fail(struct run *run, const char *format, ...)
 {
@@ -258,6 +279,51 @@ static void carry_out(struct run *run, uint64_t current, const uint8_t *bytes, u
         fail(run, "bounds exceeded");
 }
 
+/* Some answers come at once, some later, some too late, some never. */
+static void take_questions(struct run *run)
+{
+    struct question question;
+    while (run->plan.asks && engine_next_question(run->engine, &question)) {
+        if (question.kind != QUESTION_RECIPIENT)
+            continue;
+        if (run->asked_count == ASKED_MAX) {
+            fail(run, "too many questions");
+            return;
+        }
+        struct asked *asked = &run->asked[run->asked_count++];
+        *asked = (struct asked){.id = question.id, .asked_us = run->now_us, .at_us = run->now_us};
+        asked->answer = random_below(&run->random, 3) ? ANSWER_PASS : ANSWER_DEFER;
+        asked->transaction = (uint32_t)strtoul((const char *)question.sender.ptr + 1, NULL, 10);
+        if (random_below(&run->random, 2))
+            asked->at_us += random_below(&run->random, ASK_OVER_US);
+        if (random_below(&run->random, 8) == 0)
+            asked->at_us = INT64_MAX;
+        asked->due_us = asked->at_us;
+    }
+}
+
+static int64_t next_answer(const struct run *run)
+{
+    int64_t at = INT64_MAX;
+    for (uint32_t i = 0; i < run->asked_count; i++)
+        at = run->asked[i].at_us < at ? run->asked[i].at_us : at;
+    return at;
+}
+
+static void give_answers(struct run *run)
+{
+    take_questions(run);
+    for (uint32_t i = 0; i < run->asked_count; i++) {
+        if (run->asked[i].at_us > run->now_us)
+            continue;
+        run->asked[i].at_us = INT64_MAX;
+        engine_answer(run->engine, run->asked[i].id, run->asked[i].answer, run->now_us);
+        carry_out(run, 0, NULL, 0);
+        take_questions(run);
+        i = UINT32_MAX; /* from the first on again */
+    }
+}
+
 static void at_gateway(struct run *run, struct flight *flight)
 {
     if (run->trace)
@@ -342,7 +408,7 @@ static void reply(struct run *run, enum reply_kind kind, const char *text)
         return;
     }
     uint32_t len = (uint32_t)strlen(text);
-    run->replies[run->reply_count++] = (struct reply){kind, run->apps[1].pending_len, len};
+    run->replies[run->reply_count++] = (struct reply){kind, run->apps[1].pending_len, len, run->transaction};
     app_write(run, 1, text, len);
 }
 
@@ -380,6 +446,15 @@ static void server_line(struct run *run, const uint8_t *line, uint32_t len)
     bool covered = false;
     for (uint32_t i = 0; i < run->covered_count; i++)
         covered = covered || run->covered[i].at == run->server_parsed;
+    const uint8_t *written = run->ends[0].out + run->server_parsed;
+    bool deferred = memcmp(line, written, len) != 0 && (begins(written, len, "DATA") || begins(written, len, "BDAT"));
+    static const char *const texts[] = {"250 OK\r\n", "250 2.1.0 Sender OK\r\n", "250-2.1.5 one\r\n250 two\r\n"};
+    if (begins(line, len, "MAIL"))
+        run->transaction++;
+    if (deferred && run->plan.asks && run->deferred_count < TRANSACTIONS_MAX) {
+        run->deferred[run->deferred_count].at = run->server_parsed;
+        run->deferred[run->deferred_count++].len = len;
+    }
     if (begins(line, len, "XEXCH50")) {
         run->octets_left = (uint32_t)strtoul((const char *)line + 8, NULL, 10);
         if (run->plan.server_accepts_xexch50 && run->octets_left) {
@@ -393,15 +468,20 @@ static void server_line(struct run *run, const uint8_t *line, uint32_t len)
         reply(run, REPLY_COVERED, begins(line, len, "NOOP") ? "250 2.0.0 OK\r\n" : "500 5.3.3 What\r\n");
     } else if (begins(line, len, "EHLO")) {
         reply_ehlo(run);
+    } else if (deferred && begins(written, len, "DATA")) {
+        reply(run, REPLY_DEFERRED, begins(line, len, "RSET") ? "250 2.0.0 reset\r\n" : "500 5.3.3 What\r\n");
+    } else if (begins(line, len, "RCPT")) {
+        reply(run, REPLY_RCPT, texts[random_below(&run->random, 3)]);
     } else if (begins(line, len, "DATA")) {
         run->mode = MODE_DATA;
         reply(run, REPLY_PLAIN, "354 go on\r\n");
     } else if (begins(line, len, "BDAT")) {
         run->octets_left = (uint32_t)strtoul((const char *)line + 5, NULL, 10);
         run->octets_reply = true;
+        run->octets_deferred = deferred;
         run->mode = MODE_OCTETS;
         if (run->octets_left == 0)
-            reply(run, REPLY_PLAIN, "250 2.0.0 chunk\r\n");
+            reply(run, deferred ? REPLY_DEFERRED : REPLY_PLAIN, "250 2.0.0 chunk\r\n");
         if (run->octets_left == 0)
             run->mode = MODE_COMMAND;
     } else if (begins(line, len, "AUTH")) {
@@ -414,7 +494,6 @@ static void server_line(struct run *run, const uint8_t *line, uint32_t len)
         reply(run, REPLY_PLAIN, "221 bye\r\n");
         run->apps[1].close_after = true;
     } else {
-        static const char *const texts[] = {"250 OK\r\n", "250 2.1.0 Sender OK\r\n", "250-2.1.5 one\r\n250 two\r\n"};
         reply(run, REPLY_PLAIN, texts[random_below(&run->random, 3)]);
     }
 }
@@ -453,7 +532,8 @@ static void server_reads(struct run *run)
             if (run->octets_left == 0) {
                 run->mode = MODE_COMMAND;
                 if (run->octets_reply)
-                    reply(run, REPLY_PLAIN, "250 2.0.0 octets\r\n");
+                    reply(run, run->octets_deferred ? REPLY_DEFERRED : REPLY_PLAIN, "250 2.0.0 octets\r\n");
+                run->octets_deferred = false;
             }
             break;
         case MODE_OPAQUE:
@@ -479,7 +559,8 @@ static void add_step(struct run *run, uint32_t replies, bool xexch50, bool opaqu
     if (run->step_count == STEPS_MAX || run->script_len + len > sizeof run->script)
         abort();
     memcpy(run->script + run->script_len, octets, len);
-    run->steps[run->step_count++] = (struct step){run->script_len, len, replies, xexch50, opaque};
+    run->steps[run->step_count++] =
+        (struct step){.at = run->script_len, .len = len, .replies = replies, .xexch50 = xexch50, .opaque = opaque};
     run->script_len += len;
 }
 
@@ -547,7 +628,10 @@ static void write_script(struct run *run)
             len = make_body(run, text, plan->body_len);
             memcpy(text + len, ".\r\n", 3);
             add_step(run, 1, false, false, text, len + 3);
+            run->steps[run->step_count - 1].body = true;
         }
+        if (plan->asks)
+            add_text(run, 1, "RSET\r\n");
     }
     if (plan->starttls) {
         add_text(run, 1, "STARTTLS\r\n");
@@ -593,6 +677,8 @@ static void client_reads(struct run *run)
             return;
         }
         const struct step *step = &run->steps[run->step++];
+        if (step->body && run->last_code != 354)
+            continue;
         if (step->xexch50 && run->covered_count < COVERED_MAX) {
             run->covered[run->covered_count].at = run->apps[0].pending_len;
             run->covered[run->covered_count++].len = step->len;
@@ -684,8 +770,45 @@ static uint32_t reference_ehlo(const struct run *run, const struct reply *r, uin
     return seen_at - from;
 }
 
+static bool is_deferral(const uint8_t *line, uint32_t len)
+{
+    static const char *const forms[] = {"450 4.2.0 Greylisted\r\n", "450 4.2.0\r\n", "450\r\n"};
+    for (int i = 0; i < 3; i++)
+        if (len == strlen(forms[i]) && memcmp(line, forms[i], len) == 0)
+            return true;
+    return false;
+}
+
+/*
+ * Whether answers let a transaction be deferred (`may`), or leave no doubt that it was. That at the last moment may
+ * have been late.
+ */
+static bool deferred_by(const struct run *run, uint32_t transaction, bool may)
+{
+    for (uint32_t i = 0; i < run->asked_count; i++) {
+        const struct asked *asked = &run->asked[i];
+        if (asked->transaction == transaction && asked->answer == ANSWER_DEFER &&
+            asked->due_us - asked->asked_us < (may ? ASK_OVER_US : ASK_SURE_US))
+            return true;
+    }
+    return false;
+}
+
+static void reference_deferrals(struct run *run, const bool *deferred, const bool *recipient_deferred)
+{
+    for (uint32_t t = 0; t < run->plan.transactions; t++) {
+        if (deferred[t] != recipient_deferred[t])
+            fail(run, "transaction %u: some recipients were deferred, and its message was not, or the other way", t);
+        if (deferred[t] && !deferred_by(run, t, true))
+            fail(run, "transaction %u was deferred, and nobody wanted that", t);
+        if (!deferred[t] && deferred_by(run, t, false))
+            fail(run, "transaction %u was delivered in spite of an answer", t);
+    }
+}
+
 static void reference_client(struct run *run)
 {
+    bool deferred[TRANSACTIONS_MAX] = {false}, recipient_deferred[TRANSACTIONS_MAX] = {false};
     const struct endpoint *server = &run->ends[1];
     const struct endpoint *client = &run->ends[0];
     uint32_t seen = 0;
@@ -704,6 +827,13 @@ static void reference_client(struct run *run)
                 fail(run, "reply %u: XEXCH50 was not answered with 504", i);
                 return;
             }
+        } else if (run->filtered && run->plan.asks && (r->kind == REPLY_RCPT || r->kind == REPLY_DEFERRED) &&
+                   is_deferral(client->in + seen, line_len(client->in + seen, client->read - seen))) {
+            len = line_len(client->in + seen, client->read - seen);
+            (r->kind == REPLY_RCPT ? recipient_deferred : deferred)[r->transaction - 1] = true;
+        } else if (r->kind == REPLY_DEFERRED) {
+            fail(run, "reply %u: a message was put off, and its client does not know", i);
+            return;
         } else if (client->read - seen < len || memcmp(client->in + seen, server->out + r->at, len) != 0) {
             fail(run, "reply %u: the client read other octets than the server wrote", i);
             return;
@@ -712,6 +842,8 @@ static void reference_client(struct run *run)
     }
     if (seen != client->read)
         fail(run, "the client read %u octets more than it may", client->read - seen);
+    if (run->filtered)
+        reference_deferrals(run, deferred, recipient_deferred);
 }
 
 static void reference_server(struct run *run)
@@ -726,6 +858,8 @@ static void reference_server(struct run *run)
         bool covered = false;
         for (uint32_t c = 0; c < run->covered_count && run->filtered; c++)
             covered = covered || (i >= run->covered[c].at && i + 2 < run->covered[c].at + run->covered[c].len);
+        for (uint32_t d = 0; d < run->deferred_count && run->filtered; d++)
+            covered = covered || (i >= run->deferred[d].at && i + 2 < run->deferred[d].at + run->deferred[d].len);
         if (!covered && server->in[i] != client->out[i]) {
             fail(run, "octet %u: the server read another than the client wrote", i);
             return;
@@ -797,7 +931,7 @@ static void make_plan(struct plan *plan, uint64_t seed)
     plan->offer = random_below(&r, 8) != 0;
     plan->force_xexch50 = random_below(&r, 2);
     plan->server_accepts_xexch50 = random_below(&r, 2);
-    plan->transactions = 1 + random_below(&r, 3);
+    plan->transactions = 1 + random_below(&r, TRANSACTIONS_MAX);
     plan->recipients = 1 + random_below(&r, 3);
     plan->body_len = random_below(&r, 3) ? random_below(&r, 400) : random_below(&r, 12000);
     if (plan->body_len < 60)
@@ -811,6 +945,9 @@ static void make_plan(struct plan *plan, uint64_t seed)
     plan->engine.flow_blocks_max = (tiny ? TINY : 16) + random_below(&w, tiny ? 8 : 200);
     plan->engine.liberal_conntrack = false;
     plan->engine.seed = seed;
+    struct random_source q = {seed * 101 + 13};
+    plan->asks = random_below(&q, 3) == 0;
+    plan->engine.questions = plan->asks ? (1u << QUESTION_KINDS) - 1 : 0;
 }
 
 static void start_engine(struct run *run)
@@ -822,7 +959,7 @@ static void start_engine(struct run *run)
         engine_memory_bytes = bytes;
     }
     memset(engine_memory, 0, bytes - 2 * 65536); /* the packet buffers at its end need no clearing */
-    run->engine = engine_init(engine_memory, &run->plan.engine, &policy);
+    run->engine = engine_init(engine_memory, &run->plan.engine, run->plan.asks ? &asking : &policy);
 }
 
 static int64_t next_event(const struct run *run)
@@ -839,6 +976,8 @@ static int64_t next_event(const struct run *run)
     }
     if (run->filtered && engine_next_due(run->engine) < at)
         at = engine_next_due(run->engine);
+    if (run->filtered && next_answer(run) < at)
+        at = next_answer(run);
     return at;
 }
 
@@ -923,6 +1062,8 @@ static enum outcome simulate(struct run *run, const struct plan *plan, uint64_t 
             engine_tick(run->engine, run->now_us);
             carry_out(run, 0, NULL, 0);
         }
+        if (filtered)
+            give_answers(run);
         for (int side = 0; side < 2; side++)
             endpoint_tick(&run->ends[side], run->now_us);
         if (run->ends[1].state == ENDPOINT_OPEN)
@@ -1049,6 +1190,9 @@ int main(int argc, char **argv)
 {
     static struct run run;
     policy_init_default(&policy);
+    policy_init_default(&asking);
+    rules_add(&asking, "ask", RULE_ON_RECIPIENT, NULL, SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
+    asking.rules[0].action.ask = true;
     if (argc > 2 && strcmp(argv[1], "--seed") == 0)
         return !show_failure(&run, strtoull(argv[2], NULL, 10), argc > 3 ? argv[3] : NULL);
     unsigned long long from = 1, count = 2000;

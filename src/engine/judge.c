@@ -9,6 +9,7 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .verbs = policy->watched,
         .refusals = &policy->refusals,
         .whole_replies = policy->whole_replies,
+        .observes = policy->dry_run,
     };
 }
 
@@ -115,7 +116,7 @@ static void tell_anomaly(struct engine *engine, struct flow *flow, const struct 
     }
 }
 
-static const char *action_name(const struct smtp_action *action)
+static const char *action_name(const struct smtp_action *action, bool logs)
 {
     static const char *const names[] = {
         [SMTP_ACTION_PASS] = "pass",     [SMTP_ACTION_STRIP] = "strip", [SMTP_ACTION_MAKE_LAST] = "strip",
@@ -124,6 +125,8 @@ static const char *action_name(const struct smtp_action *action)
     };
     if (action->ask)
         return "greylist";
+    if (logs && action->kind == SMTP_ACTION_PASS && action->delay_ms == 0)
+        return "log";
     return action->kind == SMTP_ACTION_PASS && action->delay_ms ? "tarpit" : names[action->kind];
 }
 
@@ -136,7 +139,7 @@ static void tell_rule(struct engine *engine, struct flow *flow, bool from_server
         return;
     event->from_server = from_server;
     event->reason = name;
-    event->action = action_name(action);
+    event->action = action_name(action, !dry_run);
     event->dry_run = dry_run;
     event->text = tell_keep(engine, text);
 }

@@ -223,7 +223,7 @@ static uint64_t verbs_that_matter(const struct smtp_session *session, const stru
 static bool command_may_matter(const struct smtp_session *session, const struct smtp_context *context,
                                const struct smtp_command *command)
 {
-    if (session->fragment_judged)
+    if (session->fragment_judged || context->observes)
         return false;
     if (session->closing || session->data_covered || session->tls_asked)
         return true;
@@ -340,7 +340,7 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
 static bool reply_may_matter(const struct smtp_session *session, const struct smtp_context *context,
                              const struct smtp_unit *unit)
 {
-    if (session->reply_fragment_judged || session->reply_unasked)
+    if (session->reply_fragment_judged || session->reply_unasked || context->observes)
         return false;
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
     if (!slot)

@@ -147,6 +147,7 @@ struct smtp_context {
     const struct smtp_refusals *refusals;    /* what actions and slots number */
     uint64_t verbs;                          /* commands with these wait until whole: bits 1 << enum smtp_verb */
     bool whole_replies;                      /* all reply lines wait until they are whole */
+    bool observes;                           /* nothing waits, since nothing will be changed */
 };
 
 struct smtp_session {

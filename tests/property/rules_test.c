@@ -109,22 +109,22 @@ static const struct row rows[] = {
      {.label = "argument: of one verb, told and let go",
       .turns = {GREET, C("EHLO a.dynamic.example\r\n"), S(PLAIN), C("VRFY a.dynamic.example\r\n"), S("252 maybe\r\n"),
                 END},
-      .of_client = "@helo=pass EHLO VRFY QUIT"}},
+      .of_client = "@helo=log EHLO VRFY QUIT"}},
     {"rule \"said no\" { on = reply match = {\"55x\", \"45*\", \"5xx\", \"*user*\"} action = log }",
      {.label = "reply: a code and a text, both",
       .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 user ok\r\n"), C(RCPT), S("550 5.1.1 No such user\r\n"), C(RCPT),
                 S("550 5.7.1 No\r\n"), END},
-      .of_server = "connect=220 EHLO=250 MAIL=250 @said no=pass RCPT=550 RCPT=550 QUIT=221"}},
+      .of_server = "connect=220 EHLO=250 MAIL=250 @said no=log RCPT=550 RCPT=550 QUIT=221"}},
     {"rule \"harvest\" { on = reply verb = {\"RCPT\"} refused-over = 1 match = {\"550\"} action = log }",
      {.label = "reply: from the second refused recipient on",
       .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 ok\r\n"), C(RCPT), S("550 no\r\n"), C(RCPT), S("550 no\r\n"),
                 C(RCPT), S("550 no\r\n"), END},
-      .of_server = "connect=220 EHLO=250 MAIL=250 RCPT=550 RCPT=550 @harvest=pass RCPT=550 QUIT=221"}},
+      .of_server = "connect=220 EHLO=250 MAIL=250 RCPT=550 RCPT=550 @harvest=log RCPT=550 QUIT=221"}},
     {"rule \"note\" { on = sender action = log continue = yes }\nrule \"first\" { on = sender action = pass }\n"
      "rule \"last\" { on = argument verb = {\"MAIL\"} action = refuse }",
      {.label = "continue: the next one decides, and those behind it do not",
       .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 ok\r\n"), END},
-      .of_client = "EHLO @note=pass MAIL QUIT"}},
+      .of_client = "EHLO @note=log MAIL QUIT"}},
     {"rule \"long header\" { on = line part = header length-over = 20 action = log }\n"
      "rule \"exe\" { on = file-name match = {\"*.exe\", '/^\\w+\\.(scr|pif)$/'} action = log }\n"
      "rule \"long name\" { on = file-name length-over = 10 action = log }\n"
@@ -135,14 +135,14 @@ static const struct row rows[] = {
                   "Content-Type: a; name=a.scr\r\n\r\na line of a body that is long\r\n--b\r\n"
                   "Content-Disposition: attachment;\r\n\tfilename=\"b.EXE\"\r\n\r\n.\r\n"),
                 S("250 queued\r\n"), END},
-      .of_client = "EHLO MAIL RCPT DATA @long header=pass @long header=pass @exe=pass @long header=pass @exe=pass "
-                   "@large=pass (210) QUIT"}},
+      .of_client = "EHLO MAIL RCPT DATA @long header=log @long header=log @exe=log @long header=log @exe=log "
+                   "@large=log (210) QUIT"}},
     {"rule \"chunks\" { on = message size-over = 5 action = log }\nrule \"line\" { on = line match = {\"*abc*\"} "
      "action = log }",
      {.label = "message: the octets of all chunks",
       .turns = {GREET, EHLO, S("250-mail\r\n250 CHUNKING\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK),
                 C("BDAT 3\r\nxab"), S("250 more\r\n"), C("BDAT 4 LAST\r\nc\r\n."), S("250 queued\r\n"), END},
-      .of_client = "EHLO MAIL RCPT BDAT (3) BDAT @line=pass @chunks=pass (4) QUIT"}},
+      .of_client = "EHLO MAIL RCPT BDAT (3) BDAT @line=log @chunks=log (4) QUIT"}},
     {"dry-run = yes\nrule \"no\" { on = recipient action = refuse }\nrule \"mask\" { on = greeting action = strip }",
      {.label = "dry run: nothing is changed, what would have been is told",
       .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
@@ -151,13 +151,13 @@ static const struct row rows[] = {
     {"rule \"lenient\" { on = anomaly match = {\"early-talker\"} action = log }",
      {.label = "anomaly: told by the rule's name",
       .turns = {C("EHLO x\r\n"), S("220 mail ESMTP\r\n250 mail\r\n"), END},
-      .of_client = "@lenient=pass !early-talker EHLO QUIT"}},
+      .of_client = "@lenient=log !early-talker EHLO QUIT"}},
     {"protected = {\"10.1.0.2\", \"2001:db8::2\", \"203.0.113.0/24\"}\n"
      "rule \"in\" { on = connect direction = inbound action = log continue = yes }\n"
      "rule \"out\" { on = connect direction = outbound action = log continue = yes }",
      {.label = "direction: to a protected server",
       .turns = {GREET, EHLO, S(PLAIN), END},
-      .of_client = "@in=pass EHLO QUIT"}},
+      .of_client = "@in=log EHLO QUIT"}},
     {"protected = {\"10.1.0.1\", \"2001:db8::/127\"}\n"
      "rule \"in\" { on = connect direction = inbound action = log continue = yes }\n"
      "rule \"them\" { on = connect peer = {\"10.1.0.2/31\", \"2001:db8::2\"} action = log continue = yes }\n"
@@ -165,7 +165,7 @@ static const struct row rows[] = {
      "rule \"out\" { on = connect direction = outbound action = log continue = yes }",
      {.label = "direction: from a protected server, and who is at the other end",
       .turns = {GREET, EHLO, S(PLAIN), END},
-      .of_client = "@them=pass @out=pass EHLO QUIT"}},
+      .of_client = "@them=log @out=log EHLO QUIT"}},
     {"on-lost-pairing = reset\nstrip = {}",
      {.label = "settings: what does not lose the pairing is as before", .turns = {GREET, EHLO, OFFER, END}}},
 };

@@ -75,10 +75,6 @@ static void keep(cfg_t *cfg, const char *text)
     if (before < 0 || (size_t)before >= out.size)
         return;
     snprintf(out.text + before, out.size - (size_t)before, "%s", text);
-    /* What the file holds must not act on a terminal. */
-    for (char *at = out.text + before; *at; at++)
-        if (*at < ' ' || *at > '~')
-            *at = '?';
 }
 
 int complain(cfg_t *cfg, const char *format, ...)

@@ -222,6 +222,10 @@ bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
         }
     if (!good)
         conf_free(conf);
+    /* What a file or its name holds must not act on a terminal. */
+    for (char *at = message; !good && *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
     source_free(&source);
     return good;
 }

@@ -163,7 +163,7 @@ static bool parse_network(const struct where *where, const char *text, struct ne
     if (memcmp(network->address, itself.address, sizeof itself.address) == 0)
         return true;
     char begins[INET6_ADDRSTRLEN];
-    inet_ntop(version == 4 ? AF_INET : AF_INET6, network->address + (version == 4 ? 12 : 0), begins, sizeof begins);
+    inet_ntop(version == 4 ? AF_INET : AF_INET6, network->address + 1, begins, sizeof begins);
     return wrong(where, "'%s' has bits set behind its prefix; did you mean %s/%lu?", text, begins, prefix);
 }
 

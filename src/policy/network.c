@@ -1,22 +1,18 @@
 #include "policy/network.h"
 
-enum { ADDRESS_BYTES = 16, V4_AT = 12, V4_BITS_BEFORE = 96, NEST_MAX = 130 };
+enum { ADDRESS_BYTES = NETWORK_ADDRESS_BYTES, FAMILY_BITS = 8, NEST_MAX = 8 * ADDRESS_BYTES + 1 };
 
-static void map_address(uint8_t ip_version, const uint8_t *address, uint8_t out[ADDRESS_BYTES])
+static void set_address(uint8_t ip_version, const uint8_t *address, uint8_t out[ADDRESS_BYTES])
 {
     memset(out, 0, ADDRESS_BYTES);
-    if (ip_version == 4) {
-        out[10] = out[11] = 0xff;
-        memcpy(out + V4_AT, address, 4);
-    } else {
-        memcpy(out, address, ADDRESS_BYTES);
-    }
+    out[0] = ip_version;
+    memcpy(out + 1, address, ip_version == 4 ? 4 : 16);
 }
 
 struct network network_of(uint8_t ip_version, const uint8_t *address, uint8_t prefix)
 {
-    struct network network = {.prefix = (uint8_t)(ip_version == 4 ? prefix + V4_BITS_BEFORE : prefix)};
-    map_address(ip_version, address, network.address);
+    struct network network = {.prefix = (uint8_t)(prefix + FAMILY_BITS)};
+    set_address(ip_version, address, network.address);
     for (uint32_t bit = network.prefix; bit < 8 * ADDRESS_BYTES; bit++)
         network.address[bit / 8] &= (uint8_t) ~(0x80u >> (bit % 8));
     return network;
@@ -88,8 +84,6 @@ static void sort(struct network_entry *entries, uint32_t count)
 static bool address_behind(const struct network *network, uint8_t out[ADDRESS_BYTES])
 {
     memcpy(out, network->address, ADDRESS_BYTES);
-    if (network->prefix == 0)
-        return false;
     uint32_t bit = network->prefix - 1u;
     unsigned carry = 0x80u >> (bit % 8);
     for (uint32_t at = bit / 8 + 1; at-- > 0 && carry;) {
@@ -186,12 +180,12 @@ uint16_t network_table_class(const struct network_table *table, uint8_t ip_versi
 {
     if (table->range_count < 2)
         return 0;
-    uint8_t mapped[ADDRESS_BYTES];
-    map_address(ip_version, address, mapped);
+    uint8_t key[ADDRESS_BYTES];
+    set_address(ip_version, address, key);
     uint32_t low = 0, high = table->range_count; /* the first range begins at or before every address */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (memcmp(table->ranges[middle].from, mapped, ADDRESS_BYTES) <= 0)
+        if (memcmp(table->ranges[middle].from, key, ADDRESS_BYTES) <= 0)
             low = middle;
         else
             high = middle;

@@ -16,10 +16,12 @@
 
 #define NETWORK_CLASSES_MAX 4096
 
-/* IPv4 as IPv4-mapped IPv6 (RFC 4291 2.5.5.2), so that one order holds for both. */
+#define NETWORK_ADDRESS_BYTES 17
+
+/* The family, 4 or 6, and the address behind it, so that one order holds for both and neither contains the other. */
 struct network {
-    uint8_t address[16];
-    uint8_t prefix; /* bits, of 128 */
+    uint8_t address[NETWORK_ADDRESS_BYTES];
+    uint8_t prefix; /* bits, those of the family included */
 };
 
 struct network_entry {
@@ -30,7 +32,7 @@ struct network_entry {
 
 /* From `from` on, up to the next one's, addresses are of this class. */
 struct network_range {
-    uint8_t from[16];
+    uint8_t from[NETWORK_ADDRESS_BYTES];
     uint16_t class;
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "conf/rule_section.h"
 #include "conf/units.h"
 
 #define SETTING(field) offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
@@ -331,5 +332,6 @@ bool key_reference(FILE *out)
         }
         write_key(out, key);
     }
+    rule_section_reference(out);
     return fflush(out) == 0 && !ferror(out);
 }

@@ -31,9 +31,64 @@ static const uint32_t actions_of[RULE_EVENTS] = {
     [RULE_ON_ANOMALY] = ALWAYS | 1u << REFUSE | 1u << CLOSE,
 };
 
-uint32_t rule_section_actions(enum rule_event event)
+/* What a rule looks at, and what its `match` then is. */
+static const struct {
+    const char *moment, *match;
+} about[RULE_EVENTS] = {
+    [RULE_ON_CONNECT] = {"both ends have said SYN", "nothing"},
+    [RULE_ON_GREETING] = {"each line of the server's greeting; strip takes product and version out",
+                          "patterns of its text"},
+    [RULE_ON_KEYWORD] = {"each keyword of the reply to EHLO; what a stripped keyword offers is refused, too",
+                         "keywords, patterns"},
+    [RULE_ON_COMMAND] = {"each command line", "verbs; `unknown` for all that are none; others by name where they begin "
+                                              "with X"},
+    [RULE_ON_ARGUMENT] = {"what follows the verb", "patterns"},
+    [RULE_ON_SENDER] = {"the address in MAIL", "addresses, `<>` the null sender"},
+    [RULE_ON_RECIPIENT] = {"the address in RCPT", "addresses"},
+    [RULE_ON_STARTTLS] = {"STARTTLS and X-ANONYMOUSTLS", "nothing"},
+    [RULE_ON_REPLY] = {"the first line of each reply but the greeting, as the client reads it",
+                       "codes (`550`), classes (`5xx`), patterns of its text; where both are given both must match"},
+    [RULE_ON_LINE] = {"each line of a message, undecoded", "patterns; of longer lines the first 512 octets are seen"},
+    [RULE_ON_FILE_NAME] = {"the name of each attachment, undecoded", "patterns"},
+    [RULE_ON_MESSAGE] = {"the end of a message", "nothing"},
+    [RULE_ON_ANOMALY] = {"something that ought not to be", "names of anomalies"},
+};
+
+static const char *const entries_reference =
+    "\nAddresses are written `user@example.net`, `user@` (whatever the domain), `example.net` (and all below it),\n"
+    "`@example.net` (it alone), `.example.net` (only below it), as a pattern or as an expression. A pattern has `*` "
+    "for any\n"
+    "octets and `?` for one. An expression stands between slashes, best in single quotes: `'/^a+@/'` (PCRE2). Case "
+    "never\n"
+    "counts. `file:PATH` stands for the entries of a file, one a line; a relative path is taken from the directory of "
+    "the\n"
+    "rule file. Lists in files are found as fast with 10,000 entries as with one, patterns and expressions are tried "
+    "one\n"
+    "after the other.\n";
+
+void rule_section_reference(FILE *out)
 {
-    return actions_of[event];
+    char room[256];
+    const char *words[KEYS_MAX];
+    size_t count = key_words(key_find("rule", "action"), room, sizeof room, words);
+    fputs("\n## Moments and actions\n\n| `on` | looks at | `match` | actions |\n| --- | --- | --- | --- |\n", out);
+    for (int event = 0; event < RULE_EVENTS; event++) {
+        fprintf(out, "| `%s` | %s | %s | ", rule_event_name((enum rule_event)event), about[event].moment,
+                about[event].match);
+        const char *comma = "";
+        for (size_t i = 0; i < count; i++)
+            if (actions_of[event] >> i & 1) {
+                fprintf(out, "%s%s", comma, words[i]);
+                comma = ", ";
+            }
+        fputs(" |\n", out);
+    }
+    fputs(entries_reference, out);
+    fputs("\nAnomalies: ", out);
+    for (int i = 1; i < SMTP_ANOMALIES; i++)
+        fprintf(out, "%s`%s`%s", i > 1 ? ", " : "", smtp_anomaly_name((enum smtp_anomaly)i),
+                smtp_anomaly_loses_pairing((enum smtp_anomaly)i) ? " (p)" : "");
+    fputs(". Behind those with (p) nobody can say which reply answers which command: see `on-lost-pairing`.\n", out);
 }
 
 static bool wrong(cfg_t *cfg, const char *text)

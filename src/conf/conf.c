@@ -33,7 +33,7 @@ static int check_value(cfg_t *cfg, cfg_opt_t *option)
         return 0;
     char title[96] = "";
     if (cfg_title(cfg))
-        snprintf(title, sizeof title, "rule \"%.80s\": ", cfg_title(cfg));
+        snprintf(title, sizeof title, "rule \"%.64s\": ", cfg_title(cfg));
     if (key->type != KEY_WORD)
         return complain(cfg, "%s%s = %.60s: %s", title, key->name, text, wrong);
     size_t count = key_words(key, room, sizeof room, words);
@@ -145,7 +145,7 @@ static bool check_together(cfg_t *cfg)
         cfg_t *rule = cfg_getnsec(cfg, "rule", i);
         const char *direction = cfg_getstr(rule, "direction");
         if (direction && strcmp(direction, "any") != 0 && strcmp(direction, "inbound") != 0) {
-            complain(rule, "rule \"%s\": direction = %s never holds: say which networks are ours with 'protected'",
+            complain(rule, "rule \"%.64s\": direction = %s never holds: say which networks are ours with 'protected'",
                      cfg_title(rule), direction);
             return false;
         }

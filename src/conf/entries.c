@@ -32,7 +32,7 @@ static bool wrong(const struct where *where, const char *format, ...)
         snprintf(place, sizeof place, "%s:%u: ", where->file, where->line);
     const char *title = cfg_title(where->cfg);
     if (title)
-        complain(where->cfg, "rule \"%s\": %s%s", title, place, text);
+        complain(where->cfg, "rule \"%.64s\": %s%s", title, place, text);
     else
         complain(where->cfg, "%s%s", place, text);
     return false;

@@ -8,6 +8,8 @@
 #include "conf/entries.h"
 #include "conf/keys.h"
 
+enum { RULE_NAME_BYTES_MAX = 64 };
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* In the order of the words of the key `action`. */
@@ -93,7 +95,7 @@ void rule_section_reference(FILE *out)
 
 static bool wrong(cfg_t *cfg, const char *text)
 {
-    complain(cfg, "rule \"%s\": %s", cfg_title(cfg), text);
+    complain(cfg, "rule \"%.64s\": %s", cfg_title(cfg), text);
     return false;
 }
 
@@ -105,9 +107,9 @@ static bool unknown(cfg_t *cfg, const char *key, const char *word, const char *c
     for (size_t i = 0, len = 0; i < count && len < sizeof all; i++)
         len += (size_t)snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
     if (nearest)
-        complain(cfg, "rule \"%s\": unknown %s '%.60s'; did you mean '%s'?", cfg_title(cfg), key, word, nearest);
+        complain(cfg, "rule \"%.64s\": unknown %s '%.60s'; did you mean '%s'?", cfg_title(cfg), key, word, nearest);
     else
-        complain(cfg, "rule \"%s\": unknown %s '%.60s'; write one of %s", cfg_title(cfg), key, word, all);
+        complain(cfg, "rule \"%.64s\": unknown %s '%.60s'; write one of %s", cfg_title(cfg), key, word, all);
     return false;
 }
 
@@ -126,7 +128,7 @@ static size_t word_of(cfg_t *cfg, const char *name, size_t otherwise)
 
 static bool missing(cfg_t *cfg, const char *name)
 {
-    complain(cfg, "rule \"%s\": '%s' is missing; write one of: %s", cfg_title(cfg), name,
+    complain(cfg, "rule \"%.64s\": '%s' is missing; write one of: %s", cfg_title(cfg), name,
              key_find("rule", name)->words);
     return false;
 }
@@ -486,6 +488,8 @@ bool rule_section_take(cfg_t *cfg, struct conf *conf)
 {
     struct policy *policy = &conf->policy;
     struct rule_draft draft = {.conf = conf, .cfg = cfg};
+    if (strlen(cfg_title(cfg)) > RULE_NAME_BYTES_MAX || strpbrk(cfg_title(cfg), "\r\n"))
+        return wrong(cfg, "a rule's name has at most 64 characters, on one line");
     if (!cfg_getstr(cfg, "on"))
         return missing(cfg, "on");
     enum rule_event on = (enum rule_event)word_of(cfg, "on", 0);

@@ -103,10 +103,11 @@ bool unreachable_check(cfg_t *cfg)
             cfg_t *before = cfg_getnsec(cfg, "rule", i), *behind = cfg_getnsec(cfg, "rule", j);
             if (!covers(before, behind))
                 continue;
-            complain(behind,
-                     "rule \"%s\" is never reached: rule \"%s\" before it matches whatever it does; put it first, or "
-                     "narrow the other",
-                     cfg_title(behind), cfg_title(before));
+            complain(
+                behind,
+                "rule \"%.64s\" is never reached: rule \"%.64s\" before it matches whatever it does; put it first, or "
+                "narrow the other",
+                cfg_title(behind), cfg_title(before));
             return false;
         }
     return true;

@@ -45,6 +45,12 @@ static inline void *pool_at(const struct pool *pool, uint32_t index)
     return pool->storage + (size_t)(index - 1) * pool->object_bytes;
 }
 
+/* The index of an object that is out. */
+static inline uint32_t pool_index(const struct pool *pool, const void *object)
+{
+    return (uint32_t)((size_t)((const uint8_t *)object - pool->storage) / pool->object_bytes) + 1;
+}
+
 /* One object, not cleared; POOL_NONE where all are out. */
 static inline uint32_t pool_borrow(struct pool *pool)
 {

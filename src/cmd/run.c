@@ -1,56 +1,47 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cmd/clock.h"
 #include "cmd/cmd.h"
-#include "io/nfqueue.h"
-#include "report/json.h"
+#include "cmd/figures.h"
+#include "cmd/worker.h"
+#include "report/log.h"
 #include "report/session.h"
 
 enum {
     QUEUE_LEN = 65536,
     RECEIVE_BYTES = 64 * 1024 * 1024,
+    ANSWER_MS = 500, /* how long a worker may be busy before it describes itself */
 };
 
 struct run {
     struct conf conf;
-    struct nfqueue_settings queues;
-    struct nfqueue *queue;
-    struct engine *engine;
+    const char *events; /* where they are written; NULL: nowhere */
+    uint16_t first_queue;
+    unsigned worker_count;
+    struct worker *workers[LOG_FEEDS_MAX];
+    struct log *log;
     int signals; /* signalfd */
-    FILE *events;
-    struct sessions *sessions;
-    bool cut_short_seen;
+    int ended;   /* eventfd: a worker failed */
 };
 
 static int usage(void)
 {
-    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl]");
+    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:]");
 }
 
-/* Microseconds since 1970; never backwards, whatever becomes of the wall clock (it only stamps events). */
-static int64_t now_us(void)
-{
-    static int64_t offset_us;
-    struct timespec steady, wall;
-    clock_gettime(CLOCK_MONOTONIC, &steady);
-    int64_t steady_us = (int64_t)steady.tv_sec * 1000000 + steady.tv_nsec / 1000;
-    if (offset_us == 0) {
-        clock_gettime(CLOCK_REALTIME, &wall);
-        offset_us = (int64_t)wall.tv_sec * 1000000 + wall.tv_nsec / 1000 - steady_us;
-    }
-    return steady_us + offset_us;
-}
-
-/* FIRST or FIRST:LAST. Two queues: packets towards servers come to FIRST, packets from them to LAST. */
-static bool parse_queues(const char *text, struct nfqueue_settings *queues)
+/* FIRST or FIRST:LAST: an even number of queues, of which the first half are towards servers. FIRST: two of them. */
+static bool parse_queues(const char *text, struct run *run)
 {
     char *end;
     errno = 0;
@@ -64,128 +55,55 @@ static bool parse_queues(const char *text, struct nfqueue_settings *queues)
         if (end == second || second[0] == '-')
             return false;
     }
-    if (*end || errno || last != first + 1 || last > 65535)
+    if (*end || errno || last > 65535 || last <= first || (last - first) % 2 == 0 ||
+        last - first >= 2ul * LOG_FEEDS_MAX)
         return false;
-    queues->to_servers = (uint16_t)first;
-    queues->from_servers = (uint16_t)last;
+    run->first_queue = (uint16_t)first;
+    run->worker_count = (unsigned)(last - first + 1) / 2;
     return true;
 }
 
-static void write_events(struct run *run)
+/* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
+static int processor_of(const struct run *run, unsigned number)
 {
-    struct event event;
-    while (engine_next_event(run->engine, &event))
-        if (run->events) {
-            json_write_event(run->events, &event);
-            sessions_take(run->sessions, &event, run->events);
-        }
-}
-
-static void carry_out(struct run *run)
-{
-    struct engine_verdict verdict;
-    while (engine_next_verdict(run->engine, &verdict))
-        nfqueue_verdict(run->queue, verdict.token, verdict.action == ENGINE_ACCEPT, verdict.packet);
-    if (run->conf.engine.events)
-        write_events(run);
-}
-
-static void take_packet(struct run *run, const struct nfqueue_packet *in, int64_t now)
-{
-    if (in->cut_short) {
-        /* Over 65531 octets: no verdict could give it back edited, and what cannot be followed must not pass. */
-        if (!run->cut_short_seen)
-            cmd_complain(CMD_GOOD, "a packet of more than %d octets was dropped; lower gso_max_size on the interface",
-                         NFQUEUE_PACKET_BYTES_MAX);
-        run->cut_short_seen = true;
-        nfqueue_verdict(run->queue, in->token, false, (struct span){0});
-        return;
-    }
-    struct engine_packet packet = {
-        .bytes = in->bytes,
-        .len = in->len,
-        .room = in->room,
-        .token = in->token,
-        .checksum = in->csum_absent   ? ENGINE_CHECKSUM_ABSENT
-                    : in->csum_unseen ? ENGINE_CHECKSUM_UNSEEN
-                                      : ENGINE_CHECKSUM_GOOD,
-    };
-    engine_packet(run->engine, &packet, now);
-    carry_out(run);
-}
-
-/* All that waits in the socket; false where the socket is of no more use. */
-static bool take_packets(struct run *run)
-{
-    static struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
-    int count;
-    do {
-        count = nfqueue_receive(run->queue, packets);
-        int64_t now = now_us();
-        for (int i = 0; i < count; i++)
-            take_packet(run, &packets[i], now);
-        nfqueue_flush(run->queue);
-    } while (count == NFQUEUE_BATCH_MAX);
-    return count >= 0;
-}
-
-static int timeout_ms(const struct run *run)
-{
-    int64_t due = engine_next_due(run->engine);
-    if (due == INT64_MAX)
+    cpu_set_t allowed;
+    if (run->worker_count == 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return -1;
-    int64_t wait_us = due - now_us();
-    if (wait_us <= 0)
-        return 0;
-    return wait_us > 60000000 ? 60000 : (int)((wait_us + 999) / 1000);
+    unsigned skip = number % (unsigned)CPU_COUNT(&allowed);
+    size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &allowed) || skip-- > 0)
+        cpu++;
+    return (int)cpu;
 }
 
-static int serve(struct run *run)
+static bool open_worker(struct run *run, unsigned number, char *message, size_t message_size)
 {
-    struct pollfd fds[2] = {
-        {.fd = nfqueue_fd(run->queue), .events = POLLIN},
-        {.fd = run->signals, .events = POLLIN},
+    struct worker_settings settings = {
+        .queues =
+            {
+                .to_servers = (uint16_t)(run->first_queue + number),
+                .from_servers = (uint16_t)(run->first_queue + run->worker_count + number),
+                .to_servers_gso = true,
+                .queue_len = QUEUE_LEN,
+                .receive_bytes = RECEIVE_BYTES,
+            },
+        .engine = run->conf.engine,
+        .policy = &run->conf.policy,
+        .processor = processor_of(run, number),
+        .ended = run->ended,
     };
-    for (;;) {
-        if (run->events)
-            fflush(run->events);
-        if (poll(fds, 2, timeout_ms(run)) < 0 && errno != EINTR)
-            return cmd_complain(CMD_FAILED, "cannot wait for packets: %m");
-        if (fds[0].revents && !take_packets(run))
-            return cmd_complain(CMD_FAILED, "the queue's socket failed: %m");
-        if (fds[1].revents)
-            return CMD_GOOD;
-        if (engine_next_due(run->engine) <= now_us()) {
-            engine_tick(run->engine, now_us());
-            carry_out(run);
-            nfqueue_flush(run->queue);
-        }
-    }
+    run->workers[number] = worker_new(&settings, message, message_size);
+    return run->workers[number] != NULL;
 }
 
-static void tell_counts(struct run *run)
+static int open_log(struct run *run)
 {
-    const struct engine_counters *engine = engine_counters(run->engine);
-    const struct nfqueue_counters *queue = nfqueue_counters(run->queue);
-    fprintf(stderr,
-            "postern: stopped after %llu packets (%llu accepted, %llu dropped), %llu connections; %llu keywords "
-            "stripped, %llu commands refused; %llu overruns, %llu dropped at a full queue\n",
-            (unsigned long long)engine->packets, (unsigned long long)engine->accepted,
-            (unsigned long long)engine->dropped, (unsigned long long)engine->flows_created,
-            (unsigned long long)engine->keywords_stripped, (unsigned long long)engine->commands_refused,
-            (unsigned long long)queue->overruns, (unsigned long long)queue->queue_full);
-}
-
-/* Every packet that waits gets its verdict. What comes meanwhile is still served. */
-static void stop(struct run *run)
-{
-    take_packets(run);
-    engine_stop(run->engine, now_us());
-    carry_out(run);
-    nfqueue_flush(run->queue);
-    if (run->events)
-        sessions_stop(run->sessions, now_us(), run->events);
-    tell_counts(run);
+    char message[CMD_MESSAGE_BYTES];
+    struct feed *feeds[LOG_FEEDS_MAX];
+    for (unsigned i = 0; i < run->worker_count; i++)
+        feeds[i] = worker_feed(run->workers[i]);
+    run->log = log_open(run->events, feeds, run->worker_count, message, sizeof message);
+    return run->log ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
 }
 
 static bool take_signals(struct run *run)
@@ -194,29 +112,118 @@ static bool take_signals(struct run *run)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+    sigaddset(&set, SIGUSR1);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
     run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return run->signals >= 0;
+    run->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return run->signals >= 0 && run->ended >= 0;
 }
 
-static int start(struct run *run)
+/* All that may need privileges. */
+static int open_all(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
     if (getrandom(&run->conf.engine.seed, sizeof run->conf.engine.seed, 0) != sizeof run->conf.engine.seed)
         return cmd_complain(CMD_FAILED, "no random numbers: %m");
-    run->engine = cmd_engine_new(&run->conf.engine, &run->conf.policy);
-    if (!run->engine)
-        return cmd_complain(CMD_FAILED, "no memory for %u flows; lower 'flows' in the rules",
-                            run->conf.engine.flows_max);
     if (!take_signals(run))
         return cmd_complain(CMD_FAILED, "cannot take signals: %m");
-    run->queue = nfqueue_open(&run->queues, message, sizeof message);
-    if (!run->queue)
-        return cmd_complain(CMD_FAILED, "%s", message);
-    fprintf(stderr, "postern: ready; queue %u towards servers, queue %u from servers\n", run->queues.to_servers,
-            run->queues.from_servers);
+    for (unsigned i = 0; i < run->worker_count; i++)
+        if (!open_worker(run, i, message, sizeof message))
+            return cmd_complain(CMD_FAILED, "%s", message);
+    return run->events ? open_log(run) : CMD_GOOD;
+}
+
+static int start_threads(struct run *run)
+{
+    bool good = !run->log || log_start(run->log);
+    for (unsigned i = 0; good && i < run->worker_count; i++)
+        good = worker_start(run->workers[i], run->log);
+    if (!good)
+        return cmd_complain(CMD_FAILED, "cannot start a thread: %m");
+    unsigned first = run->first_queue, count = run->worker_count;
+    if (count == 1)
+        fprintf(stderr, "postern: ready; queue %u towards servers, queue %u from servers\n", first, first + 1);
+    else
+        fprintf(stderr, "postern: ready; queues %u to %u towards servers, queues %u to %u from servers\n", first,
+                first + count - 1, first + count, first + 2 * count - 1);
     return CMD_GOOD;
+}
+
+/* False where it is time to end. */
+static bool take_signal(struct run *run)
+{
+    struct signalfd_siginfo signal;
+    if (read(run->signals, &signal, sizeof signal) != sizeof signal)
+        return true;
+    if (signal.ssi_signo != SIGUSR1)
+        return false;
+    if (run->log)
+        log_reopen(run->log);
+    return true;
+}
+
+static int serve(struct run *run)
+{
+    struct pollfd fds[2] = {
+        {.fd = run->signals, .events = POLLIN},
+        {.fd = run->ended, .events = POLLIN},
+    };
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
+        if (fds[1].revents)
+            return CMD_FAILED;
+        if (fds[0].revents && !take_signal(run))
+            return CMD_GOOD;
+    }
+}
+
+/* What all workers say of themselves, added up. */
+static void ask_all(struct run *run, struct worker_status *sum)
+{
+    *sum = (struct worker_status){0};
+    for (unsigned i = 0; i < run->worker_count; i++) {
+        struct worker_status one;
+        worker_ask(run->workers[i], &one, ANSWER_MS);
+        figures_add(sum, &one);
+    }
+}
+
+static void tell_counts(struct run *run, struct log_counters log)
+{
+    struct worker_status sum;
+    ask_all(run, &sum);
+    fprintf(stderr,
+            "postern: stopped after %llu packets (%llu accepted, %llu dropped), %llu connections; %llu keywords "
+            "stripped, %llu commands refused; %llu overruns, %llu dropped at a full queue\n",
+            (unsigned long long)sum.engine.packets, (unsigned long long)sum.engine.accepted,
+            (unsigned long long)sum.engine.dropped, (unsigned long long)sum.engine.flows_created,
+            (unsigned long long)sum.engine.keywords_stripped, (unsigned long long)sum.engine.commands_refused,
+            (unsigned long long)sum.queue.overruns, (unsigned long long)sum.queue.queue_full);
+    if (log.dropped || log.failed)
+        fprintf(stderr, "postern: %llu events were lost for want of room, %llu could not be written\n",
+                (unsigned long long)log.dropped, (unsigned long long)log.failed);
+}
+
+/* Every packet that waits gets its verdict, every event its line. */
+static void stop(struct run *run)
+{
+    for (unsigned i = 0; i < run->worker_count; i++)
+        worker_stop(run->workers[i]);
+    tell_counts(run, log_close(run->log, clock_now_us()));
+    run->log = NULL;
+}
+
+static void close_all(struct run *run)
+{
+    log_close(run->log, clock_now_us());
+    for (unsigned i = 0; i < run->worker_count; i++)
+        worker_free(run->workers[i]);
+    if (run->signals >= 0)
+        close(run->signals);
+    if (run->ended >= 0)
+        close(run->ended);
 }
 
 static const struct option options[] = {
@@ -228,10 +235,7 @@ static const struct option options[] = {
 
 int cmd_run(int argc, char **argv)
 {
-    static struct run run = {
-        .queues = {.from_servers = 1, .to_servers_gso = true, .queue_len = QUEUE_LEN, .receive_bytes = RECEIVE_BYTES},
-        .signals = -1,
-    };
+    static struct run run = {.worker_count = 1, .signals = -1, .ended = -1};
     char message[CMD_MESSAGE_BYTES];
     conf_init(&run.conf);
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
@@ -241,36 +245,28 @@ int cmd_run(int argc, char **argv)
                 return cmd_complain(CMD_FAILED, "%s", message);
             break;
         case 'q':
-            if (!parse_queues(optarg, &run.queues))
-                return cmd_complain(CMD_USAGE, "-q %s: give two queue numbers in a row, FIRST:LAST, for example 0:1",
+            if (!parse_queues(optarg, &run))
+                return cmd_complain(CMD_USAGE,
+                                    "-q %s: give an even number of queues in a row, FIRST:LAST: 0:1 is one worker, 0:3 "
+                                    "two with queues 0 and 1 towards servers",
                                     optarg);
             break;
         case 'e':
-            if (!(run.events = fopen(optarg, "ae")))
-                return cmd_complain(CMD_FAILED, "%s: events cannot be written: %m", optarg);
+            run.events = optarg;
             break;
         default:
             return usage();
         }
     if (optind != argc)
         return usage();
-    if (run.events) {
+    if (run.events)
         run.conf.engine.events = sessions_events();
-        if (!(run.sessions = sessions_new(SESSIONS_BYTES_DEFAULT)))
-            return cmd_complain(CMD_FAILED, "no memory");
-    }
-    int code = start(&run);
-    if (code == CMD_GOOD) {
+    clock_begin();
+    int code = open_all(&run);
+    if (code == CMD_GOOD && (code = start_threads(&run)) == CMD_GOOD) {
         code = serve(&run);
         stop(&run);
     }
-    nfqueue_close(run.queue);
-    cmd_engine_free(run.engine, &run.conf.engine);
-    conf_free(&run.conf);
-    sessions_free(run.sessions);
-    if (run.events)
-        fclose(run.events);
-    if (run.signals >= 0)
-        close(run.signals);
+    close_all(&run);
     return code;
 }

@@ -37,9 +37,10 @@ struct event_endpoint {
 
 struct event {
     enum event_kind kind;
-    int64_t time_us;    /* the `now_us` of the call in which it happened */
-    uint64_t flow_id;   /* the same for all events of a connection, never used again while the engine lives */
-    uint8_t ip_version; /* 4 or 6 */
+    int64_t time_us;     /* the `now_us` of the call in which it happened */
+    uint64_t flow_id;    /* the same for all events of a connection, never used again while the engine lives */
+    uint32_t flow_place; /* 1 to flows_max, of one connection at a time: for tables of those there are now */
+    uint8_t ip_version;  /* 4 or 6 */
     struct event_endpoint client;
     struct event_endpoint server;
     bool lost;           /* events of this connection before this one, and before its end, were lost */

@@ -87,4 +87,9 @@ static inline struct flow *flow_at(const struct flow_table *table, uint32_t inde
     return pool_at(&table->flows, index);
 }
 
+static inline uint32_t flow_index(const struct flow_table *table, const struct flow *flow)
+{
+    return pool_index(&table->flows, flow);
+}
+
 #endif

@@ -32,6 +32,7 @@ struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flo
         .kind = kind,
         .time_us = engine->now_us,
         .flow_id = flow->id,
+        .flow_place = flow_index(&engine->table, flow),
         .ip_version = flow->ip_version,
         .client = flow->ends[SMTP_CLIENT],
         .server = flow->ends[SMTP_SERVER],

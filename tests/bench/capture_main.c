@@ -2,7 +2,7 @@
  * Make a large capture for `make bench`: SMTP sessions as a gateway sees them, some at a time, acknowledged as Linux
  * does (every second full segment, and each command).
  *
- *   capture_main OUT.pcap SESSIONS OCTETS [AT_ONCE]
+ *   capture_main OUT.pcap SESSIONS OCTETS [AT_ONCE [OF-AN-ADDRESS]]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,13 +27,15 @@ static struct capture_writer *writer;
 static int64_t now_us = INT64_C(1208729510000000);
 static uint8_t body[1 << 20];
 static uint32_t body_len;
+static uint32_t of_an_address = 16; /* sessions */
 
 static void send_segment(struct session *s, enum smtp_side from, uint8_t flags, struct span payload)
 {
     static const uint8_t link[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0};
     uint8_t bytes[HEADERS + MSS] = {0x45};
     uint8_t *tcp = bytes + 20;
-    uint8_t client[4] = {10, (uint8_t)(1 + (s->number >> 20)), (uint8_t)(s->number >> 12), (uint8_t)(s->number >> 4)};
+    uint32_t host = s->number / of_an_address;
+    uint8_t client[4] = {198, (uint8_t)(18 + (host >> 16)), (uint8_t)(host >> 8), (uint8_t)host};
     static const uint8_t server[4] = {192, 0, 2, 25};
     uint16_t client_port = (uint16_t)(20000 + s->number % 40000);
     store_be16(bytes + 2, (uint16_t)(HEADERS + payload.len));
@@ -118,8 +120,11 @@ int main(int argc, char **argv)
     uint32_t count = argc > 3 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
     uint32_t octets = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
     uint32_t at_once = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 20;
-    if (count == 0 || octets < 16 || octets > sizeof body || at_once == 0 || at_once > AT_ONCE_MAX) {
-        fprintf(stderr, "usage: capture_main OUT.pcap SESSIONS OCTETS [AT_ONCE]\n");
+    if (argc > 5)
+        of_an_address = (uint32_t)strtoul(argv[5], NULL, 10);
+    if (of_an_address == 0 || count == 0 || octets < 16 || octets > sizeof body || at_once == 0 ||
+        at_once > AT_ONCE_MAX) {
+        fprintf(stderr, "usage: capture_main OUT.pcap SESSIONS OCTETS [AT_ONCE [OF-AN-ADDRESS]]\n");
         return 2;
     }
     if (capture_create(argv[1], 1, &writer, message, sizeof message) != CAPTURE_OK) {

@@ -1,0 +1,22 @@
+#include "cmd/clock.h"
+
+#include <time.h>
+
+static int64_t ahead_us;
+
+static int64_t read_us(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void clock_begin(void)
+{
+    ahead_us = read_us(CLOCK_REALTIME) - read_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_now_us(void)
+{
+    return read_us(CLOCK_MONOTONIC) + ahead_us;
+}

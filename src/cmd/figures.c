@@ -1,0 +1,87 @@
+#include "cmd/figures.h"
+
+#define ENGINE(field) #field, offsetof(struct worker_status, engine.field)
+#define QUEUE(field)  offsetof(struct worker_status, queue.field)
+#define NOW(field)    #field "_now", offsetof(struct worker_status, gauges.field)
+#define LOG(field)    "events_" #field, offsetof(struct log_counters, field)
+
+const struct figure worker_figures[] = {
+    {ENGINE(packets), "packets given to the filter", false},
+    {ENGINE(accepted), "verdicts: accept", false},
+    {ENGINE(dropped), "verdicts: drop, for whatever reason", false},
+    {ENGINE(edited), "accepted with other octets than came; translation of numbers only, too", false},
+    {ENGINE(held), "packets that waited for their verdict", false},
+    {ENGINE(not_tcp), "passed: not TCP, a fragment, or not on a selected port", false},
+    {ENGINE(malformed), "dropped: header length, option or truncation errors", false},
+    {ENGINE(fragments_in), "dropped: IP fragments of TCP segments", false},
+    {ENGINE(bad_checksum), "dropped: wrong TCP checksum", false},
+    {ENGINE(bad_acknowledgment), "dropped: acknowledges what was never sent", false},
+    {ENGINE(bad_reset), "dropped: a reset outside the window", false},
+    {ENGINE(bad_syn), "dropped: a SYN that cannot belong to the connection", false},
+    {ENGINE(out_of_bounds), "no room to follow it: dropped, or behind a gap sent on as a probe", false},
+    {ENGINE(probes), "sent on as one octet that the receiver has, to be answered: there is a gap", false},
+    {ENGINE(stale), "dropped: out of order, and the gap before it never filled in time", false},
+    {ENGINE(flows_created), "connections followed from their SYN on", false},
+    {ENGINE(flows_ended), "of these: closed, reset or timed out", false},
+    {ENGINE(flows_evicted), "connections forgotten to make room", false},
+    {ENGINE(flows_midstream), "connections older than the filter, which pass unedited", false},
+    {ENGINE(flows_unedited), "connections where editing was switched off", false},
+    {ENGINE(retransmissions), "segments with octets that had been decided before", false},
+    {ENGINE(rewritten), "of these: with other octets than the first time, which left again", false},
+    {ENGINE(fragments_out), "beginnings of lines that left because the rest did not come in time", false},
+    {ENGINE(keywords_stripped), "lines taken out of EHLO replies", false},
+    {ENGINE(commands_refused), "commands answered in the server's place", false},
+    {ENGINE(connections_closed), "connections closed politely", false},
+    {ENGINE(connections_reset), "connections reset", false},
+    {ENGINE(replies_replaced), "replies that the client saw in another form", false},
+    {ENGINE(events_lost), "events that nobody fetched in time", false},
+    {"queue_received", QUEUE(received), "packets that came from the kernel", false},
+    {"queue_verdicts", QUEUE(verdicts), "verdicts given to the kernel", false},
+    {"queue_late", QUEUE(late), "verdicts that the kernel did not take: it no longer knew the packet", false},
+    {"queue_too_long", QUEUE(too_long), "packets dropped because no verdict could carry them", false},
+    {"queue_overruns", QUEUE(overruns), "packets lost because the filter read too slowly", false},
+    {"queue_full", QUEUE(queue_full), "packets the kernel dropped because too many waited for a verdict", false},
+    {NOW(flows), "connections in the table", true},
+    {NOW(held), "packets that wait for their verdict", true},
+    {NOW(blocks), "blocks of 2 KiB in use for octets that are kept", true},
+};
+const size_t worker_figure_count = sizeof worker_figures / sizeof worker_figures[0];
+
+/* No counter of the engine without a name, none of them twice. */
+enum { OTHERS = 9 };
+static_assert(sizeof worker_figures / sizeof worker_figures[0] == sizeof(struct engine_counters) / 8 + OTHERS,
+              "each counter has its figure");
+
+const struct figure log_figures[] = {
+    {LOG(written), "events written", false},
+    {LOG(failed), "events that could not be written", false},
+    {LOG(dropped), "events that found no room on their way to the log", false},
+};
+const size_t log_figure_count = sizeof log_figures / sizeof log_figures[0];
+
+uint64_t figure_value(const struct figure *figure, const void *structure)
+{
+    const uint8_t *at = (const uint8_t *)structure + figure->offset;
+    uint64_t value = 0;
+    uint32_t short_value;
+    if (!figure->gauge) {
+        memcpy(&value, at, sizeof value);
+        return value;
+    }
+    memcpy(&short_value, at, sizeof short_value);
+    return short_value;
+}
+
+void figures_add(struct worker_status *sum, const struct worker_status *one)
+{
+    for (size_t i = 0; i < worker_figure_count; i++) {
+        const struct figure *figure = &worker_figures[i];
+        uint64_t value = figure_value(figure, sum) + figure_value(figure, one);
+        uint32_t short_value = (uint32_t)value;
+        uint8_t *at = (uint8_t *)sum + figure->offset;
+        if (!figure->gauge)
+            memcpy(at, &value, sizeof value);
+        else
+            memcpy(at, &short_value, sizeof short_value);
+    }
+}

@@ -1,0 +1,31 @@
+/*
+ * cmd/figures - the name and the meaning of each number that a worker, or the log, has to tell.
+ *
+ * One table for `postern status`, for metrics and for the manual. A counter's name is its field's name (of a queue with
+ * `queue_` before it), a gauge's ends in `_now`.
+ */
+#ifndef POSTERN_CMD_FIGURES_H
+#define POSTERN_CMD_FIGURES_H
+
+#include "cmd/worker.h"
+#include "report/log.h"
+
+struct figure {
+    const char *name;
+    size_t offset;    /* of its field in the structure that the table is about */
+    const char *help; /* a few words, without a full stop */
+    bool gauge;       /* what there is now, of 32 bits; else what has been since the start, of 64 */
+};
+
+extern const struct figure worker_figures[]; /* of struct worker_status */
+extern const size_t worker_figure_count;
+extern const struct figure log_figures[]; /* of struct log_counters */
+extern const size_t log_figure_count;
+
+/* The figure in that structure. */
+uint64_t figure_value(const struct figure *figure, const void *structure);
+
+/* Add a worker's figures to `sum`. */
+void figures_add(struct worker_status *sum, const struct worker_status *one);
+
+#endif

@@ -1,0 +1,300 @@
+#include "cmd/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/clock.h"
+#include "cmd/cmd.h"
+#include "report/log.h"
+
+enum { BATCHES_A_TURN = 16 }; /* of packets, before timers and requests have theirs */
+
+struct worker {
+    struct worker_settings settings;
+    struct nfqueue *queue;
+    struct engine *engine;
+    struct feed *feed;
+    struct log *log;
+    pthread_t thread;
+    bool started;
+    bool failed;
+    bool cut_short_seen;
+    int wake; /* eventfd */
+    atomic_bool stop;
+    struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t answer;
+    uint64_t asked, answered;
+    struct worker_status status;
+};
+
+/* ---- packets ---- */
+
+static void give_events(struct worker *worker)
+{
+    struct event event;
+    bool any = false;
+    for (; engine_next_event(worker->engine, &event); any = true)
+        feed_put(worker->feed, &event);
+    if (any)
+        log_wake(worker->log);
+}
+
+static void carry_out(struct worker *worker)
+{
+    struct engine_verdict verdict;
+    while (engine_next_verdict(worker->engine, &verdict))
+        nfqueue_verdict(worker->queue, verdict.token, verdict.action == ENGINE_ACCEPT, verdict.packet);
+    if (worker->feed)
+        give_events(worker);
+}
+
+static void take_packet(struct worker *worker, const struct nfqueue_packet *in, int64_t now)
+{
+    if (in->cut_short) {
+        /* Over 65531 octets: no verdict could give it back edited, and what cannot be followed must not pass. */
+        if (!worker->cut_short_seen)
+            cmd_complain(CMD_GOOD, "a packet of more than %d octets was dropped; lower gso_max_size on the interface",
+                         NFQUEUE_PACKET_BYTES_MAX);
+        worker->cut_short_seen = true;
+        nfqueue_verdict(worker->queue, in->token, false, (struct span){0});
+        return;
+    }
+    struct engine_packet packet = {
+        .bytes = in->bytes,
+        .len = in->len,
+        .room = in->room,
+        .token = in->token,
+        .checksum = in->csum_absent   ? ENGINE_CHECKSUM_ABSENT
+                    : in->csum_unseen ? ENGINE_CHECKSUM_UNSEEN
+                                      : ENGINE_CHECKSUM_GOOD,
+    };
+    engine_packet(worker->engine, &packet, now);
+    carry_out(worker);
+}
+
+/* What waits in the socket, up to a bound; false where the socket is of no more use. */
+static bool take_packets(struct worker *worker)
+{
+    int count = NFQUEUE_BATCH_MAX;
+    for (int batch = 0; batch < BATCHES_A_TURN && count == NFQUEUE_BATCH_MAX; batch++) {
+        count = nfqueue_receive(worker->queue, worker->packets);
+        int64_t now = clock_now_us();
+        for (int i = 0; i < count; i++)
+            take_packet(worker, &worker->packets[i], now);
+        nfqueue_flush(worker->queue);
+    }
+    return count >= 0;
+}
+
+/* ---- what others ask ---- */
+
+static void look(const struct worker *worker, struct worker_status *status)
+{
+    *status = (struct worker_status){
+        .engine = *engine_counters(worker->engine),
+        .gauges = engine_gauges(worker->engine),
+        .queue = *nfqueue_counters(worker->queue),
+    };
+}
+
+static void take_requests(struct worker *worker)
+{
+    uint64_t count;
+    if (read(worker->wake, &count, sizeof count) < 0)
+        return;
+    pthread_mutex_lock(&worker->lock);
+    if (worker->answered != worker->asked) {
+        look(worker, &worker->status);
+        worker->answered = worker->asked;
+        pthread_cond_signal(&worker->answer);
+    }
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void wake(const struct worker *worker)
+{
+    uint64_t one = 1;
+    if (write(worker->wake, &one, sizeof one) != sizeof one)
+        abort();
+}
+
+static struct timespec deadline(uint32_t wait_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += wait_ms / 1000;
+    at.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+bool worker_ask(struct worker *worker, struct worker_status *status, uint32_t wait_ms)
+{
+    struct timespec until = deadline(wait_ms);
+    pthread_mutex_lock(&worker->lock);
+    uint64_t asked = ++worker->asked;
+    if (worker->started)
+        wake(worker);
+    while (worker->started && worker->answered < asked &&
+           pthread_cond_timedwait(&worker->answer, &worker->lock, &until) == 0)
+        ;
+    if (!worker->started)
+        look(worker, &worker->status);
+    bool answered = !worker->started || worker->answered >= asked;
+    *status = worker->status;
+    pthread_mutex_unlock(&worker->lock);
+    return answered;
+}
+
+/* ---- the thread ---- */
+
+static int timeout_ms(const struct worker *worker)
+{
+    int64_t due = engine_next_due(worker->engine);
+    if (due == INT64_MAX)
+        return -1;
+    int64_t wait_us = due - clock_now_us();
+    if (wait_us <= 0)
+        return 0;
+    return wait_us > 60000000 ? 60000 : (int)((wait_us + 999) / 1000);
+}
+
+static bool serve(struct worker *worker)
+{
+    struct pollfd fds[2] = {
+        {.fd = nfqueue_fd(worker->queue), .events = POLLIN},
+        {.fd = worker->wake, .events = POLLIN},
+    };
+    while (!atomic_load(&worker->stop)) {
+        if (poll(fds, 2, timeout_ms(worker)) < 0 && errno != EINTR) {
+            cmd_complain(CMD_FAILED, "cannot wait for packets: %m");
+            return false;
+        }
+        if (fds[0].revents && !take_packets(worker)) {
+            cmd_complain(CMD_FAILED, "the queue's socket failed: %m");
+            return false;
+        }
+        if (fds[1].revents)
+            take_requests(worker);
+        if (engine_next_due(worker->engine) <= clock_now_us()) {
+            engine_tick(worker->engine, clock_now_us());
+            carry_out(worker);
+            nfqueue_flush(worker->queue);
+        }
+    }
+    return true;
+}
+
+/* Every packet that waits gets its verdict. What comes meanwhile is still served. */
+static void *run_worker(void *argument)
+{
+    struct worker *worker = argument;
+    uint64_t one = 1;
+    worker->failed = !serve(worker);
+    take_packets(worker);
+    engine_stop(worker->engine, clock_now_us());
+    carry_out(worker);
+    nfqueue_flush(worker->queue);
+    if (worker->failed && write(worker->settings.ended, &one, sizeof one) != sizeof one)
+        abort();
+    return NULL;
+}
+
+static void pin(const struct worker *worker)
+{
+    cpu_set_t set;
+    if (worker->settings.processor < 0)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)worker->settings.processor, &set);
+    pthread_setaffinity_np(worker->thread, sizeof set, &set); /* where it may not, it runs anywhere */
+}
+
+bool worker_start(struct worker *worker, struct log *log)
+{
+    worker->log = log;
+    worker->started = pthread_create(&worker->thread, NULL, run_worker, worker) == 0;
+    if (worker->started)
+        pin(worker);
+    return worker->started;
+}
+
+void worker_stop(struct worker *worker)
+{
+    if (!worker->started)
+        return;
+    atomic_store(&worker->stop, true);
+    wake(worker);
+    pthread_join(worker->thread, NULL);
+    worker->started = false;
+}
+
+bool worker_failed(const struct worker *worker)
+{
+    return worker->failed;
+}
+
+/* ---- beginning and end ---- */
+
+static void init_lock(struct worker *worker)
+{
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->answer, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+struct worker *worker_new(const struct worker_settings *settings, char *message, size_t message_size)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker) {
+        snprintf(message, message_size, "no memory");
+        return NULL;
+    }
+    worker->settings = *settings;
+    init_lock(worker);
+    worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    worker->engine = cmd_engine_new(&settings->engine, settings->policy);
+    worker->feed = settings->engine.events ? feed_new(settings->engine.flows_max) : NULL;
+    if (worker->wake < 0 || !worker->engine || (settings->engine.events && !worker->feed))
+        snprintf(message, message_size, "no memory for %u flows; lower 'flows' in the rules",
+                 settings->engine.flows_max);
+    else if ((worker->queue = nfqueue_open(&settings->queues, message, message_size)) != NULL)
+        return worker;
+    worker_free(worker);
+    return NULL;
+}
+
+struct feed *worker_feed(const struct worker *worker)
+{
+    return worker->feed;
+}
+
+void worker_free(struct worker *worker)
+{
+    if (!worker)
+        return;
+    nfqueue_close(worker->queue);
+    cmd_engine_free(worker->engine, &worker->settings.engine);
+    feed_free(worker->feed);
+    if (worker->wake >= 0)
+        close(worker->wake);
+    pthread_cond_destroy(&worker->answer);
+    pthread_mutex_destroy(&worker->lock);
+    free(worker);
+}

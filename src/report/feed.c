@@ -1,0 +1,130 @@
+#include "report/feed.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "sys/ring.h"
+
+enum { FEED_BYTES = 4 * 1024 * 1024 };
+
+/* What the log was told of the connection that has this place. */
+struct place {
+    uint64_t flow_id; /* 0: none was told yet */
+    bool lost;        /* something since the last event that it was told */
+};
+
+struct feed {
+    struct ring *ring;
+    struct place *places;
+    uint32_t flows_max;
+    uint32_t ends_owed; /* connections told of, whose end is not told yet */
+    bool read;          /* the event at the ring's front was handed out */
+    _Atomic uint64_t dropped;
+};
+
+struct feed *feed_new(uint32_t flows_max)
+{
+    struct feed *feed = calloc(1, sizeof *feed);
+    if (!feed)
+        return NULL;
+    feed->flows_max = flows_max;
+    feed->places = calloc((size_t)flows_max + 1, sizeof *feed->places);
+    feed->ring = ring_new(FEED_BYTES + flows_max * ring_record_bytes(sizeof(struct event)));
+    if (feed->places && feed->ring)
+        return feed;
+    feed_free(feed);
+    return NULL;
+}
+
+void feed_free(struct feed *feed)
+{
+    if (!feed)
+        return;
+    ring_free(feed->ring);
+    free(feed->places);
+    free(feed);
+}
+
+/* Copy it in, where `keep_free` connections' ends still find room then. */
+static bool append(struct feed *feed, const struct event *event, uint32_t keep_free)
+{
+    size_t len = sizeof *event + event->text.len + event->shown.len;
+    size_t kept = keep_free * ring_record_bytes(sizeof *event);
+    if (ring_room(feed->ring) < ring_record_bytes(len) + kept)
+        return false;
+    uint8_t *at = ring_reserve(feed->ring, len);
+    memcpy(at, event, sizeof *event);
+    at += sizeof *event;
+    if (event->text.len)
+        memcpy(at, event->text.ptr, event->text.len);
+    if (event->shown.len)
+        memcpy(at + event->text.len, event->shown.ptr, event->shown.len);
+    ring_commit(feed->ring);
+    return true;
+}
+
+static bool put_first(struct feed *feed, const struct event *event)
+{
+    if (!append(feed, event, feed->ends_owed + 1))
+        return false;
+    feed->places[event->flow_place] = (struct place){.flow_id = event->flow_id};
+    feed->ends_owed++;
+    return true;
+}
+
+static bool put_end(struct feed *feed, const struct event *event)
+{
+    feed->ends_owed--;
+    feed->places[event->flow_place].flow_id = 0;
+    bool told = append(feed, event, feed->ends_owed);
+    assert(told); /* it was reserved: the end of a connection has no text */
+    return told;
+}
+
+static bool put(struct feed *feed, const struct event *event)
+{
+    if (event->kind == EVENT_FLOW_START)
+        return put_first(feed, event);
+    struct place *place = &feed->places[event->flow_place];
+    if (place->flow_id != event->flow_id) /* nothing but this is told of what is not followed */
+        return event->kind == EVENT_UNEDITED && append(feed, event, feed->ends_owed);
+    struct event copy = *event;
+    copy.lost = copy.lost || place->lost;
+    if (event->kind == EVENT_FLOW_END)
+        return put_end(feed, &copy);
+    place->lost = !append(feed, &copy, feed->ends_owed);
+    return !place->lost;
+}
+
+void feed_put(struct feed *feed, const struct event *event)
+{
+    assert(event->flow_place > 0 && event->flow_place <= feed->flows_max);
+    if (!put(feed, event))
+        atomic_fetch_add_explicit(&feed->dropped, 1, memory_order_relaxed);
+}
+
+bool feed_take(struct feed *feed, struct event *event)
+{
+    size_t len;
+    if (feed->read)
+        ring_pop(feed->ring);
+    const uint8_t *at = ring_front(feed->ring, &len);
+    feed->read = at != NULL;
+    if (!at)
+        return false;
+    memcpy(event, at, sizeof *event);
+    event->text.ptr = at + sizeof *event;
+    event->shown.ptr = event->text.ptr + event->text.len;
+    return true;
+}
+
+bool feed_waits(struct feed *feed)
+{
+    size_t len;
+    return ring_front(feed->ring, &len) != NULL;
+}
+
+uint64_t feed_dropped(struct feed *feed)
+{
+    return atomic_load_explicit(&feed->dropped, memory_order_relaxed);
+}

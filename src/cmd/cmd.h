@@ -20,6 +20,9 @@ enum { CMD_MESSAGE_BYTES = 1024 };
 int cmd_run(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 
 /* "postern: " and the message on standard error, one line; returns `code`. */
 int cmd_complain(enum cmd_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -12,7 +12,11 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
-    {"run", cmd_run, "run     [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl]"},
+    {"run", cmd_run,
+     "run     [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group GROUP]"},
+    {"status", cmd_status, "status  [--json | --list] [--control PATH]"},
+    {"reload", cmd_reload, "reload  [--control PATH]"},
+    {"top", cmd_top, "top     [--once] [--control PATH]"},
     {"replay", cmd_replay,
      "replay  [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--format dialogue|table|json|none] CAPTURE..."},
     {"check", cmd_check, "check   RULES..."},

@@ -1,43 +1,34 @@
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
-#include "cmd/figures.h"
-#include "cmd/worker.h"
-#include "report/log.h"
+#include "cmd/service.h"
 #include "report/session.h"
 
 enum {
     QUEUE_LEN = 65536,
     RECEIVE_BYTES = 64 * 1024 * 1024,
-    ANSWER_MS = 500, /* how long a worker may be busy before it describes itself */
 };
 
 struct run {
     struct conf conf;
-    const char *events; /* where they are written; NULL: nowhere */
-    uint16_t first_queue;
-    unsigned worker_count;
-    struct worker *workers[LOG_FEEDS_MAX];
-    struct log *log;
-    int signals; /* signalfd */
-    int ended;   /* eventfd: a worker failed */
+    const char *events;  /* where they are written; NULL: nowhere */
+    const char *control; /* the path of the socket; NULL: the usual one, where its folder is there */
+    const char *group;   /* who else but root may ask there; NULL: nobody */
+    struct service service;
 };
 
 static int usage(void)
 {
-    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:]");
+    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
+                                   "[--control PATH] [--control-group GROUP]");
 }
 
 /* FIRST or FIRST:LAST: an even number of queues, of which the first half are towards servers. FIRST: two of them. */
@@ -58,8 +49,8 @@ static bool parse_queues(const char *text, struct run *run)
     if (*end || errno || last > 65535 || last <= first || (last - first) % 2 == 0 ||
         last - first >= 2ul * LOG_FEEDS_MAX)
         return false;
-    run->first_queue = (uint16_t)first;
-    run->worker_count = (unsigned)(last - first + 1) / 2;
+    run->service.first_queue = (uint16_t)first;
+    run->service.worker_count = (unsigned)(last - first + 1) / 2;
     return true;
 }
 
@@ -67,7 +58,7 @@ static bool parse_queues(const char *text, struct run *run)
 static int processor_of(const struct run *run, unsigned number)
 {
     cpu_set_t allowed;
-    if (run->worker_count == 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    if (run->service.worker_count == 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return -1;
     unsigned skip = number % (unsigned)CPU_COUNT(&allowed);
     size_t cpu = 0;
@@ -81,8 +72,8 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
     struct worker_settings settings = {
         .queues =
             {
-                .to_servers = (uint16_t)(run->first_queue + number),
-                .from_servers = (uint16_t)(run->first_queue + run->worker_count + number),
+                .to_servers = (uint16_t)(run->service.first_queue + number),
+                .from_servers = (uint16_t)(run->service.first_queue + run->service.worker_count + number),
                 .to_servers_gso = true,
                 .queue_len = QUEUE_LEN,
                 .receive_bytes = RECEIVE_BYTES,
@@ -90,34 +81,34 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
         .engine = run->conf.engine,
         .policy = &run->conf.policy,
         .processor = processor_of(run, number),
-        .ended = run->ended,
+        .ended = run->service.ended,
     };
-    run->workers[number] = worker_new(&settings, message, message_size);
-    return run->workers[number] != NULL;
+    run->service.workers[number] = worker_new(&settings, message, message_size);
+    return run->service.workers[number] != NULL;
 }
 
 static int open_log(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
     struct feed *feeds[LOG_FEEDS_MAX];
-    for (unsigned i = 0; i < run->worker_count; i++)
-        feeds[i] = worker_feed(run->workers[i]);
-    run->log = log_open(run->events, feeds, run->worker_count, message, sizeof message);
-    return run->log ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
+    for (unsigned i = 0; i < run->service.worker_count; i++)
+        feeds[i] = worker_feed(run->service.workers[i]);
+    run->service.log = log_open(run->events, feeds, run->service.worker_count, message, sizeof message);
+    return run->service.log ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
 }
 
-static bool take_signals(struct run *run)
+/* The control socket. Without a path the usual one is used, where its folder was made for it. */
+static int open_control(struct run *run)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-        return false;
-    run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    run->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return run->signals >= 0 && run->ended >= 0;
+    char message[CMD_MESSAGE_BYTES];
+    const char *path = run->control ? run->control : SERVICE_CONTROL_PATH;
+    if (!run->control && access(SERVICE_CONTROL_FOLDER, W_OK) != 0)
+        return CMD_GOOD;
+    run->service.control = control_open(path, run->group, message, sizeof message);
+    if (run->service.control)
+        return CMD_GOOD;
+    cmd_complain(CMD_FAILED, "%s", message);
+    return run->control ? CMD_FAILED : CMD_GOOD;
 }
 
 /* All that may need privileges. */
@@ -126,22 +117,23 @@ static int open_all(struct run *run)
     char message[CMD_MESSAGE_BYTES];
     if (getrandom(&run->conf.engine.seed, sizeof run->conf.engine.seed, 0) != sizeof run->conf.engine.seed)
         return cmd_complain(CMD_FAILED, "no random numbers: %m");
-    if (!take_signals(run))
+    if (!service_take_signals(&run->service))
         return cmd_complain(CMD_FAILED, "cannot take signals: %m");
-    for (unsigned i = 0; i < run->worker_count; i++)
+    for (unsigned i = 0; i < run->service.worker_count; i++)
         if (!open_worker(run, i, message, sizeof message))
             return cmd_complain(CMD_FAILED, "%s", message);
-    return run->events ? open_log(run) : CMD_GOOD;
+    int code = run->events ? open_log(run) : CMD_GOOD;
+    return code == CMD_GOOD ? open_control(run) : code;
 }
 
 static int start_threads(struct run *run)
 {
-    bool good = !run->log || log_start(run->log);
-    for (unsigned i = 0; good && i < run->worker_count; i++)
-        good = worker_start(run->workers[i], run->log);
+    bool good = !run->service.log || log_start(run->service.log);
+    for (unsigned i = 0; good && i < run->service.worker_count; i++)
+        good = worker_start(run->service.workers[i], run->service.log);
     if (!good)
         return cmd_complain(CMD_FAILED, "cannot start a thread: %m");
-    unsigned first = run->first_queue, count = run->worker_count;
+    unsigned first = run->service.first_queue, count = run->service.worker_count;
     if (count == 1)
         fprintf(stderr, "postern: ready; queue %u towards servers, queue %u from servers\n", first, first + 1);
     else
@@ -150,50 +142,10 @@ static int start_threads(struct run *run)
     return CMD_GOOD;
 }
 
-/* False where it is time to end. */
-static bool take_signal(struct run *run)
-{
-    struct signalfd_siginfo signal;
-    if (read(run->signals, &signal, sizeof signal) != sizeof signal)
-        return true;
-    if (signal.ssi_signo != SIGUSR1)
-        return false;
-    if (run->log)
-        log_reopen(run->log);
-    return true;
-}
-
-static int serve(struct run *run)
-{
-    struct pollfd fds[2] = {
-        {.fd = run->signals, .events = POLLIN},
-        {.fd = run->ended, .events = POLLIN},
-    };
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
-        if (fds[1].revents)
-            return CMD_FAILED;
-        if (fds[0].revents && !take_signal(run))
-            return CMD_GOOD;
-    }
-}
-
-/* What all workers say of themselves, added up. */
-static void ask_all(struct run *run, struct worker_status *sum)
-{
-    *sum = (struct worker_status){0};
-    for (unsigned i = 0; i < run->worker_count; i++) {
-        struct worker_status one;
-        worker_ask(run->workers[i], &one, ANSWER_MS);
-        figures_add(sum, &one);
-    }
-}
-
 static void tell_counts(struct run *run, struct log_counters log)
 {
     struct worker_status sum;
-    ask_all(run, &sum);
+    service_ask_workers(&run->service, &sum);
     fprintf(stderr,
             "postern: stopped after %llu packets (%llu accepted, %llu dropped), %llu connections; %llu keywords "
             "stripped, %llu commands refused; %llu overruns, %llu dropped at a full queue\n",
@@ -209,33 +161,50 @@ static void tell_counts(struct run *run, struct log_counters log)
 /* Every packet that waits gets its verdict, every event its line. */
 static void stop(struct run *run)
 {
-    for (unsigned i = 0; i < run->worker_count; i++)
-        worker_stop(run->workers[i]);
-    tell_counts(run, log_close(run->log, clock_now_us()));
-    run->log = NULL;
+    for (unsigned i = 0; i < run->service.worker_count; i++)
+        worker_stop(run->service.workers[i]);
+    tell_counts(run, log_close(run->service.log, clock_now_us()));
+    run->service.log = NULL;
 }
 
 static void close_all(struct run *run)
 {
-    log_close(run->log, clock_now_us());
-    for (unsigned i = 0; i < run->worker_count; i++)
-        worker_free(run->workers[i]);
-    if (run->signals >= 0)
-        close(run->signals);
-    if (run->ended >= 0)
-        close(run->ended);
+    log_close(run->service.log, clock_now_us());
+    for (unsigned i = 0; i < run->service.worker_count; i++)
+        worker_free(run->service.workers[i]);
+    control_close(run->service.control);
+    if (run->service.signals >= 0)
+        close(run->service.signals);
+    if (run->service.ended >= 0)
+        close(run->service.ended);
+}
+
+/* The rules are read and checked; they hold from the next start on. */
+static int reload(void *context, char *message, size_t message_size)
+{
+    static struct conf conf;
+    const struct run *run = context;
+    if (!run->service.rules) {
+        snprintf(message, message_size, "there is no rule file to read again");
+        return CMD_FAILED;
+    }
+    conf_init(&conf);
+    if (!conf_read(&conf, run->service.rules, message, message_size))
+        return CMD_FAILED;
+    snprintf(message, message_size, "%s: good, but not taken over while running; start postern anew",
+             run->service.rules);
+    return CMD_FAILED;
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},
-    {"queues", required_argument, NULL, 'q'},
-    {"events", required_argument, NULL, 'e'},
-    {0},
+    {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
+    {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
+    {"control-group", required_argument, NULL, 'g'}, {0},
 };
 
 int cmd_run(int argc, char **argv)
 {
-    static struct run run = {.worker_count = 1, .signals = -1, .ended = -1};
+    static struct run run = {.service = {.worker_count = 1, .signals = -1, .ended = -1}};
     char message[CMD_MESSAGE_BYTES];
     conf_init(&run.conf);
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
@@ -243,6 +212,7 @@ int cmd_run(int argc, char **argv)
         case 'r':
             if (!conf_read(&run.conf, optarg, message, sizeof message))
                 return cmd_complain(CMD_FAILED, "%s", message);
+            run.service.rules = optarg;
             break;
         case 'q':
             if (!parse_queues(optarg, &run))
@@ -254,6 +224,12 @@ int cmd_run(int argc, char **argv)
         case 'e':
             run.events = optarg;
             break;
+        case 'c':
+            run.control = optarg;
+            break;
+        case 'g':
+            run.group = optarg;
+            break;
         default:
             return usage();
         }
@@ -262,9 +238,12 @@ int cmd_run(int argc, char **argv)
     if (run.events)
         run.conf.engine.events = sessions_events();
     clock_begin();
+    run.service.began_us = clock_now_us();
+    run.service.reload = reload;
+    run.service.reload_context = &run;
     int code = open_all(&run);
     if (code == CMD_GOOD && (code = start_threads(&run)) == CMD_GOOD) {
-        code = serve(&run);
+        code = service_run(&run.service);
         stop(&run);
     }
     close_all(&run);

@@ -1,0 +1,28 @@
+#include <getopt.h>
+#include <stdio.h>
+
+#include "cmd/ask.h"
+#include "cmd/cmd.h"
+#include "cmd/service.h"
+
+int cmd_reload(int argc, char **argv)
+{
+    static const struct option options[] = {{"control", required_argument, NULL, 'c'}, {0}};
+    const char *path = SERVICE_CONTROL_PATH;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1; path = optarg)
+        if (c != 'c')
+            return cmd_complain(CMD_USAGE, "usage: postern reload [--control PATH]");
+    if (optind != argc)
+        return cmd_complain(CMD_USAGE, "usage: postern reload [--control PATH]");
+    json_t *answer = ask(path, "reload");
+    if (!answer)
+        return CMD_FAILED;
+    int code = (int)json_integer_value(json_object_get(answer, "code"));
+    const char *message = json_string_value(json_object_get(answer, "message"));
+    if (code == CMD_GOOD)
+        puts(message);
+    else
+        cmd_complain(CMD_FAILED, "%s", message);
+    json_decref(answer);
+    return code;
+}

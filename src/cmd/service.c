@@ -1,0 +1,155 @@
+#include "cmd/service.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cmd/clock.h"
+#include "cmd/cmd.h"
+#include "cmd/figures.h"
+
+enum { ANSWER_MS = 500 }; /* how long a worker may be busy before it describes itself */
+
+/* ---- what there is to tell ---- */
+
+void service_ask_workers(struct service *service, struct worker_status *sum)
+{
+    *sum = (struct worker_status){0};
+    for (unsigned i = 0; i < service->worker_count; i++) {
+        struct worker_status one;
+        worker_ask(service->workers[i], &one, ANSWER_MS);
+        figures_add(sum, &one);
+    }
+}
+
+static json_t *figures_of(const struct figure *figures, size_t count, const void *structure)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(object, figures[i].name, json_integer((json_int_t)figure_value(&figures[i], structure)));
+    return object;
+}
+
+static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
+{
+    struct worker_status status;
+    bool answers = worker_ask(service->workers[number], &status, ANSWER_MS);
+    figures_add(sum, &status);
+    json_t *queues = json_pack("[i, i]", service->first_queue + (int)number,
+                               service->first_queue + (int)(service->worker_count + number));
+    return json_pack("{s:o, s:b, s:o}", "queues", queues, "answers", answers, "figures",
+                     figures_of(worker_figures, worker_figure_count, &status));
+}
+
+json_t *service_describe(struct service *service)
+{
+    struct worker_status sum = {0};
+    json_t *workers = json_array();
+    for (unsigned i = 0; i < service->worker_count; i++)
+        json_array_append_new(workers, describe_worker(service, i, &sum));
+    struct log_counters log = service->log ? log_counters(service->log) : (struct log_counters){0};
+    return json_pack("{s:s, s:i, s:I, s:s?, s:o, s:o, s:b, s:o}", "version", POSTERN_VERSION, "pid", (int)getpid(),
+                     "uptime_s", (json_int_t)((clock_now_us() - service->began_us) / 1000000), "rules", service->rules,
+                     "figures", figures_of(worker_figures, worker_figure_count, &sum), "workers", workers, "events",
+                     service->log != NULL, "event_figures", figures_of(log_figures, log_figure_count, &log));
+}
+
+/* ---- requests ---- */
+
+static json_t *plain_answer(int code, const char *message)
+{
+    return json_pack("{s:i, s:s%}", "code", code, "message", message, strnlen(message, CMD_MESSAGE_BYTES));
+}
+
+static int reload(struct service *service, char *message, size_t message_size)
+{
+    int code = service->reload(service->reload_context, message, message_size);
+    cmd_complain((enum cmd_exit)code, "%s", message);
+    return code;
+}
+
+static json_t *answer_request(struct service *service, const char *request)
+{
+    char message[CMD_MESSAGE_BYTES] = "";
+    if (strcmp(request, "status") == 0)
+        return json_pack("{s:i, s:s, s:o}", "code", CMD_GOOD, "message", "", "status", service_describe(service));
+    if (strcmp(request, "reload") == 0) {
+        int code = reload(service, message, sizeof message);
+        return plain_answer(code, message);
+    }
+    if (strcmp(request, "reopen") == 0) {
+        if (service->log)
+            log_reopen(service->log);
+        return plain_answer(CMD_GOOD, service->log ? "the event file was opened anew" : "no events are written");
+    }
+    return plain_answer(CMD_USAGE, "unknown request; there are status, reload and reopen");
+}
+
+static char *answer(void *context, const char *request)
+{
+    json_t *object = answer_request(context, request);
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}
+
+/* ---- signals ---- */
+
+bool service_take_signals(struct service *service)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        sigaddset(&set, numbers[i]);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return false;
+    service->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    service->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return service->signals >= 0 && service->ended >= 0;
+}
+
+/* False where it is time to end. */
+static bool take_signal(struct service *service)
+{
+    char message[CMD_MESSAGE_BYTES] = "";
+    struct signalfd_siginfo signal;
+    if (read(service->signals, &signal, sizeof signal) != sizeof signal)
+        return true;
+    switch (signal.ssi_signo) {
+    case SIGHUP:
+        reload(service, message, sizeof message);
+        return true;
+    case SIGUSR1:
+        if (service->log)
+            log_reopen(service->log);
+        return true;
+    default:
+        return false;
+    }
+}
+
+int service_run(struct service *service)
+{
+    struct pollfd fds[] = {
+        {.fd = service->signals, .events = POLLIN},
+        {.fd = service->ended, .events = POLLIN},
+        {.fd = service->control ? control_fd(service->control) : -1, .events = POLLIN},
+    };
+    for (;;) {
+        if (poll(fds, sizeof fds / sizeof fds[0], -1) < 0 && errno != EINTR)
+            return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
+        if (fds[1].revents)
+            return CMD_FAILED;
+        if (fds[0].revents && !take_signal(service))
+            return CMD_GOOD;
+        if (fds[2].revents)
+            control_serve(service->control, answer, service);
+    }
+}

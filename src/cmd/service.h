@@ -1,0 +1,50 @@
+/*
+ * cmd/service - what runs beside the workers: signals, requests of the administrator, and the end of it all.
+ *
+ * In:     signals (SIGTERM and SIGINT end it, SIGHUP reads the rules again, SIGUSR1 opens the event file anew);
+ * requests on the control socket: status, reload, reopen. Out:    answers in JSON: `code` as an exit code, `message`
+ * for people, and of a status its `status`. Owner:  who fills the structure owns all that it names. Thread: the main
+ * one.
+ */
+#ifndef POSTERN_CMD_SERVICE_H
+#define POSTERN_CMD_SERVICE_H
+
+#include <jansson.h>
+
+#include "cmd/worker.h"
+#include "report/log.h"
+#include "sys/control.h"
+
+#define SERVICE_CONTROL_FOLDER "/run/postern"
+#define SERVICE_CONTROL_PATH   SERVICE_CONTROL_FOLDER "/control"
+
+/* Read the rules again. Returns an exit code, with a message of one line in any case. */
+typedef int service_reload(void *context, char *message, size_t message_size);
+
+struct service {
+    uint16_t first_queue;
+    unsigned worker_count;
+    struct worker *workers[LOG_FEEDS_MAX];
+    struct log *log;         /* NULL: none */
+    struct control *control; /* NULL: none */
+    const char *rules;       /* their file; NULL: what holds without one */
+    service_reload *reload;
+    void *reload_context;
+    int64_t began_us;
+    int signals; /* signalfd */
+    int ended;   /* eventfd: a worker failed */
+};
+
+/* Block the signals and open both descriptors; before any thread is made. False where that fails. */
+bool service_take_signals(struct service *service);
+
+/* Serve until a signal ends it (0), or a worker or a descriptor fails (1). */
+int service_run(struct service *service);
+
+/* What all workers say of themselves, added up. */
+void service_ask_workers(struct service *service, struct worker_status *sum);
+
+/* The service in JSON, as `postern status --json` prints it. */
+json_t *service_describe(struct service *service);
+
+#endif

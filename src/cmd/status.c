@@ -1,0 +1,116 @@
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cmd/ask.h"
+#include "cmd/cmd.h"
+#include "cmd/figures.h"
+#include "cmd/service.h"
+
+enum { WORKER_COLUMNS_MAX = 8 };
+
+static int usage(void)
+{
+    return cmd_complain(CMD_USAGE, "usage: postern status [--json | --list] [--control PATH]");
+}
+
+/* The name of each figure, what kind it is and what it means: for manuals and those who graph it. */
+static void print_list(void)
+{
+    for (size_t i = 0; i < worker_figure_count; i++)
+        printf("%-20s %-8s %s\n", worker_figures[i].name, worker_figures[i].gauge ? "gauge" : "counter",
+               worker_figures[i].help);
+    for (size_t i = 0; i < log_figure_count; i++)
+        printf("%-20s %-8s %s\n", log_figures[i].name, "counter", log_figures[i].help);
+}
+
+static void print_head(const json_t *status, size_t workers)
+{
+    json_int_t up_s = json_integer_value(json_object_get(status, "uptime_s"));
+    const char *rules = json_string_value(json_object_get(status, "rules"));
+    const char *version = json_string_value(json_object_get(status, "version"));
+    printf("postern %s, process %" JSON_INTEGER_FORMAT ", up %" JSON_INTEGER_FORMAT ":%02d:%02d, rules: %s\n",
+           version ? version : "?", json_integer_value(json_object_get(status, "pid")), up_s / 3600,
+           (int)(up_s / 60 % 60), (int)(up_s % 60), rules ? rules : "as they hold without a file");
+    printf("\n%-20s %14s", "", "all");
+    for (size_t i = 0; workers > 1 && i < workers; i++)
+        printf("     worker %3zu", i);
+    putchar('\n');
+}
+
+static const json_t *worker_at(const json_t *status, size_t index)
+{
+    return json_array_get(json_object_get(status, "workers"), index);
+}
+
+static void print_queues(const json_t *status, size_t workers)
+{
+    if (workers < 2)
+        return;
+    printf("%-20s %14s", "queues", "");
+    for (size_t i = 0; i < workers; i++) {
+        const json_t *queues = json_object_get(worker_at(status, i), "queues");
+        printf(" %8" JSON_INTEGER_FORMAT ",%5" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(queues, 0)),
+               json_integer_value(json_array_get(queues, 1)));
+    }
+    putchar('\n');
+}
+
+static void print_table(const json_t *status)
+{
+    size_t all = json_array_size(json_object_get(status, "workers"));
+    size_t workers = all < WORKER_COLUMNS_MAX ? all : WORKER_COLUMNS_MAX;
+    print_head(status, workers);
+    print_queues(status, workers);
+    for (size_t i = 0; i < worker_figure_count; i++) {
+        printf("%-20s %14" PRIu64, worker_figures[i].name, ask_number(status, "figures", worker_figures[i].name));
+        for (size_t w = 0; workers > 1 && w < workers; w++)
+            printf(" %14" PRIu64, ask_number(worker_at(status, w), "figures", worker_figures[i].name));
+        putchar('\n');
+    }
+    for (size_t i = 0; i < log_figure_count; i++)
+        printf("%-20s %14" PRIu64 "\n", log_figures[i].name, ask_number(status, "event_figures", log_figures[i].name));
+    for (size_t w = 0; w < all; w++)
+        if (!json_is_true(json_object_get(worker_at(status, w), "answers")))
+            printf("worker %zu did not answer in time; its figures are older\n", w);
+}
+
+int cmd_status(int argc, char **argv)
+{
+    static const struct option options[] = {{"control", required_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"list", no_argument, NULL, 'l'},
+                                            {0}};
+    const char *path = SERVICE_CONTROL_PATH;
+    bool as_json = false, list = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'j':
+            as_json = true;
+            break;
+        case 'l':
+            list = true;
+            break;
+        default:
+            return usage();
+        }
+    if (optind != argc || (as_json && list))
+        return usage();
+    if (list) {
+        print_list();
+        return CMD_GOOD;
+    }
+    json_t *answer = ask(path, "status");
+    if (!answer)
+        return CMD_FAILED;
+    const json_t *status = json_object_get(answer, "status");
+    if (as_json && json_dumpf(status, stdout, JSON_INDENT(2)) == 0)
+        putchar('\n');
+    else if (!as_json)
+        print_table(status);
+    json_decref(answer);
+    return CMD_GOOD;
+}

@@ -1,0 +1,302 @@
+#include "sys/control.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { ANSWER_WAIT_S = 5, ANSWER_BYTES_MAX = 1 << 20 };
+
+struct connection {
+    int fd; /* -1: none */
+    uint64_t since;
+    size_t len;
+    uint8_t octets[CONTROL_REQUEST_BYTES + 1]; /* with its LF */
+    char *answer;                              /* NULL before there is one */
+    size_t answer_len, sent;
+};
+
+struct control {
+    int poll; /* epoll of all the others */
+    int listener;
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+    uint64_t accepted;
+    struct connection connections[CONTROL_CONNECTIONS_MAX];
+};
+
+enum control_request_status control_request(struct span octets, char *request)
+{
+    const uint8_t *end = octets.len ? memchr(octets.ptr, '\n', octets.len) : NULL;
+    size_t len = end ? (size_t)(end - octets.ptr) : octets.len;
+    if (len >= CONTROL_REQUEST_BYTES)
+        return CONTROL_REQUEST_BAD;
+    for (size_t i = 0; i < len; i++) {
+        if (octets.ptr[i] < ' ' || octets.ptr[i] > '~')
+            return CONTROL_REQUEST_BAD;
+        request[i] = (char)octets.ptr[i];
+    }
+    request[len] = '\0';
+    return end ? CONTROL_REQUEST_GOOD : CONTROL_REQUEST_MORE;
+}
+
+/* ---- connections ---- */
+
+static void end_connection(struct connection *connection)
+{
+    if (connection->fd >= 0)
+        close(connection->fd);
+    free(connection->answer);
+    *connection = (struct connection){.fd = -1};
+}
+
+static struct connection *free_connection(struct control *control)
+{
+    struct connection *oldest = &control->connections[0];
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
+        struct connection *one = &control->connections[i];
+        if (one->fd < 0)
+            return one;
+        if (one->since < oldest->since)
+            oldest = one;
+    }
+    end_connection(oldest);
+    return oldest;
+}
+
+static void accept_connection(struct control *control)
+{
+    int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    struct connection *connection = free_connection(control);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+    connection->fd = fd;
+    connection->since = ++control->accepted;
+    if (epoll_ctl(control->poll, EPOLL_CTL_ADD, fd, &event) != 0)
+        end_connection(connection);
+}
+
+static void send_answer(struct control *control, struct connection *connection)
+{
+    while (connection->sent < connection->answer_len) {
+        ssize_t sent = send(connection->fd, connection->answer + connection->sent,
+                            connection->answer_len - connection->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EAGAIN) {
+            struct epoll_event event = {.events = EPOLLOUT, .data.ptr = connection};
+            if (epoll_ctl(control->poll, EPOLL_CTL_MOD, connection->fd, &event) == 0)
+                return;
+        }
+        if (sent < 0)
+            break;
+        connection->sent += (size_t)sent;
+    }
+    end_connection(connection);
+}
+
+static void take_request(struct control *control, struct connection *connection, control_answer *answer, void *context)
+{
+    char request[CONTROL_REQUEST_BYTES];
+    ssize_t got = recv(connection->fd, connection->octets + connection->len,
+                       sizeof connection->octets - connection->len, MSG_DONTWAIT);
+    if (got <= 0) {
+        if (got == 0 || errno != EAGAIN)
+            end_connection(connection);
+        return;
+    }
+    connection->len += (size_t)got;
+    switch (control_request((struct span){connection->octets, connection->len}, request)) {
+    case CONTROL_REQUEST_MORE:
+        return;
+    case CONTROL_REQUEST_GOOD:
+        connection->answer = answer(context, request);
+        break;
+    case CONTROL_REQUEST_BAD:
+        connection->answer = strdup("{\"code\":2,\"message\":\"this is no request\"}");
+        break;
+    }
+    connection->answer_len = connection->answer ? strlen(connection->answer) + 1 : 0;
+    if (connection->answer_len)
+        connection->answer[connection->answer_len - 1] = '\n';
+    send_answer(control, connection);
+}
+
+int control_fd(const struct control *control)
+{
+    return control->poll;
+}
+
+void control_serve(struct control *control, control_answer *answer, void *context)
+{
+    struct epoll_event events[CONTROL_CONNECTIONS_MAX + 1];
+    int count = epoll_wait(control->poll, events, CONTROL_CONNECTIONS_MAX + 1, 0);
+    bool knocked = false;
+    for (int i = 0; i < count; i++) {
+        struct connection *connection = events[i].data.ptr;
+        if (!connection)
+            knocked = true;
+        else if (connection->answer)
+            send_answer(control, connection);
+        else
+            take_request(control, connection, answer, context);
+    }
+    if (knocked) /* last, for it may end a connection that an event is about */
+        accept_connection(control);
+}
+
+/* ---- beginning and end ---- */
+
+static bool address_of(const char *path, struct sockaddr_un *address)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address->sun_path) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(address->sun_path, path, strlen(path) + 1);
+    return true;
+}
+
+static int connect_to(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* A socket file that nobody listens at any more. False where somebody does. */
+static bool remove_stale(const struct sockaddr_un *address)
+{
+    int fd = connect_to(address);
+    if (fd >= 0) {
+        close(fd);
+        errno = EADDRINUSE;
+        return false;
+    }
+    if (errno == ECONNREFUSED)
+        unlink(address->sun_path);
+    return true;
+}
+
+/* For nobody first, then for those who may. */
+static bool permit(const char *path, const char *group)
+{
+    if (group) {
+        const struct group *entry = getgrnam(group);
+        if (!entry) {
+            errno = ENOENT;
+            return false;
+        }
+        if (chown(path, (uid_t)-1, entry->gr_gid) != 0)
+            return false;
+    }
+    return chmod(path, group ? 0660 : 0600) == 0;
+}
+
+static bool listen_at(struct control *control, const struct sockaddr_un *address, const char *group)
+{
+    if (!remove_stale(address))
+        return false;
+    control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask = umask(0777);
+    bool bound =
+        control->listener >= 0 && bind(control->listener, (const struct sockaddr *)address, sizeof *address) == 0;
+    umask(mask);
+    if (!bound)
+        return false;
+    memcpy(control->path, address->sun_path, sizeof control->path);
+    return permit(control->path, group) && listen(control->listener, CONTROL_CONNECTIONS_MAX) == 0;
+}
+
+struct control *control_open(const char *path, const char *group, char *message, size_t message_size)
+{
+    struct sockaddr_un address;
+    if (!address_of(path, &address)) {
+        snprintf(message, message_size, "%s: %m", path);
+        return NULL;
+    }
+    struct control *control = calloc(1, sizeof *control);
+    if (!control) {
+        snprintf(message, message_size, "no memory");
+        return NULL;
+    }
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
+        control->connections[i].fd = -1;
+    struct epoll_event event = {.events = EPOLLIN};
+    control->poll = epoll_create1(EPOLL_CLOEXEC);
+    control->listener = -1;
+    if (control->poll >= 0 && listen_at(control, &address, group) &&
+        epoll_ctl(control->poll, EPOLL_CTL_ADD, control->listener, &event) == 0)
+        return control;
+    if (errno == EADDRINUSE)
+        snprintf(message, message_size, "%s: another process listens there; choose another path", path);
+    else if (group && errno == ENOENT)
+        snprintf(message, message_size, "%s: cannot be made: no such folder, or no group '%s'", path, group);
+    else
+        snprintf(message, message_size, "%s: cannot be made: %m", path);
+    control_close(control);
+    return NULL;
+}
+
+void control_close(struct control *control)
+{
+    if (!control)
+        return;
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
+        end_connection(&control->connections[i]);
+    if (control->path[0])
+        unlink(control->path);
+    if (control->listener >= 0)
+        close(control->listener);
+    if (control->poll >= 0)
+        close(control->poll);
+    free(control);
+}
+
+/* ---- the other side ---- */
+
+static char *read_answer(int fd)
+{
+    char *answer = malloc(ANSWER_BYTES_MAX);
+    size_t len = 0;
+    ssize_t got = 1;
+    while (answer && len < ANSWER_BYTES_MAX - 1 && (got = recv(fd, answer + len, ANSWER_BYTES_MAX - 1 - len, 0)) > 0)
+        len += (size_t)got;
+    if (!answer || got != 0 || len == 0 || answer[len - 1] != '\n') {
+        free(answer);
+        return NULL;
+    }
+    answer[len - 1] = '\0';
+    return answer;
+}
+
+char *control_ask(const char *path, const char *request, char *message, size_t message_size)
+{
+    struct sockaddr_un address;
+    struct timeval wait = {.tv_sec = ANSWER_WAIT_S};
+    char line[CONTROL_REQUEST_BYTES + 1];
+    int fd = address_of(path, &address) ? connect_to(&address) : -1;
+    if (fd < 0) {
+        const char *advice = errno == EACCES ? "ask as root, or as a member of the socket's group"
+                                             : "does postern run, and with this --control?";
+        snprintf(message, message_size, "%s: nobody to ask: %s; %s", path, strerror(errno), advice);
+        return NULL;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    int len = snprintf(line, sizeof line, "%s\n", request);
+    char *answer = send(fd, line, (size_t)len, MSG_NOSIGNAL) == len ? read_answer(fd) : NULL;
+    if (!answer)
+        snprintf(message, message_size, "%s: no answer", path);
+    close(fd);
+    return answer;
+}

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { ANSWER_WAIT_S = 5, ANSWER_BYTES_MAX = 1 << 20 };
+enum { ANSWER_WAIT_S = 5, ANSWER_BYTES_MAX = 1 << 20, BACKLOG = 64 };
 
 struct connection {
     int fd; /* -1: none */
@@ -215,7 +215,7 @@ static bool listen_at(struct control *control, const struct sockaddr_un *address
     if (!bound)
         return false;
     memcpy(control->path, address->sun_path, sizeof control->path);
-    return permit(control->path, group) && listen(control->listener, CONTROL_CONNECTIONS_MAX) == 0;
+    return permit(control->path, group) && listen(control->listener, BACKLOG) == 0;
 }
 
 struct control *control_open(const char *path, const char *group, char *message, size_t message_size)

@@ -9,6 +9,7 @@
 
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
+#include "cmd/metrics.h"
 #include "cmd/service.h"
 #include "report/session.h"
 
@@ -22,13 +23,14 @@ struct run {
     const char *events;  /* where they are written; NULL: nowhere */
     const char *control; /* the path of the socket; NULL: the usual one, where its folder is there */
     const char *group;   /* who else but root may ask there; NULL: nobody */
+    const char *metrics; /* ADDRESS:PORT where figures may be read; NULL: nowhere */
     struct service service;
 };
 
 static int usage(void)
 {
     return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
-                                   "[--control PATH] [--control-group GROUP]");
+                                   "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT]");
 }
 
 /* FIRST or FIRST:LAST: an even number of queues, of which the first half are towards servers. FIRST: two of them. */
@@ -122,6 +124,8 @@ static int open_all(struct run *run)
     for (unsigned i = 0; i < run->service.worker_count; i++)
         if (!open_worker(run, i, message, sizeof message))
             return cmd_complain(CMD_FAILED, "%s", message);
+    if (run->metrics && !(run->service.metrics = metrics_open(run->metrics, &run->service, message, sizeof message)))
+        return cmd_complain(CMD_FAILED, "%s", message);
     int code = run->events ? open_log(run) : CMD_GOOD;
     return code == CMD_GOOD ? open_control(run) : code;
 }
@@ -173,6 +177,7 @@ static void close_all(struct run *run)
     for (unsigned i = 0; i < run->service.worker_count; i++)
         worker_free(run->service.workers[i]);
     control_close(run->service.control);
+    metrics_close(run->service.metrics);
     if (run->service.signals >= 0)
         close(run->service.signals);
     if (run->service.ended >= 0)
@@ -197,9 +202,13 @@ static int reload(void *context, char *message, size_t message_size)
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
-    {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
-    {"control-group", required_argument, NULL, 'g'}, {0},
+    {"rules", required_argument, NULL, 'r'},
+    {"queues", required_argument, NULL, 'q'},
+    {"events", required_argument, NULL, 'e'},
+    {"control", required_argument, NULL, 'c'},
+    {"control-group", required_argument, NULL, 'g'},
+    {"metrics", required_argument, NULL, 'm'},
+    {0},
 };
 
 int cmd_run(int argc, char **argv)
@@ -229,6 +238,9 @@ int cmd_run(int argc, char **argv)
             break;
         case 'g':
             run.group = optarg;
+            break;
+        case 'm':
+            run.metrics = optarg;
             break;
         default:
             return usage();

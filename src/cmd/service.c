@@ -13,8 +13,7 @@
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/figures.h"
-
-enum { ANSWER_MS = 500 }; /* how long a worker may be busy before it describes itself */
+#include "cmd/metrics.h"
 
 /* ---- what there is to tell ---- */
 
@@ -23,7 +22,7 @@ void service_ask_workers(struct service *service, struct worker_status *sum)
     *sum = (struct worker_status){0};
     for (unsigned i = 0; i < service->worker_count; i++) {
         struct worker_status one;
-        worker_ask(service->workers[i], &one, ANSWER_MS);
+        worker_ask(service->workers[i], &one, SERVICE_ANSWER_MS);
         figures_add(sum, &one);
     }
 }
@@ -39,7 +38,7 @@ static json_t *figures_of(const struct figure *figures, size_t count, const void
 static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
 {
     struct worker_status status;
-    bool answers = worker_ask(service->workers[number], &status, ANSWER_MS);
+    bool answers = worker_ask(service->workers[number], &status, SERVICE_ANSWER_MS);
     figures_add(sum, &status);
     json_t *queues = json_pack("[i, i]", service->first_queue + (int)number,
                                service->first_queue + (int)(service->worker_count + number));
@@ -141,9 +140,11 @@ int service_run(struct service *service)
         {.fd = service->signals, .events = POLLIN},
         {.fd = service->ended, .events = POLLIN},
         {.fd = service->control ? control_fd(service->control) : -1, .events = POLLIN},
+        {.fd = service->metrics ? metrics_fd(service->metrics) : -1, .events = POLLIN},
     };
     for (;;) {
-        if (poll(fds, sizeof fds / sizeof fds[0], -1) < 0 && errno != EINTR)
+        int wait_ms = service->metrics ? metrics_timeout_ms(service->metrics) : -1;
+        if (poll(fds, sizeof fds / sizeof fds[0], wait_ms) < 0 && errno != EINTR)
             return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
         if (fds[1].revents)
             return CMD_FAILED;
@@ -151,5 +152,7 @@ int service_run(struct service *service)
             return CMD_GOOD;
         if (fds[2].revents)
             control_serve(service->control, answer, service);
+        if (service->metrics)
+            metrics_serve(service->metrics);
     }
 }

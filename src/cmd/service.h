@@ -21,12 +21,17 @@
 /* Read the rules again. Returns an exit code, with a message of one line in any case. */
 typedef int service_reload(void *context, char *message, size_t message_size);
 
+enum { SERVICE_ANSWER_MS = 500 }; /* how long a worker may be busy before it describes itself */
+
+struct metrics;
+
 struct service {
     uint16_t first_queue;
     unsigned worker_count;
     struct worker *workers[LOG_FEEDS_MAX];
     struct log *log;         /* NULL: none */
     struct control *control; /* NULL: none */
+    struct metrics *metrics; /* NULL: none */
     const char *rules;       /* their file; NULL: what holds without one */
     service_reload *reload;
     void *reload_context;

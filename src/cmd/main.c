@@ -18,6 +18,9 @@ static const struct subcommand subcommands[] = {
     {"status", cmd_status, "status  [--json | --list] [--control PATH]"},
     {"reload", cmd_reload, "reload  [--control PATH]"},
     {"top", cmd_top, "top     [--once] [--control PATH]"},
+    {"setup", cmd_setup,
+     "setup   [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]... "
+     "[--protect ADDRESS]... [--mark-mask MASK]"},
     {"replay", cmd_replay,
      "replay  [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--format dialogue|table|json|none] CAPTURE..."},
     {"check", cmd_check, "check   RULES..."},

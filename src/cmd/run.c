@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <sched.h>
@@ -33,34 +32,11 @@ static int usage(void)
                                    "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT]");
 }
 
-/* FIRST or FIRST:LAST: an even number of queues, of which the first half are towards servers. FIRST: two of them. */
-static bool parse_queues(const char *text, struct run *run)
-{
-    char *end;
-    errno = 0;
-    unsigned long first = strtoul(text, &end, 10);
-    unsigned long last = first + 1;
-    if (end == text || text[0] == '-')
-        return false;
-    if (*end == ':') {
-        const char *second = end + 1;
-        last = strtoul(second, &end, 10);
-        if (end == second || second[0] == '-')
-            return false;
-    }
-    if (*end || errno || last > 65535 || last <= first || (last - first) % 2 == 0 ||
-        last - first >= 2ul * LOG_FEEDS_MAX)
-        return false;
-    run->service.first_queue = (uint16_t)first;
-    run->service.worker_count = (unsigned)(last - first + 1) / 2;
-    return true;
-}
-
 /* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
 static int processor_of(const struct run *run, unsigned number)
 {
     cpu_set_t allowed;
-    if (run->service.worker_count == 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    if (run->service.queues.workers == 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return -1;
     unsigned skip = number % (unsigned)CPU_COUNT(&allowed);
     size_t cpu = 0;
@@ -74,8 +50,8 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
     struct worker_settings settings = {
         .queues =
             {
-                .to_servers = (uint16_t)(run->service.first_queue + number),
-                .from_servers = (uint16_t)(run->service.first_queue + run->service.worker_count + number),
+                .to_servers = (uint16_t)(run->service.queues.first + number),
+                .from_servers = (uint16_t)(run->service.queues.first + run->service.queues.workers + number),
                 .to_servers_gso = true,
                 .queue_len = QUEUE_LEN,
                 .receive_bytes = RECEIVE_BYTES,
@@ -92,10 +68,10 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
 static int open_log(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
-    struct feed *feeds[LOG_FEEDS_MAX];
-    for (unsigned i = 0; i < run->service.worker_count; i++)
+    struct feed *feeds[QUEUES_WORKERS_MAX];
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
         feeds[i] = worker_feed(run->service.workers[i]);
-    run->service.log = log_open(run->events, feeds, run->service.worker_count, message, sizeof message);
+    run->service.log = log_open(run->events, feeds, run->service.queues.workers, message, sizeof message);
     return run->service.log ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
 }
 
@@ -121,7 +97,7 @@ static int open_all(struct run *run)
         return cmd_complain(CMD_FAILED, "no random numbers: %m");
     if (!service_take_signals(&run->service))
         return cmd_complain(CMD_FAILED, "cannot take signals: %m");
-    for (unsigned i = 0; i < run->service.worker_count; i++)
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
         if (!open_worker(run, i, message, sizeof message))
             return cmd_complain(CMD_FAILED, "%s", message);
     if (run->metrics && !(run->service.metrics = metrics_open(run->metrics, &run->service, message, sizeof message)))
@@ -133,11 +109,11 @@ static int open_all(struct run *run)
 static int start_threads(struct run *run)
 {
     bool good = !run->service.log || log_start(run->service.log);
-    for (unsigned i = 0; good && i < run->service.worker_count; i++)
+    for (unsigned i = 0; good && i < run->service.queues.workers; i++)
         good = worker_start(run->service.workers[i], run->service.log);
     if (!good)
         return cmd_complain(CMD_FAILED, "cannot start a thread: %m");
-    unsigned first = run->service.first_queue, count = run->service.worker_count;
+    unsigned first = run->service.queues.first, count = run->service.queues.workers;
     if (count == 1)
         fprintf(stderr, "postern: ready; queue %u towards servers, queue %u from servers\n", first, first + 1);
     else
@@ -165,7 +141,7 @@ static void tell_counts(struct run *run, struct log_counters log)
 /* Every packet that waits gets its verdict, every event its line. */
 static void stop(struct run *run)
 {
-    for (unsigned i = 0; i < run->service.worker_count; i++)
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
         worker_stop(run->service.workers[i]);
     tell_counts(run, log_close(run->service.log, clock_now_us()));
     run->service.log = NULL;
@@ -174,7 +150,7 @@ static void stop(struct run *run)
 static void close_all(struct run *run)
 {
     log_close(run->service.log, clock_now_us());
-    for (unsigned i = 0; i < run->service.worker_count; i++)
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
         worker_free(run->service.workers[i]);
     control_close(run->service.control);
     metrics_close(run->service.metrics);
@@ -213,7 +189,7 @@ static const struct option options[] = {
 
 int cmd_run(int argc, char **argv)
 {
-    static struct run run = {.service = {.worker_count = 1, .signals = -1, .ended = -1}};
+    static struct run run = {.service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
     char message[CMD_MESSAGE_BYTES];
     conf_init(&run.conf);
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
@@ -224,11 +200,8 @@ int cmd_run(int argc, char **argv)
             run.service.rules = optarg;
             break;
         case 'q':
-            if (!parse_queues(optarg, &run))
-                return cmd_complain(CMD_USAGE,
-                                    "-q %s: give an even number of queues in a row, FIRST:LAST: 0:1 is one worker, 0:3 "
-                                    "two with queues 0 and 1 towards servers",
-                                    optarg);
+            if (!queues_parse(optarg, &run.service.queues))
+                return cmd_complain(CMD_USAGE, "-q %s: %s", optarg, QUEUES_ADVICE);
             break;
         case 'e':
             run.events = optarg;

@@ -20,7 +20,7 @@
 void service_ask_workers(struct service *service, struct worker_status *sum)
 {
     *sum = (struct worker_status){0};
-    for (unsigned i = 0; i < service->worker_count; i++) {
+    for (unsigned i = 0; i < service->queues.workers; i++) {
         struct worker_status one;
         worker_ask(service->workers[i], &one, SERVICE_ANSWER_MS);
         figures_add(sum, &one);
@@ -40,8 +40,8 @@ static json_t *describe_worker(struct service *service, unsigned number, struct 
     struct worker_status status;
     bool answers = worker_ask(service->workers[number], &status, SERVICE_ANSWER_MS);
     figures_add(sum, &status);
-    json_t *queues = json_pack("[i, i]", service->first_queue + (int)number,
-                               service->first_queue + (int)(service->worker_count + number));
+    json_t *queues = json_pack("[i, i]", service->queues.first + (int)number,
+                               service->queues.first + (int)(service->queues.workers + number));
     return json_pack("{s:o, s:b, s:o}", "queues", queues, "answers", answers, "figures",
                      figures_of(worker_figures, worker_figure_count, &status));
 }
@@ -50,7 +50,7 @@ json_t *service_describe(struct service *service)
 {
     struct worker_status sum = {0};
     json_t *workers = json_array();
-    for (unsigned i = 0; i < service->worker_count; i++)
+    for (unsigned i = 0; i < service->queues.workers; i++)
         json_array_append_new(workers, describe_worker(service, i, &sum));
     struct log_counters log = service->log ? log_counters(service->log) : (struct log_counters){0};
     return json_pack("{s:s, s:i, s:I, s:s?, s:o, s:o, s:b, s:o}", "version", POSTERN_VERSION, "pid", (int)getpid(),

@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "cmd/queues.h"
 #include "cmd/worker.h"
 #include "report/log.h"
 #include "sys/control.h"
@@ -26,9 +27,8 @@ enum { SERVICE_ANSWER_MS = 500 }; /* how long a worker may be busy before it des
 struct metrics;
 
 struct service {
-    uint16_t first_queue;
-    unsigned worker_count;
-    struct worker *workers[LOG_FEEDS_MAX];
+    struct queues queues;
+    struct worker *workers[QUEUES_WORKERS_MAX];
     struct log *log;         /* NULL: none */
     struct control *control; /* NULL: none */
     struct metrics *metrics; /* NULL: none */

@@ -23,13 +23,15 @@ struct run {
     const char *control; /* the path of the socket; NULL: the usual one, where its folder is there */
     const char *group;   /* who else but root may ask there; NULL: nobody */
     const char *metrics; /* ADDRESS:PORT where figures may be read; NULL: nowhere */
+    struct mark mark;
     struct service service;
 };
 
 static int usage(void)
 {
-    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
-                                   "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT]");
+    return cmd_complain(CMD_USAGE,
+                        "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
+                        "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask MASK]");
 }
 
 /* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
@@ -58,6 +60,7 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
             },
         .engine = run->conf.engine,
         .policy = &run->conf.policy,
+        .mark = run->mark,
         .processor = processor_of(run, number),
         .ended = run->service.ended,
     };
@@ -170,26 +173,25 @@ static int reload(void *context, char *message, size_t message_size)
         return CMD_FAILED;
     }
     conf_init(&conf);
-    if (!conf_read(&conf, run->service.rules, message, message_size))
-        return CMD_FAILED;
-    snprintf(message, message_size, "%s: good, but not taken over while running; start postern anew",
-             run->service.rules);
+    bool good = conf_read(&conf, run->service.rules, message, message_size);
+    conf_free(&conf);
+    conf = (struct conf){0};
+    if (good)
+        snprintf(message, message_size, "%s: good, but not taken over while running; start postern anew",
+                 run->service.rules);
     return CMD_FAILED;
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},
-    {"queues", required_argument, NULL, 'q'},
-    {"events", required_argument, NULL, 'e'},
-    {"control", required_argument, NULL, 'c'},
-    {"control-group", required_argument, NULL, 'g'},
-    {"metrics", required_argument, NULL, 'm'},
-    {0},
+    {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
+    {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
+    {"control-group", required_argument, NULL, 'g'}, {"metrics", required_argument, NULL, 'm'},
+    {"mark-mask", required_argument, NULL, 'k'},     {0},
 };
 
 int cmd_run(int argc, char **argv)
 {
-    static struct run run = {.service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
+    static struct run run = {.mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
     char message[CMD_MESSAGE_BYTES];
     conf_init(&run.conf);
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
@@ -215,6 +217,10 @@ int cmd_run(int argc, char **argv)
         case 'm':
             run.metrics = optarg;
             break;
+        case 'k':
+            if (!mark_parse(optarg, &run.mark))
+                return cmd_complain(CMD_USAGE, "--mark-mask %s: %s", optarg, MARK_ADVICE);
+            break;
         default:
             return usage();
         }
@@ -222,6 +228,7 @@ int cmd_run(int argc, char **argv)
         return usage();
     if (run.events)
         run.conf.engine.events = sessions_events();
+    run.conf.engine.release = run.mark.mask != 0;
     clock_begin();
     run.service.began_us = clock_now_us();
     run.service.reload = reload;
@@ -232,5 +239,6 @@ int cmd_run(int argc, char **argv)
         stop(&run);
     }
     close_all(&run);
+    conf_free(&run.conf);
     return code;
 }

@@ -49,11 +49,25 @@ static void give_events(struct worker *worker)
         log_wake(worker->log);
 }
 
+/* The bits that are ours say what may become of the connection, the others what a rule wants. */
+static void give_verdict(struct worker *worker, const struct engine_verdict *verdict)
+{
+    const struct mark *ours = &worker->settings.mark;
+    static_assert(ENGINE_MARK_OFFSET == 2, "each class has its bits");
+    const uint32_t bits[] = {0, ours->released, ours->offset};
+    uint32_t mask = (verdict->mark_class ? ours->mask : 0) | (verdict->mark ? ~ours->mask : 0);
+    if (mask && verdict->action == ENGINE_ACCEPT)
+        nfqueue_accept_marked(worker->queue, verdict->token, verdict->packet, bits[verdict->mark_class] | verdict->mark,
+                              mask);
+    else
+        nfqueue_verdict(worker->queue, verdict->token, verdict->action == ENGINE_ACCEPT, verdict->packet);
+}
+
 static void carry_out(struct worker *worker)
 {
     struct engine_verdict verdict;
     while (engine_next_verdict(worker->engine, &verdict))
-        nfqueue_verdict(worker->queue, verdict.token, verdict.action == ENGINE_ACCEPT, verdict.packet);
+        give_verdict(worker, &verdict);
     if (worker->feed)
         give_events(worker);
 }

@@ -12,6 +12,7 @@
 #ifndef POSTERN_CMD_WORKER_H
 #define POSTERN_CMD_WORKER_H
 
+#include "cmd/mark.h"
 #include "engine/engine.h"
 #include "io/nfqueue.h"
 #include "report/feed.h"
@@ -23,6 +24,7 @@ struct worker_settings {
     struct nfqueue_settings queues;
     struct engine_settings engine;
     const struct policy *policy;
+    struct mark mark;
     int processor; /* it runs there and nowhere else; -1: anywhere */
     int ended;     /* an eventfd of the caller's, written when the thread ends by itself */
 };

@@ -238,6 +238,7 @@ void engine_packet(struct engine *engine, const struct engine_packet *packet, in
     engine->current.token = packet->token;
     engine->current.checksum_absent = packet->checksum == ENGINE_CHECKSUM_ABSENT;
     engine->current.plain = false;
+    engine->current.flow = POOL_NONE;
     enum fate fate = judge_packet(engine, packet);
     engine->current.fate = fate;
 }
@@ -283,8 +284,11 @@ static bool next_ready(struct engine *engine, struct ready_list *list, struct en
         return false;
     const struct held *held = pool_at(&engine->held, id);
     list->head = held->next;
+    uint32_t index = held->flow;
     carrier_load_held(engine, held, verdict);
     held_return(engine, id);
+    if (verdict->action == ENGINE_ACCEPT)
+        verdict->mark_class = lifecycle_mark(engine, index);
     return true;
 }
 
@@ -294,6 +298,8 @@ static bool next_current(struct engine *engine, struct engine_verdict *verdict)
         return false;
     carrier_load_current(engine, verdict);
     engine->current.fate = FATE_NONE;
+    if (verdict->action == ENGINE_ACCEPT && engine->current.flow != POOL_NONE)
+        verdict->mark_class = lifecycle_mark(engine, engine->current.flow);
     return true;
 }
 

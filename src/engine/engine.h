@@ -51,12 +51,20 @@ enum engine_action {
     ENGINE_DROP,   /* let it end here; the sender will send it again */
 };
 
+/* What may become of further packets of a connection; for those who set marks. */
+enum engine_mark_class {
+    ENGINE_MARK_NONE,
+    ENGINE_MARK_RELEASED, /* nothing more is read of it and nothing changed: it may pass without the engine */
+    ENGINE_MARK_OFFSET,   /* its streams became shorter or longer: no packet of it may pass without the engine */
+};
+
 struct engine_verdict {
     uint64_t token;
     enum engine_action action;
     bool edited;        /* `packet` replaces what came; else the packet goes on as it was */
     uint32_t mark;      /* what a rule wants this connection to be marked with; 0: nothing */
     struct span packet; /* lives until the next call of engine_next_verdict; empty unless edited */
+    enum engine_mark_class mark_class;
 };
 
 /* Whether the endpoints answer to what leaves here, or have said all they will say. */
@@ -87,6 +95,7 @@ struct engine_settings {
     bool pass_on_overload;  /* without room to follow it, a flow passes unedited; else its packets are dropped, for
                                their senders to send them again */
     bool strip_mptcp;       /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
+    bool release;           /* connections may pass without the engine: tell which, and forget them */
     uint32_t ports_count;   /* how many of `ports` are meant */
     uint16_t ports[16];     /* a connection to one of these TCP ports is SMTP */
     enum engine_peers peers; /* see above */
@@ -115,6 +124,7 @@ struct engine_counters {
     uint64_t flows_ended;          /* closed, reset or timed out */
     uint64_t flows_evicted;        /* forgotten to make room; they pass unedited */
     uint64_t flows_midstream;      /* older than the filter; they pass unedited */
+    uint64_t flows_released;       /* let go: nothing more was to be read of them, and nothing to be translated */
     uint64_t flows_unedited;       /* editing was switched off: pairing lost, not SMTP, an option that forbids it */
     uint64_t retransmissions;      /* segments with octets that had been decided before */
     uint64_t rewritten;            /* of these, with other octets than the first time: the first ones left */

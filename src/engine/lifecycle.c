@@ -46,11 +46,16 @@ static void age_link(struct engine *engine, uint32_t index, enum flow_class clas
     engine->newest[class] = index;
 }
 
+static bool has_offset(const struct flow *flow)
+{
+    return edit_offset(&flow->halves[SMTP_CLIENT].log) != 0 || edit_offset(&flow->halves[SMTP_SERVER].log) != 0;
+}
+
 static enum flow_class class_of(const struct flow *flow)
 {
     if (flow->state != FLOW_OPEN)
         return FLOW_CLASS_CHEAP;
-    if (edit_offset(&flow->halves[SMTP_SERVER].log) != 0 || edit_offset(&flow->halves[SMTP_CLIENT].log) != 0)
+    if (has_offset(flow))
         return FLOW_CLASS_OFFSET;
     return FLOW_CLASS_PLAIN;
 }
@@ -161,6 +166,37 @@ void lifecycle_due(struct engine *engine, uint32_t index)
         lifecycle_end(engine, index, "timeout");
     else
         timer_set(&engine->wheel, index, engine->wheel.now_ms + 1); /* packets of it may be about to leave */
+}
+
+/* ---- what may pass without the engine ---- */
+
+/* Nothing waits, and all that left otherwise than it came was acknowledged: no resend needs to be rebuilt. */
+static bool is_settled(const struct half *half)
+{
+    return half->held == POOL_NONE && half->retained.len == 0 && half->log.head == POOL_NONE;
+}
+
+static bool may_pass_by(const struct engine *engine, const struct flow *flow)
+{
+    return flow->state == FLOW_OPEN && flow->smtp.opaque && !flow->smtp.tls_awaited && !flow->reset &&
+           engine->after.head == POOL_NONE && is_settled(&flow->halves[SMTP_CLIENT]) &&
+           is_settled(&flow->halves[SMTP_SERVER]);
+}
+
+enum engine_mark_class lifecycle_mark(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->state != FLOW_MIDSTREAM && has_offset(flow))
+        return ENGINE_MARK_OFFSET;
+    if (!engine->settings.release)
+        return ENGINE_MARK_NONE;
+    if (may_pass_by(engine, flow)) {
+        engine->counters.flows_released++;
+        tell_end(engine, flow, "released");
+        flow->state = FLOW_MIDSTREAM;
+        lifecycle_classify(engine, index);
+    }
+    return flow->state == FLOW_MIDSTREAM ? ENGINE_MARK_RELEASED : ENGINE_MARK_NONE;
 }
 
 /* ---- beginning and end ---- */

@@ -171,6 +171,8 @@ enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side si
 void lifecycle_classify(struct engine *engine, uint32_t index);
 /* Set the flow's timer to its earliest deadline, where that is earlier than what is set. */
 void lifecycle_arm(struct engine *engine, uint32_t index);
+/* The mark for a verdict about a packet of this flow; where the flow may pass without the engine, it is let go. */
+enum engine_mark_class lifecycle_mark(struct engine *engine, uint32_t index);
 /* The flow's timer has come: release, drop and expire what is due. */
 void lifecycle_due(struct engine *engine, uint32_t index);
 /* Forget a flow; packets it holds are dropped. */
@@ -211,8 +213,8 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
 void judge_give_up(struct engine *engine, uint32_t index, const char *reason);
 
 /*
- * What a decision is besides its action: told, marked; in a dry run nothing is left of the action. `text` was looked at;
- * `whole`: it is all there.
+ * What a decision is besides its action: told, marked; in a dry run nothing is left of the action. `text` was looked
+ * at; `whole`: it is all there.
  */
 void judge_take_decision(struct engine *engine, struct flow *flow, bool from_server, struct span text, bool whole,
                          struct policy_decision *decision);

@@ -22,6 +22,7 @@
 #define BUFFER_BYTES (68 * 1024)
 /* One verdict of full size and many small ones; below the default send buffer of 208 KiB. */
 #define VERDICTS_BYTES (128 * 1024)
+#define MARK_SHIFT     48  /* in a token: packet id, queue number, place of the mark */
 #define CONFIG_BYTES   256 /* a configuration message takes less than 80 */
 
 /* The library's macros for these are signed, which a strict compiler will not have. */
@@ -49,6 +50,9 @@ struct nfqueue {
     uint32_t config_sequence; /* of the configuration message that waits for its answer; 0 for none */
     int config_error;         /* that answer: 0 or an errno */
 
+    uint32_t marks[NFQUEUE_MARKS_MAX]; /* that packets came with; a token has the place of its own, from 1 on */
+    uint32_t marks_count;
+
     FILE *table;            /* KERNEL_TABLE; NULL where it cannot be read */
     uint32_t full_seen[2];  /* the kernel's counts wrap at 32 bits: what they were when last read */
     uint32_t overruns_seen; /* the same */
@@ -57,16 +61,31 @@ struct nfqueue {
 
 /* ---- messages that came ------------------------------------------------------------------------ */
 
+/* The place of a mark in the table, from 1 on; the last place stands for all that found none. 0: no mark. */
+static uint16_t mark_place(struct nfqueue *queue, uint32_t mark)
+{
+    uint32_t place = 0;
+
+    if (mark == 0)
+        return 0;
+    while (place < queue->marks_count && queue->marks[place] != mark)
+        place++;
+    if (place == queue->marks_count && place < NFQUEUE_MARKS_MAX)
+        queue->marks[queue->marks_count++] = mark;
+    return (uint16_t)(place + 1);
+}
+
 /*
  * The packet in the message that starts at `message`: `len` octets of it are there, and the buffer goes on for `room`.
  * False where it does not name a packet. One loop over the attributes, without tables: the kernel sends about ten.
  */
-static bool parse_packet(uint8_t *message, size_t len, size_t room, struct nfqueue_packet *packet)
+static bool parse_packet(struct nfqueue *queue, uint8_t *message, size_t len, size_t room,
+                         struct nfqueue_packet *packet)
 {
     struct nfgenmsg general;
     struct nfqnl_msg_packet_hdr header;
     size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof general);
-    uint32_t captured_len = 0, info = 0, word;
+    uint32_t captured_len = 0, info = 0, mark = 0, word;
     bool named = false;
 
     if (len < at)
@@ -98,16 +117,19 @@ static bool parse_packet(uint8_t *message, size_t len, size_t room, struct nfque
             packet->cut_short = !whole;
             break;
         case NFQA_CAP_LEN:
+        case NFQA_MARK:
         case NFQA_SKB_INFO:
             if (!whole || attribute_len < ATTRIBUTE_HEADER + sizeof word)
                 break;
             memcpy(&word, value, sizeof word);
             if ((attribute.nla_type & NLA_TYPE_MASK) == NFQA_CAP_LEN)
                 captured_len = ntohl(word);
+            else if ((attribute.nla_type & NLA_TYPE_MASK) == NFQA_MARK)
+                mark = ntohl(word);
             else
                 info = ntohl(word);
             break;
-        default: /* of no interest here: interfaces, link addresses, marks, time */
+        default: /* of no interest here: interfaces, link addresses, time */
             break;
         }
         if (!whole || NLMSG_ALIGN(attribute_len) >= left)
@@ -116,6 +138,7 @@ static bool parse_packet(uint8_t *message, size_t len, size_t room, struct nfque
     }
     /* The kernel adds NFQA_CAP_LEN, the true length, only where it copied less. */
     packet->cut_short = packet->cut_short || captured_len > packet->len || packet->len == 0;
+    packet->token |= (uint64_t)mark_place(queue, mark) << MARK_SHIFT;
     packet->aggregate = info & NFQA_SKB_GSO;
     packet->csum_absent = info & NFQA_SKB_CSUMNOTREADY;
     packet->csum_unseen = info & NFQA_SKB_CSUM_NOTVERIFIED;
@@ -164,7 +187,7 @@ static int parse_buffers(struct nfqueue *queue, struct nfqueue_packet packets[NF
         if (header.nlmsg_type == PACKET_MESSAGE) {
             if (count == NFQUEUE_BATCH_MAX)
                 break;
-            if (parse_packet(message, len, last ? BUFFER_BYTES - queue->offset : len, &packets[count]))
+            if (parse_packet(queue, message, len, last ? BUFFER_BYTES - queue->offset : len, &packets[count]))
                 count++;
         } else if (header.nlmsg_type == NLMSG_ERROR) {
             take_answer(queue, &header, message, len);
@@ -228,9 +251,28 @@ void nfqueue_flush(struct nfqueue *queue)
     queue->verdicts_bytes = 0;
 }
 
-void nfqueue_verdict(struct nfqueue *queue, uint64_t token, bool accept, struct span packet)
+/* The message of a verdict, to be completed and then taken by put_verdict; room for `more` octets behind it. */
+static struct nlmsghdr *begin_verdict(struct nfqueue *queue, uint64_t token, bool accept, size_t more)
 {
     queue->counters.verdicts++;
+    if (VERDICTS_BYTES - queue->verdicts_bytes < VERDICT_BYTES + more)
+        nfqueue_flush(queue);
+
+    char *at = (char *)queue->verdicts + queue->verdicts_bytes;
+    struct nlmsghdr *header = nfq_nlmsg_put(at, NFQNL_MSG_VERDICT, (uint16_t)(token >> 32));
+    nfq_nlmsg_verdict_put(header, (int)(uint32_t)token, accept ? NF_ACCEPT : NF_DROP);
+    return header;
+}
+
+static void put_verdict(struct nfqueue *queue, struct nlmsghdr *header, struct span packet)
+{
+    if (packet.len)
+        nfq_nlmsg_verdict_put_pkt(header, packet.ptr, (uint32_t)packet.len);
+    queue->verdicts_bytes += NLMSG_ALIGN((size_t)header->nlmsg_len);
+}
+
+void nfqueue_verdict(struct nfqueue *queue, uint64_t token, bool accept, struct span packet)
+{
     if (!accept)
         packet = (struct span){0};
     if (packet.len > NFQUEUE_PACKET_BYTES_MAX) {
@@ -238,15 +280,22 @@ void nfqueue_verdict(struct nfqueue *queue, uint64_t token, bool accept, struct 
         accept = false;
         packet = (struct span){0};
     }
-    if (VERDICTS_BYTES - queue->verdicts_bytes < VERDICT_BYTES + ATTRIBUTE_HEADER + NLMSG_ALIGN(packet.len))
-        nfqueue_flush(queue);
+    put_verdict(queue, begin_verdict(queue, token, accept, ATTRIBUTE_HEADER + NLMSG_ALIGN(packet.len)), packet);
+}
 
-    char *at = (char *)queue->verdicts + queue->verdicts_bytes;
-    struct nlmsghdr *header = nfq_nlmsg_put(at, NFQNL_MSG_VERDICT, (uint32_t)(token >> 32));
-    nfq_nlmsg_verdict_put(header, (int)(uint32_t)token, accept ? NF_ACCEPT : NF_DROP);
-    if (packet.len)
-        nfq_nlmsg_verdict_put_pkt(header, packet.ptr, (uint32_t)packet.len);
-    queue->verdicts_bytes += NLMSG_ALIGN((size_t)header->nlmsg_len);
+void nfqueue_accept_marked(struct nfqueue *queue, uint64_t token, struct span packet, uint32_t mark, uint32_t mask)
+{
+    uint32_t place = (uint32_t)(token >> MARK_SHIFT);
+
+    if (place > NFQUEUE_MARKS_MAX || packet.len > NFQUEUE_PACKET_BYTES_MAX) {
+        nfqueue_verdict(queue, token, true, packet);
+        return;
+    }
+    uint32_t had = place ? queue->marks[place - 1] : 0;
+    struct nlmsghdr *header =
+        begin_verdict(queue, token, true, 2 * ATTRIBUTE_HEADER + sizeof mark + NLMSG_ALIGN(packet.len));
+    nfq_nlmsg_verdict_put_mark(header, (had & ~mask) | (mark & mask));
+    put_verdict(queue, header, packet);
 }
 
 /* ---- counts that the kernel keeps -------------------------------------------------------------- */

@@ -27,6 +27,8 @@
 #define NFQUEUE_PACKET_BYTES_MAX                                                                                       \
     65531 /* octets that a message or a verdict can carry: an attribute's 65535 less its header */
 
+#define NFQUEUE_MARKS_MAX 1000
+
 struct nfqueue;
 
 struct nfqueue_settings {
@@ -42,7 +44,7 @@ struct nfqueue_packet {
     uint8_t *bytes;   /* the IP packet, writable */
     uint32_t len;     /* octets of it, up to NFQUEUE_PACKET_BYTES_MAX */
     uint32_t room;    /* octets of room from `bytes` on, at least len */
-    uint64_t token;   /* queue and kernel packet id; give it to nfqueue_verdict, once */
+    uint64_t token;   /* queue, kernel packet id and which mark; give it to nfqueue_verdict, once */
     bool cut_short;   /* the packet is longer than what the kernel copied (NFQA_CAP_LEN): accept it as it came, or drop
                          it, but never give back its octets */
     bool aggregate;   /* NFQA_SKB_GSO: several segments in one; given back no longer than one MSS it is dropped */
@@ -82,6 +84,12 @@ int nfqueue_receive(struct nfqueue *queue, struct nfqueue_packet packets[NFQUEUE
  * nfqueue_flush or when the buffer is full; `packet` is copied before the call returns.
  */
 void nfqueue_verdict(struct nfqueue *queue, uint64_t token, bool accept, struct span packet);
+
+/*
+ * Accept, and give the packet a mark: `mark` in the bits of `mask`, which is not 0, and what it had in the others.
+ * Where the filter came across more than NFQUEUE_MARKS_MAX marks of others, a packet with one more keeps what it has.
+ */
+void nfqueue_accept_marked(struct nfqueue *queue, uint64_t token, struct span packet, uint32_t mark, uint32_t mask);
 
 /* Send all verdicts collected so far. */
 void nfqueue_flush(struct nfqueue *queue);

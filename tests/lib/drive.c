@@ -41,6 +41,7 @@ struct endpoint {
 struct record {
     enum smtp_side side;
     enum drive_fate fate;
+    enum engine_mark_class mark;
     uint8_t *came;
     uint32_t came_len;
     uint8_t *left;
@@ -138,6 +139,7 @@ struct drive *drive_new(const struct drive_plan *plan)
     settings.peers = plan->peers;
     settings.events = UINT32_MAX;
     settings.seed = plan->seed;
+    settings.release = plan->release;
     settings.questions = plan->questions;
     if (plan->flow_held_max)
         settings.flow_held_max = plan->flow_held_max;
@@ -306,6 +308,7 @@ static void take_verdict(struct drive *drive, const struct engine_verdict *verdi
         record->fate = DRIVE_DROPPED;
         return;
     }
+    record->mark = verdict->mark_class;
     record->fate = verdict->edited ? DRIVE_EDITED : DRIVE_PASSED;
     struct span octets = verdict->edited ? verdict->packet : (struct span){record->came, record->came_len};
     record->left = malloc(octets.len);
@@ -612,6 +615,12 @@ enum drive_fate drive_fate(const struct drive *drive, uint64_t number)
 {
     assert_true(number >= 1 && number <= drive->record_count);
     return drive->records[number - 1].fate;
+}
+
+enum engine_mark_class drive_mark(const struct drive *drive, uint64_t number)
+{
+    assert_true(number >= 1 && number <= drive->record_count);
+    return drive->records[number - 1].mark;
 }
 
 const struct packet *drive_left(const struct drive *drive, uint64_t number)

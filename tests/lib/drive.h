@@ -44,6 +44,7 @@ struct drive_plan {
     uint32_t isn[2];             /* by enum smtp_side, unless both are 0: then they come from the seed */
     const struct policy *policy; /* NULL is the default */
     uint32_t flow_held_max;      /* 0 is the engine's default */
+    bool release;                /* connections may pass without the engine */
     uint32_t questions;          /* that are wanted: bits 1 << enum question_kind */
     /* The answer to a question, and how many microseconds later (0: at once; less: never). NULL: nobody answers. */
     enum answer (*answer)(const struct question *question, int64_t *later_us);
@@ -103,6 +104,9 @@ uint64_t drive_acknowledge(struct drive *drive, enum smtp_side side);
 void drive_wait(struct drive *drive, int64_t us);
 
 enum drive_fate drive_fate(const struct drive *drive, uint64_t number);
+
+/* The class of mark of its verdict. */
+enum engine_mark_class drive_mark(const struct drive *drive, uint64_t number);
 
 /* The packet as it left; NULL where it has not. Lives as long as the drive. */
 const struct packet *drive_left(const struct drive *drive, uint64_t number);

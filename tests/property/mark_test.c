@@ -1,0 +1,139 @@
+/* What verdicts say of a connection: that it may pass without the engine, that it never may, or nothing. */
+#include "../lib/drive.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define OFFER "250-host\r\n250-XEXCH50\r\n250 OK\r\n"
+
+static struct drive *begin(const char *name, bool release, enum drive_cut cut)
+{
+    struct drive_plan plan = {.name = name, .seed = 3, .release = release, .cut = cut};
+    struct drive *drive = drive_new(&plan);
+    drive_handshake(drive);
+    drive_say_text(drive, SMTP_SERVER, "220 hi\r\n");
+    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
+    return drive;
+}
+
+static void encrypt(struct drive *drive)
+{
+    drive_say_text(drive, SMTP_CLIENT, "STARTTLS\r\n");
+    drive_say_text(drive, SMTP_SERVER, "220 go\r\n");
+}
+
+static void say_hello(struct drive *drive)
+{
+    static const uint8_t hello[] = {0x16, 3, 1, 0, 2, 1, 0}, answer[] = {0x16, 3, 3, 0, 2, 2, 0};
+    drive_say(drive, SMTP_CLIENT, (struct span){hello, sizeof hello});
+    drive_say(drive, SMTP_SERVER, (struct span){answer, sizeof answer});
+}
+
+/* The mark of a packet that is sent now. */
+static enum engine_mark_class mark_now(struct drive *drive)
+{
+    return drive_mark(drive, drive_acknowledge(drive, SMTP_CLIENT));
+}
+
+static size_t ends(const struct drive *drive, const char *reason)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < drive_event_count(drive); i++) {
+        const struct event *event = &drive_event(drive, i)->event;
+        count += event->kind == EVENT_FLOW_END && strcmp(event->reason, reason) == 0;
+    }
+    return count;
+}
+
+static void end(struct drive *drive)
+{
+    drive_finish(drive);
+    drive_free(drive);
+}
+
+static void test_nothing_is_released_unasked(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("not released", false, DRIVE_WHOLE);
+    drive_say_text(drive, SMTP_SERVER, "250 host\r\n");
+    encrypt(drive);
+    say_hello(drive);
+    assert_int_equal(mark_now(drive), ENGINE_MARK_NONE);
+    assert_int_equal(drive_counters(drive)->flows_released, 0);
+    drive_close(drive, SMTP_CLIENT);
+    assert_int_equal(ends(drive, "closed"), 1);
+    end(drive);
+}
+
+static void test_unchanged_is_released(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("unchanged", true, DRIVE_WHOLE);
+    drive_say_text(drive, SMTP_SERVER, "250 host\r\n");
+    encrypt(drive);
+    say_hello(drive);
+    assert_int_equal(mark_now(drive), ENGINE_MARK_RELEASED);
+    say_hello(drive); /* it still passes, should it come */
+    assert_int_equal(mark_now(drive), ENGINE_MARK_RELEASED);
+    assert_int_equal(drive_counters(drive)->flows_released, 1);
+    assert_int_equal(ends(drive, "released"), 1);
+    end(drive);
+}
+
+/* A line is taken out, so the stream is shorter for good. */
+static void test_offset_is_never_released(void **state)
+{
+    (void)state;
+    for (int run = 0; run < 4; run++) {
+        struct drive *drive = begin("offset", run & 1, run & 2 ? DRIVE_LINES : DRIVE_WHOLE);
+        drive_say_text(drive, SMTP_SERVER, OFFER);
+        assert_true(drive_read(drive, SMTP_CLIENT).len != drive_said(drive, SMTP_SERVER).len);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_OFFSET);
+        encrypt(drive);
+        say_hello(drive);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_OFFSET);
+        drive_close(drive, SMTP_SERVER);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_OFFSET);
+        assert_int_equal(drive_counters(drive)->flows_released, 0);
+        end(drive);
+    }
+}
+
+/* The octets of "220 go" were decided: a resend must leave with them, so all is followed until they are acknowledged.
+ */
+static void test_what_may_be_sent_again_is_not_released(void **state)
+{
+    (void)state;
+    static const uint8_t hello[] = {0x16, 3, 1, 0, 2, 1, 0};
+    struct drive_plan plan = {.name = "unacknowledged", .seed = 5, .release = true, .no_acknowledgments = true};
+    struct drive *drive = drive_new(&plan);
+    drive_handshake(drive);
+    drive_send_text(drive, SMTP_SERVER, 0, "220 hi\r\n");
+    drive_send_text(drive, SMTP_CLIENT, 0, "EHLO x\r\n");
+    drive_send_text(drive, SMTP_SERVER, 8, "250 host\r\n");
+    drive_send_text(drive, SMTP_CLIENT, 8, "STARTTLS\r\n");
+    uint32_t before = drive_segment(drive, SMTP_CLIENT, 18, (struct span){0}).ack;
+    drive_send_text(drive, SMTP_SERVER, 18, "220 go\r\n");
+    struct segment segment = drive_segment(drive, SMTP_CLIENT, 18, (struct span){hello, sizeof hello});
+    segment.ack = before;
+    assert_int_equal(drive_mark(drive, drive_send(drive, SMTP_CLIENT, &segment)), ENGINE_MARK_NONE);
+    segment = drive_segment(drive, SMTP_SERVER, 26, (struct span){hello, sizeof hello});
+    assert_int_equal(drive_mark(drive, drive_send(drive, SMTP_SERVER, &segment)), ENGINE_MARK_NONE);
+    assert_int_equal(drive_mark(drive, drive_acknowledge(drive, SMTP_CLIENT)), ENGINE_MARK_RELEASED);
+    end(drive);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_is_released_unasked),
+        cmocka_unit_test(test_unchanged_is_released),
+        cmocka_unit_test(test_offset_is_never_released),
+        cmocka_unit_test(test_what_may_be_sent_again_is_not_released),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests_name("mark", tests, NULL, NULL);
+}

@@ -9,6 +9,7 @@
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/metrics.h"
+#include "cmd/rules.h"
 #include "cmd/service.h"
 #include "report/session.h"
 
@@ -18,7 +19,7 @@ enum {
 };
 
 struct run {
-    struct conf conf;
+    struct rules rules;
     const char *events;  /* where they are written; NULL: nowhere */
     const char *control; /* the path of the socket; NULL: the usual one, where its folder is there */
     const char *group;   /* who else but root may ask there; NULL: nobody */
@@ -58,8 +59,8 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
                 .queue_len = QUEUE_LEN,
                 .receive_bytes = RECEIVE_BYTES,
             },
-        .engine = run->conf.engine,
-        .policy = &run->conf.policy,
+        .engine = run->rules.now->engine,
+        .policy = &run->rules.now->policy,
         .mark = run->mark,
         .processor = processor_of(run, number),
         .ended = run->service.ended,
@@ -96,7 +97,8 @@ static int open_control(struct run *run)
 static int open_all(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
-    if (getrandom(&run->conf.engine.seed, sizeof run->conf.engine.seed, 0) != sizeof run->conf.engine.seed)
+    if (getrandom(&run->rules.now->engine.seed, sizeof run->rules.now->engine.seed, 0) !=
+        sizeof run->rules.now->engine.seed)
         return cmd_complain(CMD_FAILED, "no random numbers: %m");
     if (!service_take_signals(&run->service))
         return cmd_complain(CMD_FAILED, "cannot take signals: %m");
@@ -163,25 +165,6 @@ static void close_all(struct run *run)
         close(run->service.ended);
 }
 
-/* The rules are read and checked; they hold from the next start on. */
-static int reload(void *context, char *message, size_t message_size)
-{
-    static struct conf conf;
-    const struct run *run = context;
-    if (!run->service.rules) {
-        snprintf(message, message_size, "there is no rule file to read again");
-        return CMD_FAILED;
-    }
-    conf_init(&conf);
-    bool good = conf_read(&conf, run->service.rules, message, message_size);
-    conf_free(&conf);
-    conf = (struct conf){0};
-    if (good)
-        snprintf(message, message_size, "%s: good, but not taken over while running; start postern anew",
-                 run->service.rules);
-    return CMD_FAILED;
-}
-
 static const struct option options[] = {
     {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
     {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
@@ -193,13 +176,14 @@ int cmd_run(int argc, char **argv)
 {
     static struct run run = {.mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
     char message[CMD_MESSAGE_BYTES];
-    conf_init(&run.conf);
+    if (!rules_init(&run.rules))
+        return cmd_complain(CMD_FAILED, "no memory");
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
         switch (c) {
         case 'r':
-            if (!conf_read(&run.conf, optarg, message, sizeof message))
+            if (!conf_read(run.rules.now, optarg, message, sizeof message))
                 return cmd_complain(CMD_FAILED, "%s", message);
-            run.service.rules = optarg;
+            run.service.rules = run.rules.path = optarg;
             break;
         case 'q':
             if (!queues_parse(optarg, &run.service.queues))
@@ -227,18 +211,20 @@ int cmd_run(int argc, char **argv)
     if (optind != argc)
         return usage();
     if (run.events)
-        run.conf.engine.events = sessions_events();
-    run.conf.engine.release = run.mark.mask != 0;
+        run.rules.now->engine.events = sessions_events();
+    run.rules.now->engine.release = run.mark.mask != 0;
     clock_begin();
     run.service.began_us = clock_now_us();
-    run.service.reload = reload;
-    run.service.reload_context = &run;
+    run.service.reload = rules_reload;
+    run.service.reload_context = &run.rules;
     int code = open_all(&run);
+    run.rules.workers = run.service.workers;
+    run.rules.worker_count = run.service.queues.workers;
     if (code == CMD_GOOD && (code = start_threads(&run)) == CMD_GOOD) {
         code = service_run(&run.service);
         stop(&run);
     }
     close_all(&run);
-    conf_free(&run.conf);
+    rules_fini(&run.rules);
     return code;
 }

@@ -35,6 +35,9 @@ struct worker {
     pthread_cond_t answer;
     uint64_t asked, answered;
     struct worker_status status;
+    void (*call)(struct engine *engine, void *context); /* NULL: nothing to run */
+    void *context;
+    bool over; /* the thread has ended */
 };
 
 /* ---- packets ---- */
@@ -130,7 +133,12 @@ static void take_requests(struct worker *worker)
     if (worker->answered != worker->asked) {
         look(worker, &worker->status);
         worker->answered = worker->asked;
-        pthread_cond_signal(&worker->answer);
+        pthread_cond_broadcast(&worker->answer);
+    }
+    if (worker->call) {
+        worker->call(worker->engine, worker->context);
+        worker->call = NULL;
+        pthread_cond_broadcast(&worker->answer);
     }
     pthread_mutex_unlock(&worker->lock);
 }
@@ -171,6 +179,25 @@ bool worker_ask(struct worker *worker, struct worker_status *status, uint32_t wa
     *status = worker->status;
     pthread_mutex_unlock(&worker->lock);
     return answered;
+}
+
+bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void *context), void *context)
+{
+    pthread_mutex_lock(&worker->lock);
+    if (!worker->started && !worker->over)
+        call(worker->engine, context);
+    bool ran = !worker->over;
+    if (worker->started && ran) {
+        worker->call = call;
+        worker->context = context;
+        wake(worker);
+        while (worker->call && !worker->over)
+            pthread_cond_wait(&worker->answer, &worker->lock);
+        ran = worker->call == NULL;
+        worker->call = NULL;
+    }
+    pthread_mutex_unlock(&worker->lock);
+    return ran;
 }
 
 /* ---- the thread ---- */
@@ -222,6 +249,10 @@ static void *run_worker(void *argument)
     engine_stop(worker->engine, clock_now_us());
     carry_out(worker);
     nfqueue_flush(worker->queue);
+    pthread_mutex_lock(&worker->lock);
+    worker->over = true;
+    pthread_cond_broadcast(&worker->answer);
+    pthread_mutex_unlock(&worker->lock);
     if (worker->failed && write(worker->settings.ended, &one, sizeof one) != sizeof one)
         abort();
     return NULL;

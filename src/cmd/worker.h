@@ -48,6 +48,9 @@ bool worker_start(struct worker *worker, struct log *log);
 /* Ask it to describe itself. False, and *status is as it was the last time, where it did not within `wait_ms`. */
 bool worker_ask(struct worker *worker, struct worker_status *status, uint32_t wait_ms);
 
+/* Run `call` in its thread, between two packets, and wait for it. False where its thread has ended. */
+bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void *context), void *context);
+
 /* Ask it to give every packet that waits its verdict, and wait until its thread has ended. */
 void worker_stop(struct worker *worker);
 

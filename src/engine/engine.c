@@ -113,21 +113,34 @@ static void let_go_of(struct engine *engine, uint8_t policy)
         }
 }
 
-bool engine_use_policy(struct engine *engine, const struct policy *policy)
+/* A place for another policy; ENGINE_POLICIES_MAX where there is none. */
+static uint8_t free_place(struct engine *engine)
 {
+    uint8_t place = ENGINE_POLICIES_MAX;
     for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++) {
         if (i != engine->policy && engine->policies[i])
             let_go_of(engine, i);
         if (i != engine->policy && engine->policy_flows[i] == 0)
             engine->policies[i] = NULL;
+        if (!engine->policies[i])
+            place = i;
     }
-    for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++)
-        if (!engine->policies[i]) {
-            engine->policies[i] = policy;
-            engine->policy = i;
-            return true;
-        }
-    return false;
+    return place;
+}
+
+bool engine_has_policy_room(struct engine *engine)
+{
+    return free_place(engine) < ENGINE_POLICIES_MAX;
+}
+
+bool engine_use_policy(struct engine *engine, const struct policy *policy)
+{
+    uint8_t place = free_place(engine);
+    if (place == ENGINE_POLICIES_MAX)
+        return false;
+    engine->policies[place] = policy;
+    engine->policy = place;
+    return true;
 }
 
 bool engine_needs_policy(const struct engine *engine, const struct policy *policy)
@@ -288,7 +301,7 @@ static bool next_ready(struct engine *engine, struct ready_list *list, struct en
     carrier_load_held(engine, held, verdict);
     held_return(engine, id);
     if (verdict->action == ENGINE_ACCEPT)
-        verdict->mark_class = lifecycle_mark(engine, index);
+        lifecycle_mark(engine, index, verdict);
     return true;
 }
 
@@ -299,7 +312,7 @@ static bool next_current(struct engine *engine, struct engine_verdict *verdict)
     carrier_load_current(engine, verdict);
     engine->current.fate = FATE_NONE;
     if (verdict->action == ENGINE_ACCEPT && engine->current.flow != POOL_NONE)
-        verdict->mark_class = lifecycle_mark(engine, engine->current.flow);
+        lifecycle_mark(engine, engine->current.flow, verdict);
     return true;
 }
 

@@ -169,6 +169,9 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
  */
 bool engine_use_policy(struct engine *engine, const struct policy *policy);
 
+/* Whether engine_use_policy would succeed now. */
+bool engine_has_policy_room(struct engine *engine);
+
 /* Whether connections, or what was not fetched yet, still need `policy`; else it may be freed. */
 bool engine_needs_policy(const struct engine *engine, const struct policy *policy);
 

@@ -183,7 +183,7 @@ static bool may_pass_by(const struct engine *engine, const struct flow *flow)
            is_settled(&flow->halves[SMTP_SERVER]);
 }
 
-enum engine_mark_class lifecycle_mark(struct engine *engine, uint32_t index)
+static enum engine_mark_class mark_class_of(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
     if (flow->state != FLOW_MIDSTREAM && has_offset(flow))
@@ -197,6 +197,12 @@ enum engine_mark_class lifecycle_mark(struct engine *engine, uint32_t index)
         lifecycle_classify(engine, index);
     }
     return flow->state == FLOW_MIDSTREAM ? ENGINE_MARK_RELEASED : ENGINE_MARK_NONE;
+}
+
+void lifecycle_mark(struct engine *engine, uint32_t index, struct engine_verdict *verdict)
+{
+    verdict->mark_class = mark_class_of(engine, index);
+    verdict->mark = flow_at(&engine->table, index)->mark;
 }
 
 /* ---- beginning and end ---- */

@@ -171,8 +171,8 @@ enum fate lifecycle_syn(struct engine *engine, uint32_t index, enum smtp_side si
 void lifecycle_classify(struct engine *engine, uint32_t index);
 /* Set the flow's timer to its earliest deadline, where that is earlier than what is set. */
 void lifecycle_arm(struct engine *engine, uint32_t index);
-/* The mark for a verdict about a packet of this flow; where the flow may pass without the engine, it is let go. */
-enum engine_mark_class lifecycle_mark(struct engine *engine, uint32_t index);
+/* The marks of a verdict about a packet of this flow; where the flow may pass without the engine, it is let go. */
+void lifecycle_mark(struct engine *engine, uint32_t index, struct engine_verdict *verdict);
 /* The flow's timer has come: release, drop and expire what is due. */
 void lifecycle_due(struct engine *engine, uint32_t index);
 /* Forget a flow; packets it holds are dropped. */

@@ -1,0 +1,34 @@
+/*
+ * cmd/rules - the rules in use, and those that connections still need from before a reload.
+ *
+ * In:     a rule file, read again when asked.
+ * Out:    the same rules for all workers, the whole file or nothing of it. Connections that have begun keep theirs.
+ * Owner:  rules own every configuration; one that no worker needs any more is given back at the next reload.
+ * Thread: the main one; what a worker must do runs in its own thread, between two packets.
+ */
+#ifndef POSTERN_CMD_RULES_H
+#define POSTERN_CMD_RULES_H
+
+#include "cmd/worker.h"
+#include "conf/conf.h"
+
+#define RULES_KEPT_MAX (2 * ENGINE_POLICIES_MAX)
+
+struct rules {
+    const char *path; /* NULL: there is no file */
+    struct conf *now;
+    struct conf *before[RULES_KEPT_MAX]; /* NULL: none */
+    struct worker *const *workers;
+    unsigned worker_count;
+};
+
+/* What holds without a file. False where there is no memory. */
+bool rules_init(struct rules *rules);
+
+/* No worker may use them any more. */
+void rules_fini(struct rules *rules);
+
+/* For struct service: read the file again. Returns an exit code, with a message in any case; 1: nothing has changed. */
+int rules_reload(void *context, char *message, size_t message_size);
+
+#endif

@@ -30,6 +30,8 @@
 #define STORE_SECRET_BYTES   16
 #define STORE_PENDING_MAX    4096
 
+#define STORE_MESSAGE_BYTES_MAX 512 /* enough for every message */
+
 struct store;
 struct store_client;
 
@@ -69,11 +71,20 @@ struct store_settings {
 struct store_settings store_settings_default(void);
 
 struct store_counters {
-    uint64_t gets, answered_at_once, failed, puts, written, lost, reconnects;
-    uint64_t records; /* about how many there are */
+    uint64_t gets, answered_at_once;
+    uint64_t failed;     /* gets that nobody answered in time */
+    uint64_t puts;       /* and drops */
+    uint64_t written;    /* puts that are on the disk or with the server; several of one key are one */
+    uint64_t waiting;    /* puts that are not, yet */
+    uint64_t lost;       /* puts that were forgotten before they could be written */
+    uint64_t reconnects; /* times that the server was found again */
+    uint64_t records;    /* about how many there are */
 };
 
-/* Open, make where missing. NULL with a message of one line where that cannot be. `now_s` is the time. */
+/*
+ * Open, make where missing. NULL with a message of one line where that cannot be; else the message is empty, or what
+ * the administrator ought to know. `now_s` is the time. Waits for the disk, and up to 3 s for a server.
+ */
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size);
 
@@ -83,14 +94,19 @@ void store_close(struct store *store, uint32_t wait_ms);
 /* The secret that keys are made with: random, made with the store. */
 const uint8_t *store_secret(const struct store *store);
 
-void store_counters(const struct store *store, struct store_counters *counters);
+void store_counters(struct store *store, struct store_counters *counters);
 
+/* Whether something is wrong now (full, read-only, gone), and what, in one line. Decisions go on all the same. */
+bool store_fault(struct store *store, char *message, size_t size);
+
+/* NULL where there is no memory, or clients_max have one. */
 struct store_client *store_client_new(struct store *store);
 void store_client_free(struct store_client *client);
 
 /*
- * Look a key up. GOOD and ABSENT at once where it can be known (*record is set if GOOD), LATER where `token` will be
- * answered by store_next_answer before `deadline_us`, FAILED where it cannot be asked now.
+ * Look a key up at `now_us`, microseconds since 1970 (as records expire by that clock). GOOD and ABSENT at once where
+ * it can be known (*record is set if GOOD), LATER where `token` will be answered by store_next_answer before
+ * `deadline_us`, FAILED where it cannot be asked now.
  */
 enum store_status store_get(struct store_client *client, const struct store_key *key, uint64_t token, int64_t now_us,
                             int64_t deadline_us, struct store_record *record);
@@ -113,8 +129,9 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
 /* When store_next_answer has something late to tell; INT64_MAX where nothing is under way. */
 int64_t store_next_due(const struct store_client *client);
 
-/* Every record, in no order, also those that another process put; false from `visit` ends the walk. Blocks: for
-   commands, not for workers. False with a message where the store failed. */
+/* Every record, in no order, also those that another process put, and those that have expired and are not removed yet;
+   false from `visit` ends the walk. Blocks: for commands, not for workers. False with a message where the store failed.
+ */
 bool store_walk(struct store *store,
                 bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
                               struct span text),

@@ -1,0 +1,251 @@
+#include "store/client.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static_assert((STORE_PENDING_MAX & (STORE_PENDING_MAX - 1)) == 0, "indices of rings wrap");
+
+/* ---- the other side's ends of the rings ---- */
+
+bool client_has_asked(const struct store_client *client)
+{
+    return atomic_load(&client->asked_in) != atomic_load(&client->asked_out);
+}
+
+bool client_next_asked(struct store_client *client, struct store_question *question)
+{
+    uint32_t out = atomic_load_explicit(&client->asked_out, memory_order_relaxed);
+    if (out == atomic_load(&client->asked_in))
+        return false;
+    const struct client_asked *asked = &client->asked[out % STORE_PENDING_MAX];
+    *question = (struct store_question){asked->key, client->number, asked->slot};
+    atomic_store(&client->asked_out, out + 1);
+    return true;
+}
+
+void client_tell(struct store_client *client, uint32_t slot, enum store_status status,
+                 const struct store_record *record)
+{
+    static const uint64_t one = 1;
+    uint32_t in = atomic_load_explicit(&client->answers_in, memory_order_relaxed);
+    assert(in - atomic_load(&client->answers_out) < STORE_PENDING_MAX); /* a question has one answer */
+    struct client_answer *answer = &client->answers[in % STORE_PENDING_MAX];
+    answer->slot = slot;
+    answer->status = status;
+    answer->record = record ? *record : (struct store_record){0};
+    atomic_store(&client->answers_in, in + 1);
+    if (!atomic_exchange(&client->told, true) && write(client->fd, &one, sizeof one) != sizeof one)
+        atomic_store(&client->told, false);
+}
+
+/* ---- what is under way ---- */
+
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* By deadline; nearly always the last. */
+static void link_question(struct store_client *client, uint32_t slot)
+{
+    struct client_question *question = &client->questions[slot];
+    uint32_t earlier = client->latest;
+    while (earlier && client->questions[earlier].deadline_us > question->deadline_us)
+        earlier = client->questions[earlier].earlier;
+    question->earlier = earlier;
+    question->later = earlier ? client->questions[earlier].later : client->earliest;
+    if (earlier)
+        client->questions[earlier].later = slot;
+    else
+        client->earliest = slot;
+    if (question->later)
+        client->questions[question->later].earlier = slot;
+    else
+        client->latest = slot;
+}
+
+static void unlink_question(struct store_client *client, uint32_t slot)
+{
+    struct client_question *question = &client->questions[slot];
+    if (question->earlier)
+        client->questions[question->earlier].later = question->later;
+    else
+        client->earliest = question->later;
+    if (question->later)
+        client->questions[question->later].earlier = question->earlier;
+    else
+        client->latest = question->earlier;
+}
+
+static void free_slot(struct store_client *client, uint32_t slot)
+{
+    client->questions[slot].later = client->free;
+    client->free = slot;
+}
+
+static enum store_status ask(struct store_client *client, const struct store_key *key, uint64_t token,
+                             int64_t deadline_us)
+{
+    uint32_t slot = client->free;
+    if (slot == POOL_NONE || atomic_load_explicit(&client->store->down, memory_order_relaxed)) {
+        count(&client->failed);
+        return STORE_FAILED;
+    }
+    client->free = client->questions[slot].later;
+    client->questions[slot] = (struct client_question){.token = token, .deadline_us = deadline_us};
+    link_question(client, slot);
+    uint32_t in = atomic_load_explicit(&client->asked_in, memory_order_relaxed);
+    client->asked[in % STORE_PENDING_MAX] = (struct client_asked){slot, *key};
+    atomic_store(&client->asked_in, in + 1);
+    waker_wake(&client->store->asked);
+    return STORE_LATER;
+}
+
+enum store_status store_get(struct store_client *client, const struct store_key *key, uint64_t token, int64_t now_us,
+                            int64_t deadline_us, struct store_record *record)
+{
+    count(&client->gets);
+    switch (table_get(&client->store->table, key, now_us / 1000000, record)) {
+    case TABLE_RECORD:
+        count(&client->answered_at_once);
+        return STORE_GOOD;
+    case TABLE_NONE:
+        count(&client->answered_at_once);
+        return STORE_ABSENT;
+    case TABLE_UNKNOWN:
+        break;
+    }
+    return ask(client, key, token, deadline_us);
+}
+
+static void put(struct store_client *client, const struct store_key *key, const struct store_record *record,
+                struct span text)
+{
+    count(&client->puts);
+    if (table_put(&client->store->table, key, record, text))
+        waker_wake(&client->store->written);
+}
+
+void store_put(struct store_client *client, const struct store_key *key, const struct store_record *record)
+{
+    put(client, key, record, (struct span){0});
+}
+
+void store_put_text(struct store_client *client, const struct store_key *key, const struct store_record *record,
+                    struct span text)
+{
+    put(client, key, record, text);
+}
+
+void store_drop(struct store_client *client, const struct store_key *key)
+{
+    put(client, key, NULL, (struct span){0});
+}
+
+int store_client_fd(const struct store_client *client)
+{
+    return client->fd;
+}
+
+static bool take_answer(struct store_client *client, struct store_answer *answer)
+{
+    uint32_t out = atomic_load_explicit(&client->answers_out, memory_order_relaxed);
+    while (out != atomic_load(&client->answers_in)) {
+        const struct client_answer *given = &client->answers[out % STORE_PENDING_MAX];
+        struct client_question *question = &client->questions[given->slot];
+        bool heard = !question->given_up;
+        if (heard) {
+            *answer = (struct store_answer){question->token, given->status, given->record};
+            unlink_question(client, given->slot);
+            if (given->status == STORE_FAILED)
+                count(&client->failed);
+        }
+        free_slot(client, given->slot);
+        atomic_store(&client->answers_out, ++out);
+        if (heard)
+            return true;
+    }
+    return false;
+}
+
+bool store_next_answer(struct store_client *client, int64_t now_us, struct store_answer *answer)
+{
+    uint64_t told;
+    if (take_answer(client, answer))
+        return true;
+    if (atomic_load(&client->told)) {
+        /* What comes from here on is told again. */
+        if (read(client->fd, &told, sizeof told) == sizeof told)
+            atomic_store(&client->told, false);
+        if (take_answer(client, answer))
+            return true;
+    }
+    if (store_next_due(client) > now_us)
+        return false;
+    uint32_t late = client->earliest;
+    client->questions[late].given_up = true;
+    unlink_question(client, late);
+    count(&client->failed);
+    *answer = (struct store_answer){.token = client->questions[late].token, .status = STORE_FAILED};
+    return true;
+}
+
+int64_t store_next_due(const struct store_client *client)
+{
+    return client->earliest ? client->questions[client->earliest].deadline_us : INT64_MAX;
+}
+
+/* ---- coming and going ---- */
+
+static bool take_place(struct store *store, struct store_client *client)
+{
+    bool found = false;
+    pthread_mutex_lock(&store->clients_lock);
+    for (uint32_t i = 0; i < store->settings.clients_max && !found; i++)
+        if (!store->clients[i]) {
+            store->clients[i] = client;
+            client->number = store->clients_made++;
+            found = true;
+        }
+    pthread_mutex_unlock(&store->clients_lock);
+    return found;
+}
+
+struct store_client *store_client_new(struct store *store)
+{
+    struct store_client *client = aligned_alloc(64, sizeof *client);
+    if (!client)
+        return NULL;
+    memset(client, 0, sizeof *client);
+    client->store = store;
+    for (uint32_t slot = STORE_PENDING_MAX; slot > 0; slot--)
+        free_slot(client, slot);
+    client->fd = store->backend->has_table ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    if ((store->backend->has_table && client->fd < 0) || !take_place(store, client)) {
+        if (client->fd >= 0)
+            close(client->fd);
+        free(client);
+        return NULL;
+    }
+    return client;
+}
+
+void store_client_free(struct store_client *client)
+{
+    if (!client)
+        return;
+    struct store *store = client->store;
+    pthread_mutex_lock(&store->clients_lock);
+    for (uint32_t i = 0; i < store->settings.clients_max; i++)
+        if (store->clients[i] == client)
+            store->clients[i] = NULL;
+    store->past.gets += atomic_load(&client->gets);
+    store->past.answered_at_once += atomic_load(&client->answered_at_once);
+    store->past.failed += atomic_load(&client->failed);
+    store->past.puts += atomic_load(&client->puts);
+    pthread_mutex_unlock(&store->clients_lock);
+    if (client->fd >= 0)
+        close(client->fd);
+    free(client);
+}

@@ -1,0 +1,56 @@
+/*
+ * store/client - one thread's questions: rings to and from the thread that answers, and what is under way.
+ *
+ * Owner:  the client's thread owns all but the rings; each ring has one reader and one writer.
+ * Limits: STORE_PENDING_MAX under way. One that its client gave up counts until it was answered all the same, so that
+ *         a store which answers nothing is asked no more than that, and answers always find room.
+ */
+#ifndef POSTERN_STORE_CLIENT_H
+#define POSTERN_STORE_CLIENT_H
+
+#include "store/backend.h"
+
+struct client_question {
+    uint64_t token;
+    int64_t deadline_us;
+    uint32_t earlier, later; /* by deadline; `later` also leads through those that are free. POOL_NONE for none */
+    bool given_up;
+};
+
+struct client_answer {
+    uint32_t slot;
+    enum store_status status;
+    struct store_record record;
+};
+
+struct client_asked {
+    uint32_t slot;
+    struct store_key key;
+};
+
+struct store_client {
+    struct store *store;
+    uint64_t number;
+    struct client_question questions[STORE_PENDING_MAX + 1]; /* slots from 1 on */
+    uint32_t free, earliest, latest;
+
+    struct client_asked asked[STORE_PENDING_MAX];
+    _Alignas(64) _Atomic uint32_t asked_in;
+    _Alignas(64) _Atomic uint32_t asked_out;
+
+    struct client_answer answers[STORE_PENDING_MAX];
+    _Alignas(64) _Atomic uint32_t answers_in;
+    _Alignas(64) _Atomic uint32_t answers_out;
+    int fd;
+    _Atomic bool told; /* `fd` is readable */
+
+    _Atomic uint64_t gets, answered_at_once, failed, puts; /* written by the client's thread only */
+};
+
+/* What the backend's thread does with a client; under clients_lock. */
+bool client_next_asked(struct store_client *client, struct store_question *question);
+bool client_has_asked(const struct store_client *client);
+void client_tell(struct store_client *client, uint32_t slot, enum store_status status,
+                 const struct store_record *record);
+
+#endif

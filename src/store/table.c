@@ -1,0 +1,475 @@
+#include "store/table.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+    SHARD_UNWRITTEN_LEAST = 1024, /* fewer would make the bound of all depend on how keys fall into shards */
+    SECOND_CHANCES_MAX = 8,
+};
+
+struct entry {
+    struct store_key key;
+    struct store_record record;
+    uint8_t *text;         /* on the heap; NULL where there is none */
+    uint32_t next;         /* of its bucket */
+    uint32_t older, newer; /* of its list */
+    uint32_t version;      /* which put of this entry */
+    uint32_t generation;
+    uint16_t text_len;
+    uint8_t list;
+    bool absent;
+    bool used; /* since it came to its list, or was passed over there */
+};
+
+static_assert(sizeof(struct entry) % 8 == 0, "a pool wants multiples of 8");
+
+/* ---- places ---- */
+
+static struct table_shard *shard_of(struct table *table, const struct store_key *key)
+{
+    return &table->shards[(uint32_t)key->octets[0] * table->shards_count >> 8];
+}
+
+static uint32_t *bucket_of(struct table_shard *shard, const struct store_key *key)
+{
+    uint64_t bits;
+    memcpy(&bits, key->octets + 1, sizeof bits);
+    bits *= UINT64_C(0x9e3779b97f4a7c15);
+    return &shard->buckets[(bits >> 32) & shard->buckets_mask];
+}
+
+static struct entry *entry_at(const struct table_shard *shard, uint32_t index)
+{
+    return pool_at(&shard->entries, index);
+}
+
+static uint32_t find(struct table_shard *shard, const struct store_key *key)
+{
+    uint32_t index = *bucket_of(shard, key);
+    while (index != POOL_NONE && memcmp(&entry_at(shard, index)->key, key, sizeof *key) != 0)
+        index = entry_at(shard, index)->next;
+    return index;
+}
+
+/* ---- lists ---- */
+
+static void unlink_entry(struct table_shard *shard, uint32_t index)
+{
+    struct entry *entry = entry_at(shard, index);
+    struct table_chain *list = &shard->lists[entry->list];
+    if (entry->older)
+        entry_at(shard, entry->older)->newer = entry->newer;
+    else
+        list->oldest = entry->newer;
+    if (entry->newer)
+        entry_at(shard, entry->newer)->older = entry->older;
+    else
+        list->newest = entry->older;
+    list->count--;
+}
+
+static void link_newest(struct table_shard *shard, uint32_t index, enum table_list to)
+{
+    struct entry *entry = entry_at(shard, index);
+    struct table_chain *list = &shard->lists[to];
+    entry->list = (uint8_t)to;
+    entry->older = list->newest;
+    entry->newer = POOL_NONE;
+    if (list->newest)
+        entry_at(shard, list->newest)->newer = index;
+    else
+        list->oldest = index;
+    list->newest = index;
+    list->count++;
+}
+
+static void link_oldest(struct table_shard *shard, uint32_t index, enum table_list to)
+{
+    struct entry *entry = entry_at(shard, index);
+    struct table_chain *list = &shard->lists[to];
+    entry->list = (uint8_t)to;
+    entry->older = POOL_NONE;
+    entry->newer = list->oldest;
+    if (list->oldest)
+        entry_at(shard, list->oldest)->older = index;
+    else
+        list->newest = index;
+    list->oldest = index;
+    list->count++;
+}
+
+static void move_to_newest(struct table_shard *shard, uint32_t index, enum table_list to)
+{
+    unlink_entry(shard, index);
+    link_newest(shard, index, to);
+}
+
+static void remove_entry(struct table_shard *shard, uint32_t index)
+{
+    struct entry *entry = entry_at(shard, index);
+    uint32_t *at = bucket_of(shard, &entry->key);
+    while (*at != index)
+        at = &entry_at(shard, *at)->next;
+    *at = entry->next;
+    unlink_entry(shard, index);
+    free(entry->text);
+    pool_return(&shard->entries, index);
+}
+
+/* The clean one that was used longest ago, about: one that was used since it came here is passed over, a few times. */
+static void evict(struct table_shard *shard)
+{
+    for (int i = 0; i < SECOND_CHANCES_MAX; i++) {
+        uint32_t oldest = shard->lists[TABLE_CLEAN].oldest;
+        if (!entry_at(shard, oldest)->used)
+            break;
+        entry_at(shard, oldest)->used = false;
+        move_to_newest(shard, oldest, TABLE_CLEAN);
+    }
+    remove_entry(shard, shard->lists[TABLE_CLEAN].oldest);
+}
+
+/* An entry for a key that has none; on no list yet. */
+static uint32_t add_entry(struct table *table, struct table_shard *shard, const struct store_key *key)
+{
+    if (shard->lists[TABLE_CLEAN].count >= table->clean_max)
+        evict(shard);
+    uint32_t index = pool_borrow(&shard->entries);
+    assert(index != POOL_NONE); /* there is one for each of every list */
+    struct entry *entry = entry_at(shard, index);
+    uint32_t *bucket = bucket_of(shard, key);
+    *entry = (struct entry){.key = *key, .next = *bucket};
+    *bucket = index;
+    return index;
+}
+
+/* ---- the table ---- */
+
+static uint32_t share(uint32_t whole, uint32_t shards)
+{
+    return (uint32_t)(((uint64_t)whole + shards - 1) / shards);
+}
+
+static uint32_t power_of_two(uint32_t least)
+{
+    uint32_t power = 1;
+    while (power < least && power < UINT32_C(1) << 31)
+        power *= 2;
+    return power;
+}
+
+bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
+{
+    uint32_t smaller = unwritten_max && unwritten_max < clean_max ? unwritten_max : clean_max;
+    uint32_t shards = TABLE_SHARDS_MAX;
+    while (shards > 1 && smaller / shards < SHARD_UNWRITTEN_LEAST)
+        shards /= 2;
+    *table = (struct table){.shards_count = shards, .is_all = unwritten_max == 0};
+    table->clean_max = share(clean_max ? clean_max : 1, shards);
+    table->unwritten_max = share(unwritten_max, shards);
+    /* One over: an entry is added before another list is relieved. */
+    uint32_t entries = table->clean_max + 2 * table->unwritten_max + 1;
+    uint32_t buckets = power_of_two(table->clean_max + table->unwritten_max);
+    size_t shard_bytes = pool_bytes(sizeof(struct entry), entries) + (size_t)buckets * sizeof(uint32_t);
+    shard_bytes = (shard_bytes + 63) / 64 * 64;
+    table->memory_bytes = shard_bytes * shards;
+    /* Pages that are never needed are never touched. */
+    table->memory =
+        mmap(NULL, table->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (table->memory == MAP_FAILED)
+        return false;
+    for (uint32_t i = 0; i < shards; i++) {
+        struct table_shard *shard = &table->shards[i];
+        uint8_t *memory = (uint8_t *)table->memory + i * shard_bytes;
+        pthread_mutex_init(&shard->lock, NULL);
+        pool_init(&shard->entries, memory, sizeof(struct entry), entries);
+        shard->buckets = (uint32_t *)(void *)(memory + pool_bytes(sizeof(struct entry), entries));
+        shard->buckets_mask = buckets - 1;
+    }
+    return true;
+}
+
+void table_fini(struct table *table)
+{
+    for (uint32_t i = 0; i < table->shards_count; i++) {
+        struct table_shard *shard = &table->shards[i];
+        for (int list = 0; list < TABLE_LISTS; list++)
+            for (uint32_t at = shard->lists[list].oldest; at; at = entry_at(shard, at)->newer)
+                free(entry_at(shard, at)->text);
+        pthread_mutex_destroy(&shard->lock);
+    }
+    munmap(table->memory, table->memory_bytes);
+}
+
+/* ---- clients ---- */
+
+static bool is_outdated(const struct table *table, const struct entry *entry)
+{
+    return entry->list == TABLE_CLEAN && !table->is_all && table_generation(table) - entry->generation > 1;
+}
+
+static enum table_found tell(struct entry *entry, int64_t now_s, struct store_record *record)
+{
+    entry->used = true;
+    if (entry->absent || entry->record.expires_s <= now_s)
+        return TABLE_NONE;
+    *record = entry->record;
+    return TABLE_RECORD;
+}
+
+enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s, struct store_record *record)
+{
+    struct table_shard *shard = shard_of(table, key);
+    enum table_found found = table->is_all ? TABLE_NONE : TABLE_UNKNOWN;
+    pthread_mutex_lock(&shard->lock);
+    uint32_t index = find(shard, key);
+    if (index != POOL_NONE && !is_outdated(table, entry_at(shard, index))) {
+        found = tell(entry_at(shard, index), now_s, record);
+        if (found == TABLE_NONE && table->is_all)
+            remove_entry(shard, index);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    return found;
+}
+
+/* Where too many wait, the oldest of them is forgotten: its key must be looked up again. */
+static void forget_beyond_bound(struct table *table, struct table_shard *shard)
+{
+    if (shard->lists[TABLE_UNWRITTEN].count > table->unwritten_max) {
+        remove_entry(shard, shard->lists[TABLE_UNWRITTEN].oldest);
+        shard->lost++;
+    }
+}
+
+static void overwrite(struct entry *entry, const struct store_record *record, uint8_t *text, uint16_t text_len)
+{
+    entry->absent = record == NULL;
+    if (record)
+        entry->record = *record;
+    entry->text = text;
+    entry->text_len = text_len;
+}
+
+bool table_put(struct table *table, const struct store_key *key, const struct store_record *record, struct span text)
+{
+    struct table_shard *shard = shard_of(table, key);
+    uint16_t text_len = (uint16_t)(text.len < STORE_TEXT_BYTES_MAX ? text.len : STORE_TEXT_BYTES_MAX);
+    uint8_t *copy = text_len && record ? malloc(text_len) : NULL;
+    if (copy)
+        memcpy(copy, text.ptr, text_len);
+    pthread_mutex_lock(&shard->lock);
+    uint32_t index = find(shard, key);
+    if (index == POOL_NONE && table->is_all && !record) {
+        pthread_mutex_unlock(&shard->lock);
+        return false;
+    }
+    if (index == POOL_NONE)
+        index = add_entry(table, shard, key);
+    else
+        unlink_entry(shard, index);
+    struct entry *entry = entry_at(shard, index);
+    uint8_t *text_before = entry->text;
+    overwrite(entry, record, copy, copy ? text_len : 0);
+    entry->version = ++shard->versions;
+    if (!table->is_all) {
+        link_newest(shard, index, TABLE_UNWRITTEN);
+        forget_beyond_bound(table, shard);
+    } else {
+        link_newest(shard, index, TABLE_CLEAN);
+        if (!record)
+            remove_entry(shard, index);
+    }
+    bool urgent = shard->lists[TABLE_UNWRITTEN].count > table->unwritten_max / 4;
+    pthread_mutex_unlock(&shard->lock);
+    free(text_before);
+    return urgent;
+}
+
+/* ---- what is elsewhere ---- */
+
+uint32_t table_generation(const struct table *table)
+{
+    return atomic_load_explicit(&table->generation, memory_order_acquire);
+}
+
+void table_outdate(struct table *table)
+{
+    atomic_fetch_add_explicit(&table->generation, 1, memory_order_acq_rel);
+}
+
+enum table_found table_learn(struct table *table, const struct store_key *key, uint32_t generation, int64_t now_s,
+                             const struct store_record *found, struct store_record *record)
+{
+    struct table_shard *shard = shard_of(table, key);
+    pthread_mutex_lock(&shard->lock);
+    uint32_t index = find(shard, key);
+    bool put_here = index != POOL_NONE && entry_at(shard, index)->list != TABLE_CLEAN;
+    if (index == POOL_NONE) {
+        index = add_entry(table, shard, key);
+        link_newest(shard, index, TABLE_CLEAN);
+    }
+    struct entry *entry = entry_at(shard, index);
+    if (!put_here && (is_outdated(table, entry) || entry->version == 0)) {
+        overwrite(entry, found, NULL, 0);
+        entry->generation = generation;
+    }
+    enum table_found known = tell(entry, now_s, record);
+    pthread_mutex_unlock(&shard->lock);
+    return known;
+}
+
+size_t table_take(struct table *table, uint32_t shard_index, struct table_write *writes, size_t max)
+{
+    struct table_shard *shard = &table->shards[shard_index];
+    size_t count = 0;
+    pthread_mutex_lock(&shard->lock);
+    while (count < max && shard->lists[TABLE_UNWRITTEN].count &&
+           shard->lists[TABLE_WRITING].count < table->unwritten_max) {
+        uint32_t index = shard->lists[TABLE_UNWRITTEN].oldest;
+        struct entry *entry = entry_at(shard, index);
+        writes[count++] = (struct table_write){.key = entry->key,
+                                               .record = entry->record,
+                                               .text = entry->text,
+                                               .text_len = entry->text_len,
+                                               .version = entry->version,
+                                               .absent = entry->absent};
+        entry->text = NULL;
+        move_to_newest(shard, index, TABLE_WRITING);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    return count;
+}
+
+/* True where the text went back to its entry. */
+static bool settle(struct table *table, struct table_shard *shard, const struct table_write *write, bool written)
+{
+    uint32_t index = find(shard, &write->key);
+    if (index == POOL_NONE || entry_at(shard, index)->version != write->version)
+        return false; /* put again meanwhile */
+    struct entry *entry = entry_at(shard, index);
+    unlink_entry(shard, index);
+    if (!written) {
+        entry->text = write->text;
+        entry->text_len = write->text_len;
+        link_oldest(shard, index, TABLE_UNWRITTEN);
+        return true;
+    }
+    if (shard->lists[TABLE_CLEAN].count >= table->clean_max)
+        evict(shard);
+    entry->generation = table_generation(table);
+    link_newest(shard, index, TABLE_CLEAN);
+    return false;
+}
+
+void table_settle(struct table *table, const struct table_write *writes, size_t count, bool written)
+{
+    for (size_t i = count; i-- > 0;) {
+        struct table_shard *shard = shard_of(table, &writes[i].key);
+        pthread_mutex_lock(&shard->lock);
+        bool given_back = settle(table, shard, &writes[i], written);
+        forget_beyond_bound(table, shard);
+        pthread_mutex_unlock(&shard->lock);
+        if (!given_back)
+            free(writes[i].text);
+    }
+}
+
+/* ---- sums ---- */
+
+uint32_t table_unwritten(struct table *table)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < table->shards_count; i++) {
+        struct table_shard *shard = &table->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        count += shard->lists[TABLE_UNWRITTEN].count + shard->lists[TABLE_WRITING].count;
+        pthread_mutex_unlock(&shard->lock);
+    }
+    return count;
+}
+
+uint32_t table_count(struct table *table)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < table->shards_count; i++) {
+        pthread_mutex_lock(&table->shards[i].lock);
+        count += table->shards[i].entries.used;
+        pthread_mutex_unlock(&table->shards[i].lock);
+    }
+    return count;
+}
+
+uint64_t table_lost(struct table *table)
+{
+    uint64_t lost = 0;
+    for (uint32_t i = 0; i < table->shards_count; i++) {
+        pthread_mutex_lock(&table->shards[i].lock);
+        lost += table->shards[i].lost;
+        pthread_mutex_unlock(&table->shards[i].lock);
+    }
+    return lost;
+}
+
+/* ---- walking ---- */
+
+struct visited {
+    struct store_key key;
+    struct store_record record;
+    uint8_t text[STORE_TEXT_BYTES_MAX];
+    size_t text_len;
+};
+
+struct visit_list {
+    struct visited *visited;
+    size_t count, room;
+};
+
+static bool add_visited(struct visit_list *list, const struct entry *entry)
+{
+    if (list->count == list->room) {
+        size_t room = 2 * list->room + 8;
+        struct visited *grown = realloc(list->visited, room * sizeof *grown);
+        if (!grown)
+            return false;
+        list->visited = grown;
+        list->room = room;
+    }
+    struct visited *visited = &list->visited[list->count++];
+    visited->key = entry->key;
+    visited->record = entry->record;
+    visited->text_len = entry->text_len;
+    if (entry->text_len)
+        memcpy(visited->text, entry->text, entry->text_len);
+    return true;
+}
+
+/* A bucket at a time: an entry never changes its bucket, and `visit` is called without the lock. */
+static bool copy_bucket(struct table_shard *shard, uint32_t bucket, struct visit_list *list)
+{
+    bool good = true;
+    list->count = 0;
+    pthread_mutex_lock(&shard->lock);
+    for (uint32_t at = shard->buckets[bucket]; at != POOL_NONE && good; at = entry_at(shard, at)->next)
+        good = add_visited(list, entry_at(shard, at));
+    pthread_mutex_unlock(&shard->lock);
+    return good;
+}
+
+bool table_walk(struct table *table,
+                bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
+                              struct span text),
+                void *context)
+{
+    struct visit_list list = {0};
+    bool good = true, more = true;
+    for (uint32_t i = 0; i < table->shards_count; i++)
+        for (uint32_t bucket = 0; bucket <= table->shards[i].buckets_mask && good && more; bucket++) {
+            good = copy_bucket(&table->shards[i], bucket, &list);
+            for (size_t at = 0; at < list.count && good && more; at++)
+                more = visit(context, &list.visited[at].key, &list.visited[at].record,
+                             (struct span){list.visited[at].text, list.visited[at].text_len});
+        }
+    free(list.visited);
+    return good;
+}

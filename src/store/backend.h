@@ -31,8 +31,9 @@ struct store_backend {
 
     /* `rest` is the URI behind the scheme. Sets store->secret. False with a message. */
     bool (*open)(struct store *store, const char *rest, int64_t now_s, char *message, size_t size);
-    /* Writes what waits for up to `wait_ms`, then ends the threads. Also after an open that failed. */
-    void (*close)(struct store *store, uint32_t wait_ms);
+    /* Writes what waits for up to `wait_ms`, then ends the threads; also after an open that failed. False where a
+       thread does not come back (from a disk): then the store must stay where it is. */
+    bool (*close)(struct store *store, uint32_t wait_ms);
     uint64_t (*records)(struct store *store);
     bool (*walk)(struct store *store,
                  bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
@@ -79,6 +80,9 @@ void store_answer(struct store *store, const struct store_question *question, en
 
 /* What is wrong from now on; NULL: nothing any more. */
 void store_set_fault(struct store *store, const char *fault);
+
+/* Wait for a thread to end, for 2 s. */
+bool store_join(pthread_t thread);
 
 /* Wait until nothing waits to be written, for up to `wait_ms`. */
 bool store_flush(struct store *store, uint32_t wait_ms);

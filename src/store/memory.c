@@ -17,10 +17,11 @@ static bool open_memory(struct store *store, const char *rest, int64_t now_s, ch
     return true;
 }
 
-static void close_memory(struct store *store, uint32_t wait_ms)
+static bool close_memory(struct store *store, uint32_t wait_ms)
 {
     (void)store;
     (void)wait_ms;
+    return true;
 }
 
 static uint64_t memory_records(struct store *store)

@@ -11,7 +11,7 @@
 
 #include "store/client.h"
 
-static const struct store_backend *const backends[] = {&store_memory};
+static const struct store_backend *const backends[] = {&store_memory, &store_lmdb};
 
 struct store_settings store_settings_default(void)
 {
@@ -118,6 +118,14 @@ void store_set_fault(struct store *store, const char *fault)
     pthread_mutex_unlock(&store->fault_lock);
 }
 
+bool store_join(pthread_t thread)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 2;
+    return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
 bool store_flush(struct store *store, uint32_t wait_ms)
 {
     int64_t until_ms = store_clock_ms() + wait_ms;
@@ -189,7 +197,7 @@ struct store *store_open(const char *uri, const struct store_settings *settings,
     const struct store_backend *backend = backend_of(uri);
     message[0] = '\0';
     if (!backend) {
-        snprintf(message, size, "%.200s: no store begins like this; write memory:", uri);
+        snprintf(message, size, "%.200s: no store begins like this; write memory: or lmdb:PATH", uri);
         return NULL;
     }
     if (!check_settings(settings, message, size))
@@ -210,7 +218,8 @@ void store_close(struct store *store, uint32_t wait_ms)
 {
     if (!store)
         return;
-    store->backend->close(store, wait_ms);
+    if (!store->backend->close(store, wait_ms))
+        return;
     table_fini(&store->table);
     free_store(store);
 }

@@ -21,6 +21,7 @@ struct kind {
 
 static struct kind kinds[] = {
     {.name = "memory", .uri = "memory:"},
+    {.name = "lmdb", .lasts = true},
 };
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -397,6 +398,9 @@ static void test_bad_uris_are_told(void **state)
     } rows[] = {
         {"", "no store begins like this; write memory:"},
         {"memory", "no store begins like this; write memory:"},
+        {"lmdb:", "names no folder; write lmdb:PATH"},
+        {"lmdb:/proc/none", "/proc/none: cannot make this folder: No such file or directory; make it"},
+        {"lmdb:/dev/null", "/dev/null: not a folder"},
         {"memory:x", "nothing may stand behind memory:"},
         {"mysql://localhost", "mysql://localhost: no store begins like this"},
     };
@@ -433,6 +437,7 @@ static struct CMUnitTest tests[KINDS * OF_EACH + 2] = {
 
 int main(void)
 {
+    snprintf(kinds[1].uri, sizeof kinds[1].uri, "lmdb:%s/suite", temporary_folder());
     static char names[KINDS * OF_EACH][80];
     for (size_t i = 0; i < KINDS * OF_EACH; i++) {
         tests[i + 2] = of_each[i % OF_EACH];

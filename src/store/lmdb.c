@@ -1,0 +1,614 @@
+/*
+ * The store lmdb: records in a file of LMDB, behind the table.
+ *
+ * Two threads: one reads what the table cannot answer, so that it alone waits where a page must come from the disk; one
+ * writes what was put, every half of sync_ms, in transactions that are synced before they count. LMDB never writes over
+ * a page that the last two transactions need, so a power cut costs what was put since the last commit and nothing else.
+ */
+#include <errno.h>
+#include <lmdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/octets.h"
+#include "store/backend.h"
+#include "store/lmdb_home.h"
+#include "store/record.h"
+
+enum {
+    FORMAT = 1, /* of the whole file, docs/store.md */
+    /* Pages that a transaction leaves behind are used again two transactions later: small ones keep the file small. */
+    SLICE_MAX = 2048,
+    QUESTIONS_MAX = 64,
+    SWEEP_MAX = 2000, /* records that are looked at each time, for those that have expired */
+    LOOK_MS = 400,    /* how often others' writes are looked for, at least */
+    STALE_READERS_MS = 60000,
+    WALK_FLUSH_MS = 5000,
+};
+
+static const char records_name[] = "records", about_name[] = "about";
+
+struct lmdb {
+    struct store *store;
+    struct lmdb_home home;
+    MDB_env *env;
+    pthread_rwlock_t map_lock; /* held by each transaction; the map may be moved by whoever has it alone */
+    MDB_dbi about, records;
+    pthread_t reader, writer;
+    bool reading, writing; /* the threads were started */
+    _Atomic bool ending;
+    _Atomic uint64_t entries;
+    bool failing;     /* the last write failed */
+    bool damage_told; /* a record was damaged; stays so */
+    bool all_synced;  /* nothing failed since the last commit */
+
+    /* The writer's own. */
+    size_t last_transaction; /* ours, or one that was taken note of */
+    int64_t readers_checked_ms;
+    struct store_key sweep_from;
+    struct store_key expired[SWEEP_MAX + 1];
+    struct table_write writes[SLICE_MAX];
+    uint8_t stored[RECORD_BYTES_MAX];
+};
+
+static MDB_val value_of(const void *octets, size_t len)
+{
+    union {
+        const void *in;
+        void *out;
+    } pointer = {octets}; /* LMDB does not change what it is given */
+    return (MDB_val){len, pointer.out};
+}
+
+static MDB_val key_value(const struct store_key *key)
+{
+    return value_of(key->octets, sizeof key->octets);
+}
+
+/* ---- transactions ---- */
+
+/* Another process may have made the file larger than the map. */
+static int begin(struct lmdb *lmdb, unsigned flags, MDB_txn **transaction)
+{
+    pthread_rwlock_rdlock(&lmdb->map_lock);
+    int error = mdb_txn_begin(lmdb->env, NULL, flags, transaction);
+    if (error == MDB_MAP_RESIZED) {
+        pthread_rwlock_unlock(&lmdb->map_lock);
+        pthread_rwlock_wrlock(&lmdb->map_lock);
+        mdb_env_set_mapsize(lmdb->env, 0);
+        pthread_rwlock_unlock(&lmdb->map_lock);
+        pthread_rwlock_rdlock(&lmdb->map_lock);
+        error = mdb_txn_begin(lmdb->env, NULL, flags, transaction);
+    }
+    if (error)
+        pthread_rwlock_unlock(&lmdb->map_lock);
+    return error;
+}
+
+static int commit(struct lmdb *lmdb, MDB_txn *transaction)
+{
+    int error = mdb_txn_commit(transaction);
+    pthread_rwlock_unlock(&lmdb->map_lock);
+    return error;
+}
+
+static void give_up(struct lmdb *lmdb, MDB_txn *transaction)
+{
+    mdb_txn_abort(transaction);
+    pthread_rwlock_unlock(&lmdb->map_lock);
+}
+
+static void explain(const struct lmdb *lmdb, int error, const char *what, char *message, size_t size)
+{
+    if (error == MDB_MAP_FULL)
+        snprintf(message, size, "%.300s: %s: it has reached the size that is allowed (%llu MiB)", lmdb->home.data, what,
+                 (unsigned long long)(lmdb->store->settings.map_bytes >> 20));
+    else if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+        snprintf(message, size, "%.300s: %s: %s; free some space, what waits is written then", lmdb->home.data, what,
+                 mdb_strerror(error));
+    else
+        snprintf(message, size, "%.300s: %s: %s", lmdb->home.data, what, mdb_strerror(error));
+}
+
+/* ---- reading ---- */
+
+static void tell_damage(struct lmdb *lmdb, const char *what)
+{
+    char fault[STORE_MESSAGE_BYTES_MAX];
+    if (lmdb->damage_told)
+        return;
+    lmdb->damage_told = true;
+    snprintf(fault, sizeof fault, "%.300s: %s; restart to have it checked", lmdb->home.data, what);
+    store_set_fault(lmdb->store, fault);
+}
+
+static void answer_one(struct lmdb *lmdb, MDB_txn *transaction, uint32_t generation,
+                       const struct store_question *question)
+{
+    struct store_record record, known;
+    struct span text;
+    MDB_val key = key_value(&question->key), value;
+    int error = mdb_get(transaction, lmdb->records, &key, &value);
+    bool found = error == 0 && record_decode(&question->key, (struct span){value.mv_data, value.mv_size}, &record,
+                                             &text) == RECORD_GOOD;
+    if (!found && error != MDB_NOTFOUND) {
+        tell_damage(lmdb, error ? mdb_strerror(error) : "a record does not pass its check");
+        store_answer(lmdb->store, question, STORE_FAILED, NULL);
+        return;
+    }
+    if (table_learn(&lmdb->store->table, &question->key, generation, store_clock_s(), found ? &record : NULL, &known) ==
+        TABLE_RECORD)
+        store_answer(lmdb->store, question, STORE_GOOD, &known);
+    else
+        store_answer(lmdb->store, question, STORE_ABSENT, NULL);
+}
+
+static void answer(struct lmdb *lmdb, const struct store_question *questions, size_t count)
+{
+    MDB_txn *transaction;
+    uint32_t generation = table_generation(&lmdb->store->table);
+    int error = begin(lmdb, MDB_RDONLY, &transaction);
+    for (size_t i = 0; i < count; i++)
+        if (error)
+            store_answer(lmdb->store, &questions[i], STORE_FAILED, NULL);
+        else
+            answer_one(lmdb, transaction, generation, &questions[i]);
+    if (!error)
+        give_up(lmdb, transaction);
+}
+
+static void *read_thread(void *context)
+{
+    struct lmdb *lmdb = context;
+    struct store_waker *waker = &lmdb->store->asked;
+    struct store_question questions[QUESTIONS_MAX];
+    while (!atomic_load(&lmdb->ending)) {
+        size_t count = store_questions(lmdb->store, questions, QUESTIONS_MAX);
+        if (count) {
+            answer(lmdb, questions, count);
+            continue;
+        }
+        struct pollfd woken = {.fd = waker->fd, .events = POLLIN};
+        waker_about_to_sleep(waker);
+        if (!store_has_questions(lmdb->store) && !atomic_load(&lmdb->ending))
+            poll(&woken, 1, -1);
+        waker_awake(waker);
+    }
+    return NULL;
+}
+
+/* ---- writing ---- */
+
+static int write_one(struct lmdb *lmdb, MDB_txn *transaction, const struct table_write *write)
+{
+    MDB_val key = key_value(&write->key);
+    if (write->absent) {
+        int error = mdb_del(transaction, lmdb->records, &key, NULL);
+        return error == MDB_NOTFOUND ? 0 : error;
+    }
+    size_t len = record_encode(lmdb->stored, &write->key, &write->record, (struct span){write->text, write->text_len});
+    MDB_val value = {len, lmdb->stored};
+    return mdb_put(transaction, lmdb->records, &key, &value, 0);
+}
+
+/* Whoever wrote between our transactions may have changed what the table holds. */
+static void note_transaction(struct lmdb *lmdb, size_t number, bool ours)
+{
+    if (number != lmdb->last_transaction + ours) {
+        table_outdate(&lmdb->store->table);
+        table_outdate(&lmdb->store->table);
+    }
+    lmdb->last_transaction = number;
+}
+
+static int write_transaction(struct lmdb *lmdb, size_t count)
+{
+    MDB_txn *transaction;
+    MDB_stat about;
+    int error = begin(lmdb, 0, &transaction);
+    if (error)
+        return error;
+    size_t number = mdb_txn_id(transaction);
+    for (size_t i = 0; i < count && !error; i++)
+        error = write_one(lmdb, transaction, &lmdb->writes[i]);
+    if (!error)
+        error = mdb_stat(transaction, lmdb->records, &about);
+    if (error) {
+        give_up(lmdb, transaction);
+        return error;
+    }
+    error = commit(lmdb, transaction);
+    if (!error) {
+        note_transaction(lmdb, number, true);
+        atomic_store(&lmdb->entries, about.ms_entries);
+    }
+    return error;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct store_key));
+}
+
+static void take_result(struct lmdb *lmdb, int error, const char *what)
+{
+    char fault[STORE_MESSAGE_BYTES_MAX];
+    lmdb->all_synced = error == 0;
+    if (error) {
+        explain(lmdb, error, what, fault, sizeof fault);
+        store_set_fault(lmdb->store, fault);
+    } else if (lmdb->failing && !lmdb->damage_told) {
+        store_set_fault(lmdb->store, NULL);
+    }
+    lmdb->failing = error != 0;
+}
+
+/* One transaction of what waits, from this shard on. Returns the shard to go on with; SHARDS_MAX + 1 after a failure.
+ */
+static uint32_t write_slice(struct lmdb *lmdb, uint32_t shard)
+{
+    struct table *table = &lmdb->store->table;
+    size_t count = 0;
+    while (shard < table->shards_count && count < SLICE_MAX) {
+        size_t room = SLICE_MAX - count, taken = table_take(table, shard, lmdb->writes + count, room);
+        count += taken;
+        shard += taken < room;
+    }
+    if (count == 0)
+        return shard;
+    static_assert(offsetof(struct table_write, key) == 0, "what is compared");
+    qsort(lmdb->writes, count, sizeof lmdb->writes[0], by_key);
+    int error = write_transaction(lmdb, count);
+    table_settle(table, lmdb->writes, count, error == 0);
+    take_result(lmdb, error, "cannot write");
+    if (error)
+        return TABLE_SHARDS_MAX + 1;
+    atomic_fetch_add(&lmdb->store->written_count, count);
+    return shard;
+}
+
+static void write_all(struct lmdb *lmdb)
+{
+    uint32_t shard = 0;
+    while (shard < lmdb->store->table.shards_count)
+        shard = write_slice(lmdb, shard);
+}
+
+/* ---- removing what has expired ---- */
+
+static bool has_expired(const struct store_key *key, MDB_val value, int64_t now_s)
+{
+    struct store_record record;
+    struct span text;
+    return record_decode(key, (struct span){value.mv_data, value.mv_size}, &record, &text) == RECORD_GOOD &&
+           record.expires_s <= now_s;
+}
+
+/* Look at some records, from where the last look ended. Returns how many of them have expired. */
+static size_t find_expired(struct lmdb *lmdb, int64_t now_s)
+{
+    MDB_txn *transaction;
+    MDB_cursor *cursor;
+    MDB_val key = key_value(&lmdb->sweep_from), value;
+    size_t count = 0;
+    if (begin(lmdb, MDB_RDONLY, &transaction))
+        return 0;
+    if (mdb_cursor_open(transaction, lmdb->records, &cursor) == 0) {
+        int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        memset(&lmdb->sweep_from, 0, sizeof lmdb->sweep_from);
+        for (int looked = 0; error == 0 && key.mv_size == sizeof(struct store_key); looked++) {
+            if (looked == SWEEP_MAX) {
+                memcpy(&lmdb->sweep_from, key.mv_data, sizeof lmdb->sweep_from);
+                break;
+            }
+            memcpy(&lmdb->expired[count], key.mv_data, sizeof lmdb->expired[count]);
+            count += has_expired(&lmdb->expired[count], value, now_s);
+            error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        }
+        mdb_cursor_close(cursor);
+    }
+    give_up(lmdb, transaction);
+    return count;
+}
+
+static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
+{
+    MDB_txn *transaction;
+    MDB_stat about;
+    int error = begin(lmdb, 0, &transaction);
+    if (error)
+        return error;
+    size_t number = mdb_txn_id(transaction);
+    for (size_t i = 0; i < count && !error; i++) {
+        MDB_val key = key_value(&lmdb->expired[i]), value;
+        error = mdb_get(transaction, lmdb->records, &key, &value);
+        if (error == 0 && has_expired(&lmdb->expired[i], value, now_s)) /* it may have been put again */
+            error = mdb_del(transaction, lmdb->records, &key, NULL);
+        error = error == MDB_NOTFOUND ? 0 : error;
+    }
+    if (!error)
+        error = mdb_stat(transaction, lmdb->records, &about);
+    if (error) {
+        give_up(lmdb, transaction);
+        return error;
+    }
+    error = commit(lmdb, transaction);
+    if (!error) {
+        note_transaction(lmdb, number, true);
+        atomic_store(&lmdb->entries, about.ms_entries);
+    }
+    return error;
+}
+
+static void sweep(struct lmdb *lmdb)
+{
+    int64_t now_s = store_clock_s();
+    size_t count = find_expired(lmdb, now_s);
+    if (count)
+        take_result(lmdb, remove_expired(lmdb, count, now_s), "cannot remove what has expired");
+}
+
+/* ---- the thread that writes ---- */
+
+static void look_for_others(struct lmdb *lmdb)
+{
+    MDB_envinfo info;
+    pthread_rwlock_rdlock(&lmdb->map_lock);
+    if (mdb_env_info(lmdb->env, &info) == 0)
+        note_transaction(lmdb, info.me_last_txnid, false);
+    pthread_rwlock_unlock(&lmdb->map_lock);
+    int64_t now_ms = store_clock_ms();
+    if (now_ms - lmdb->readers_checked_ms >= STALE_READERS_MS) {
+        int dead; /* their pages could not be used again */
+        mdb_reader_check(lmdb->env, &dead);
+        lmdb->readers_checked_ms = now_ms;
+    }
+}
+
+static void *write_thread(void *context)
+{
+    struct lmdb *lmdb = context;
+    struct store_waker *waker = &lmdb->store->written;
+    int tick_ms = (int)(lmdb->store->settings.sync_ms / 2 < LOOK_MS ? lmdb->store->settings.sync_ms / 2 : LOOK_MS);
+    while (!atomic_load(&lmdb->ending)) {
+        struct pollfd woken = {.fd = waker->fd, .events = POLLIN};
+        waker_about_to_sleep(waker);
+        poll(&woken, 1, tick_ms);
+        waker_awake(waker);
+        write_all(lmdb);
+        look_for_others(lmdb);
+        sweep(lmdb);
+    }
+    return NULL;
+}
+
+/* ---- opening ---- */
+
+static bool is_empty(MDB_txn *transaction)
+{
+    MDB_dbi main;
+    MDB_stat about;
+    return mdb_dbi_open(transaction, NULL, 0, &main) == 0 && mdb_stat(transaction, main, &about) == 0 &&
+           about.ms_entries == 0;
+}
+
+static int make_databases(struct lmdb *lmdb, MDB_txn *transaction)
+{
+    static const uint8_t format[4] = {0, 0, 0, FORMAT};
+    MDB_val format_key = value_of("format", 6), format_value = value_of(format, sizeof format);
+    MDB_val secret_key = value_of("secret", 6), secret_value = {sizeof lmdb->store->secret, lmdb->store->secret};
+    if (!store_random(lmdb->store->secret, sizeof lmdb->store->secret))
+        return EIO;
+    int error = mdb_dbi_open(transaction, about_name, MDB_CREATE, &lmdb->about);
+    if (!error)
+        error = mdb_dbi_open(transaction, records_name, MDB_CREATE, &lmdb->records);
+    if (!error)
+        error = mdb_put(transaction, lmdb->about, &format_key, &format_value, 0);
+    return error ? error : mdb_put(transaction, lmdb->about, &secret_key, &secret_value, 0);
+}
+
+/* What is in the file: false with a message where it is not for us. */
+static bool read_about(struct lmdb *lmdb, MDB_txn *transaction, char *message, size_t size)
+{
+    MDB_val key = value_of("format", 6), format, secret;
+    const char *data = lmdb->home.data;
+    if (mdb_get(transaction, lmdb->about, &key, &format) || format.mv_size != 4) {
+        snprintf(message, size, "%.300s: not postern's; name another folder, or move this file away", data);
+        return false;
+    }
+    uint32_t number = load_be32(format.mv_data);
+    if (number != FORMAT) {
+        snprintf(message, size,
+                 "%.300s: a %s version of postern wrote it (format %u, this one knows %d); install that version, or "
+                 "move the file away to begin anew",
+                 data, number > FORMAT ? "newer" : "much older", number, FORMAT);
+        return false;
+    }
+    key = value_of("secret", 6);
+    if (mdb_get(transaction, lmdb->about, &key, &secret) || secret.mv_size != STORE_SECRET_BYTES ||
+        mdb_dbi_open(transaction, records_name, 0, &lmdb->records)) {
+        snprintf(message, size, "%.300s: damaged (no secret or no records in it); move it away to begin anew", data);
+        return false;
+    }
+    memcpy(lmdb->store->secret, secret.mv_data, STORE_SECRET_BYTES);
+    return true;
+}
+
+/* Without a lock where the databases are there; else alone, as another process may be making them too. */
+static bool open_databases(struct lmdb *lmdb, unsigned flags, char *message, size_t size)
+{
+    MDB_txn *transaction;
+    int error = begin(lmdb, flags, &transaction);
+    if (error) {
+        explain(lmdb, error, "cannot be read", message, size);
+        return false;
+    }
+    error = mdb_dbi_open(transaction, about_name, 0, &lmdb->about);
+    bool empty = error == MDB_NOTFOUND && is_empty(transaction);
+    if (empty && flags) {
+        give_up(lmdb, transaction);
+        return open_databases(lmdb, 0, message, size);
+    }
+    if (empty)
+        error = make_databases(lmdb, transaction);
+    bool good = error == 0 && (empty || read_about(lmdb, transaction, message, size));
+    if (error == MDB_NOTFOUND || error == MDB_INCOMPATIBLE)
+        snprintf(message, size, "%.300s: not postern's; name another folder, or move this file away", lmdb->home.data);
+    else if (error)
+        explain(lmdb, error, "cannot be made", message, size);
+    if (!good) {
+        give_up(lmdb, transaction);
+        return false;
+    }
+    error = commit(lmdb, transaction);
+    if (error)
+        explain(lmdb, error, "cannot be made", message, size);
+    return error == 0;
+}
+
+static bool open_env(struct lmdb *lmdb, const char *folder, char *message, size_t size)
+{
+    int dead;
+    int error = mdb_env_create(&lmdb->env);
+    if (error) {
+        explain(lmdb, error, "cannot be opened", message, size);
+        return false;
+    }
+    mdb_env_set_maxdbs(lmdb->env, 4);
+    mdb_env_set_mapsize(lmdb->env, (size_t)lmdb->store->settings.map_bytes);
+    /* Lookups are at random, reading ahead would only fill the memory. Readers end with their transactions, not with
+       their threads. */
+    error = mdb_env_open(lmdb->env, folder, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (error == MDB_VERSION_MISMATCH || error == MDB_INVALID) {
+        snprintf(message, size, "%.300s: of another version of LMDB; move the files in the folder away to begin anew",
+                 lmdb->home.data);
+        return false;
+    }
+    if (error) {
+        explain(lmdb, error, "cannot be opened", message, size);
+        return false;
+    }
+    mdb_reader_check(lmdb->env, &dead);
+    return true;
+}
+
+static bool start_threads(struct lmdb *lmdb, char *message, size_t size)
+{
+    MDB_txn *transaction;
+    MDB_stat about;
+    if (begin(lmdb, MDB_RDONLY, &transaction) == 0) {
+        lmdb->last_transaction = mdb_txn_id(transaction);
+        if (mdb_stat(transaction, lmdb->records, &about) == 0)
+            atomic_store(&lmdb->entries, about.ms_entries);
+        give_up(lmdb, transaction);
+    }
+    lmdb->readers_checked_ms = store_clock_ms();
+    lmdb->reading = pthread_create(&lmdb->reader, NULL, read_thread, lmdb) == 0;
+    lmdb->writing = pthread_create(&lmdb->writer, NULL, write_thread, lmdb) == 0;
+    if (!lmdb->reading || !lmdb->writing)
+        snprintf(message, size, "%.300s: cannot start its threads", lmdb->home.data);
+    return lmdb->reading && lmdb->writing;
+}
+
+static bool open_lmdb(struct store *store, const char *folder, int64_t now_s, char *message, size_t size)
+{
+    (void)now_s; /* the threads look at the clock themselves */
+    struct lmdb *lmdb = calloc(1, sizeof *lmdb);
+    if (!lmdb || !*folder) {
+        snprintf(message, size, lmdb ? "lmdb: names no folder; write lmdb:PATH" : "lmdb: no memory for it");
+        free(lmdb);
+        return false;
+    }
+    store->state = lmdb;
+    lmdb->store = store;
+    lmdb->all_synced = true;
+    pthread_rwlock_init(&lmdb->map_lock, NULL);
+    return lmdb_home_open(&lmdb->home, folder, records_name, message, size) && open_env(lmdb, folder, message, size) &&
+           open_databases(lmdb, MDB_RDONLY, message, size) && start_threads(lmdb, message, size);
+}
+
+static bool close_lmdb(struct store *store, uint32_t wait_ms)
+{
+    struct lmdb *lmdb = store->state;
+    if (!lmdb)
+        return true;
+    bool flushed = !lmdb->writing || store_flush(store, wait_ms);
+    atomic_store(&lmdb->ending, true);
+    waker_wake(&store->asked);
+    waker_wake(&store->written);
+    if ((lmdb->reading && !store_join(lmdb->reader)) || (lmdb->writing && !store_join(lmdb->writer)))
+        return false;
+    if (lmdb->env)
+        mdb_env_close(lmdb->env);
+    lmdb_home_close(&lmdb->home, flushed && lmdb->writing && lmdb->all_synced && !lmdb->damage_told);
+    pthread_rwlock_destroy(&lmdb->map_lock);
+    free(lmdb);
+    return true;
+}
+
+static uint64_t lmdb_records(struct store *store)
+{
+    struct lmdb *lmdb = store->state;
+    return atomic_load(&lmdb->entries);
+}
+
+/* ---- walking ---- */
+
+/* False where a record is damaged; `visit` may end it with *more = false. */
+static bool walk_one(MDB_val key, MDB_val value,
+                     bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
+                                   struct span text),
+                     void *context, bool *more)
+{
+    struct store_key of;
+    struct store_record record;
+    struct span text;
+    if (key.mv_size != sizeof of)
+        return false;
+    memcpy(&of, key.mv_data, sizeof of);
+    if (record_decode(&of, (struct span){value.mv_data, value.mv_size}, &record, &text) != RECORD_GOOD)
+        return false;
+    *more = visit(context, &of, &record, text);
+    return true;
+}
+
+static bool walk_lmdb(struct store *store,
+                      bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
+                                    struct span text),
+                      void *context, char *message, size_t size)
+{
+    struct lmdb *lmdb = store->state;
+    MDB_txn *transaction;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    bool more = true, whole = true;
+    store_flush(store, WALK_FLUSH_MS);
+    int error = begin(lmdb, MDB_RDONLY, &transaction);
+    if (!error) {
+        error = mdb_cursor_open(transaction, lmdb->records, &cursor);
+        if (!error) {
+            while (more && whole && (error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+                whole = walk_one(key, value, visit, context, &more);
+            mdb_cursor_close(cursor);
+        }
+        give_up(lmdb, transaction);
+    }
+    if (error && error != MDB_NOTFOUND)
+        explain(lmdb, error, "cannot be read", message, size);
+    else if (!whole)
+        snprintf(message, size, "%.300s: a record does not pass its check; restart to have it checked",
+                 lmdb->home.data);
+    else
+        return true;
+    return false;
+}
+
+const struct store_backend store_lmdb = {
+    .scheme = "lmdb:",
+    .has_table = true,
+    .open = open_lmdb,
+    .close = close_lmdb,
+    .records = lmdb_records,
+    .walk = walk_lmdb,
+};

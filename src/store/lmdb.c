@@ -18,8 +18,11 @@
 
 enum {
     FORMAT = 1, /* of the whole file, docs/store.md */
-    /* Pages that a transaction leaves behind are used again two transactions later: small ones keep the file small. */
-    SLICE_MAX = 2048,
+    /* Pages that a transaction leaves behind are used again two transactions later, so one that touches few of all
+       pages keeps the file small. Puts go to disk in the order of their keys, in slices. */
+    SLICE_LEAST = 64,
+    SLICE_MAX = 4096,
+    SLICES = 100,
     QUESTIONS_MAX = 64,
     SWEEP_MAX = 2000, /* records that are looked at each time, for those that have expired */
     LOOK_MS = 400,    /* how often others' writes are looked for, at least */
@@ -44,6 +47,8 @@ struct lmdb {
     bool all_synced;  /* nothing failed since the last commit */
 
     /* The writer's own. */
+    size_t slice; /* puts to a transaction */
+    uint64_t leaf_pages;
     size_t last_transaction; /* ours, or one that was taken note of */
     int64_t readers_checked_ms;
     struct store_key sweep_from;
@@ -202,6 +207,12 @@ static void note_transaction(struct lmdb *lmdb, size_t number, bool ours)
     lmdb->last_transaction = number;
 }
 
+static void note_size(struct lmdb *lmdb, const MDB_stat *about)
+{
+    lmdb->leaf_pages = about->ms_leaf_pages;
+    atomic_store(&lmdb->entries, about->ms_entries);
+}
+
 static int write_transaction(struct lmdb *lmdb, size_t count)
 {
     MDB_txn *transaction;
@@ -221,7 +232,7 @@ static int write_transaction(struct lmdb *lmdb, size_t count)
     error = commit(lmdb, transaction);
     if (!error) {
         note_transaction(lmdb, number, true);
-        atomic_store(&lmdb->entries, about.ms_entries);
+        note_size(lmdb, &about);
     }
     return error;
 }
@@ -250,8 +261,8 @@ static uint32_t write_slice(struct lmdb *lmdb, uint32_t shard)
 {
     struct table *table = &lmdb->store->table;
     size_t count = 0;
-    while (shard < table->shards_count && count < SLICE_MAX) {
-        size_t room = SLICE_MAX - count, taken = table_take(table, shard, lmdb->writes + count, room);
+    while (shard < table->shards_count && count < lmdb->slice) {
+        size_t room = lmdb->slice - count, taken = table_take(table, shard, lmdb->writes + count, room);
         count += taken;
         shard += taken < room;
     }
@@ -268,9 +279,17 @@ static uint32_t write_slice(struct lmdb *lmdb, uint32_t shard)
     return shard;
 }
 
+/* So that a slice touches a hundredth of the pages, be it because they are so many or because the slices are. */
+static size_t slice_of(uint64_t leaf_pages, uint32_t unwritten)
+{
+    uint64_t slice = (leaf_pages > unwritten ? leaf_pages : unwritten) / SLICES;
+    return slice < SLICE_LEAST ? SLICE_LEAST : slice > SLICE_MAX ? SLICE_MAX : (size_t)slice;
+}
+
 static void write_all(struct lmdb *lmdb)
 {
     uint32_t shard = 0;
+    lmdb->slice = slice_of(lmdb->leaf_pages, table_unwritten(&lmdb->store->table));
     while (shard < lmdb->store->table.shards_count)
         shard = write_slice(lmdb, shard);
 }
@@ -336,7 +355,7 @@ static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
     error = commit(lmdb, transaction);
     if (!error) {
         note_transaction(lmdb, number, true);
-        atomic_store(&lmdb->entries, about.ms_entries);
+        note_size(lmdb, &about);
     }
     return error;
 }
@@ -500,7 +519,7 @@ static bool start_threads(struct lmdb *lmdb, char *message, size_t size)
     if (begin(lmdb, MDB_RDONLY, &transaction) == 0) {
         lmdb->last_transaction = mdb_txn_id(transaction);
         if (mdb_stat(transaction, lmdb->records, &about) == 0)
-            atomic_store(&lmdb->entries, about.ms_entries);
+            note_size(lmdb, &about);
         give_up(lmdb, transaction);
     }
     lmdb->readers_checked_ms = store_clock_ms();

@@ -81,6 +81,9 @@ void store_answer(struct store *store, const struct store_question *question, en
 /* What is wrong from now on; NULL: nothing any more. */
 void store_set_fault(struct store *store, const char *fault);
 
+/* Signals are for the program's own threads; those of a store hear none. */
+bool store_start(pthread_t *thread, void *(*run)(void *context), void *context);
+
 /* Wait for a thread to end, for 2 s. */
 bool store_join(pthread_t thread);
 

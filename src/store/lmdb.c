@@ -523,8 +523,8 @@ static bool start_threads(struct lmdb *lmdb, char *message, size_t size)
         give_up(lmdb, transaction);
     }
     lmdb->readers_checked_ms = store_clock_ms();
-    lmdb->reading = pthread_create(&lmdb->reader, NULL, read_thread, lmdb) == 0;
-    lmdb->writing = pthread_create(&lmdb->writer, NULL, write_thread, lmdb) == 0;
+    lmdb->reading = store_start(&lmdb->reader, read_thread, lmdb);
+    lmdb->writing = store_start(&lmdb->writer, write_thread, lmdb);
     if (!lmdb->reading || !lmdb->writing)
         snprintf(message, size, "%.300s: cannot start its threads", lmdb->home.data);
     return lmdb->reading && lmdb->writing;

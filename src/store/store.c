@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -11,7 +12,7 @@
 
 #include "store/client.h"
 
-static const struct store_backend *const backends[] = {&store_memory, &store_lmdb};
+static const struct store_backend *const backends[] = {&store_memory, &store_lmdb, &store_redis};
 
 struct store_settings store_settings_default(void)
 {
@@ -118,6 +119,16 @@ void store_set_fault(struct store *store, const char *fault)
     pthread_mutex_unlock(&store->fault_lock);
 }
 
+bool store_start(pthread_t *thread, void *(*run)(void *context), void *context)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(thread, NULL, run, context) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
 bool store_join(pthread_t thread)
 {
     struct timespec until;
@@ -197,7 +208,7 @@ struct store *store_open(const char *uri, const struct store_settings *settings,
     const struct store_backend *backend = backend_of(uri);
     message[0] = '\0';
     if (!backend) {
-        snprintf(message, size, "%.200s: no store begins like this; write memory: or lmdb:PATH", uri);
+        snprintf(message, size, "%.200s: no store begins like this; write memory:, lmdb:PATH or redis://HOST", uri);
         return NULL;
     }
     if (!check_settings(settings, message, size))

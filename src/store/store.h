@@ -17,7 +17,7 @@
  *
  * URIs: memory:            gone with the process; for tests and simulation
  *       lmdb:PATH          a directory, made where it is missing
- *       redis://HOST[:PORT][/DB]
+ *       redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
  */
 #ifndef POSTERN_STORE_STORE_H
 #define POSTERN_STORE_STORE_H
@@ -62,10 +62,12 @@ struct store_answer {
 struct store_settings {
     uint32_t clients_max; /* threads that will use it */
     uint32_t records_max; /* memory: only; the oldest makes room */
-    uint32_t backlog_max; /* puts that may wait while it is slow or gone; beyond, the oldest is forgotten and counted */
-    uint32_t sync_ms;     /* lmdb: how much of the past a power cut may cost at most */
-    uint32_t cache_max;   /* records that were seen lately, kept in memory in front of lmdb and redis */
-    uint64_t map_bytes;   /* lmdb: how large the file may become */
+    /* Puts that may wait while it is slow or gone, besides those under way to it; beyond, the oldest is forgotten and
+       counted. */
+    uint32_t backlog_max;
+    uint32_t sync_ms;   /* lmdb: how much of the past a power cut may cost at most */
+    uint32_t cache_max; /* records that were seen lately, kept in memory in front of lmdb and redis */
+    uint64_t map_bytes; /* lmdb: how large the file may become */
 };
 
 struct store_settings store_settings_default(void);
@@ -129,8 +131,9 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
 /* When store_next_answer has something late to tell; INT64_MAX where nothing is under way. */
 int64_t store_next_due(const struct store_client *client);
 
-/* Every record, in no order, also those that another process put, and those that have expired and are not removed yet;
-   false from `visit` ends the walk. Blocks: for commands, not for workers. False with a message where the store failed.
+/* Every record, in no order (of redis some perhaps twice), also those that another process put, and those that have
+   expired and are not removed yet; false from `visit` ends the walk. Blocks: for commands, not for workers. False with
+   a message where the store failed.
  */
 bool store_walk(struct store *store,
                 bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,

@@ -1,9 +1,15 @@
 #include "stores.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <ftw.h>
+#include <hiredis/hiredis.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -112,4 +118,84 @@ struct store *open_or_fail(const char *uri, const struct store_settings *setting
         abort();
     }
     return store;
+}
+
+/* ---- a redis server of one's own ---- */
+
+static int free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+        abort();
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void become_server(const struct redis_server *server)
+{
+    char port[8];
+    snprintf(port, sizeof port, "%d", server->port);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int nowhere = open("/dev/null", O_RDWR);
+    if (nowhere < 0 || dup2(nowhere, 0) < 0 || dup2(nowhere, 1) < 0 || dup2(nowhere, 2) < 0)
+        _exit(1);
+    execlp("redis-server", "redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
+           "--dir", temporary_folder(), *server->password ? "--requirepass" : NULL, server->password, NULL);
+    _exit(1);
+}
+
+static redisContext *reach(const struct redis_server *server)
+{
+    redisContext *connection = redisConnect("127.0.0.1", server->port);
+    if (!connection)
+        abort();
+    if (!connection->err && *server->password)
+        freeReplyObject(redisCommand(connection, "AUTH %s", server->password));
+    return connection;
+}
+
+void redis_server_start(struct redis_server *server)
+{
+    if (!server->port)
+        server->port = free_port();
+    temporary_folder();
+    server->process = fork();
+    if (server->process == 0)
+        become_server(server);
+    for (int i = 0; i < 500; i++) {
+        redisContext *connection = reach(server);
+        redisReply *reply = connection->err ? NULL : redisCommand(connection, "PING");
+        bool good = reply && reply->type == REDIS_REPLY_STATUS;
+        freeReplyObject(reply);
+        redisFree(connection);
+        if (good)
+            return;
+        poll(NULL, 0, 20);
+    }
+    fprintf(stderr, "redis-server does not start; is it installed (make deps)?\n");
+    abort();
+}
+
+void redis_server_stop(struct redis_server *server, int signal_number)
+{
+    kill(server->process, signal_number);
+    waitpid(server->process, NULL, 0);
+    server->process = 0;
+}
+
+void redis_server_command(const struct redis_server *server, const char *command, char *answer, size_t size)
+{
+    redisContext *connection = reach(server);
+    redisReply *reply = redisCommand(connection, command);
+    if (!reply)
+        abort();
+    if (reply->type == REDIS_REPLY_INTEGER)
+        snprintf(answer, size, "%lld", reply->integer);
+    else
+        snprintf(answer, size, "%s", reply->str ? reply->str : "");
+    freeReplyObject(reply);
+    redisFree(connection);
 }

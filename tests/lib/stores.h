@@ -31,4 +31,21 @@ const char *temporary_folder(void);
 /* Open, or end the test with the message. */
 struct store *open_or_fail(const char *uri, const struct store_settings *settings);
 
+/* ---- a redis server of one's own ---- */
+
+struct redis_server {
+    int port;
+    pid_t process;
+    char password[32]; /* empty for none */
+};
+
+/* Start it on server->port, a free one where that is 0, with nothing in it; wait until it answers. */
+void redis_server_start(struct redis_server *server);
+
+/* With this signal, SIGKILL or SIGTERM. */
+void redis_server_stop(struct redis_server *server, int signal_number);
+
+/* A command without blanks in its words; the answer's text or number is put into `answer`. */
+void redis_server_command(const struct redis_server *server, const char *command, char *answer, size_t size);
+
 #endif

@@ -614,7 +614,7 @@ static void test_a_file_that_may_not_grow_is_told(void **state)
     }
     assert_true(fault_until(store, true, "it has reached the size that is allowed (1 MiB)"));
     store_counters(store, &counters);
-    assert_true(counters.waiting <= 4000);
+    assert_true(counters.waiting <= 4000 + 4000); /* as many may be under way */
     assert_true(counters.lost > 0);
     assert_int_equal(counters.failed, 0);
     store_client_free(client);
@@ -707,7 +707,7 @@ static void test_a_process_that_holds_the_file_stops_no_decision(void **state)
     assert_int_equal(counters.failed, 0);
     assert_int_equal(counters.written, 0);
     assert_int_equal(counters.lost + counters.waiting, 1500);
-    assert_true(counters.waiting <= 1000 + 1000); /* as many were taken to be written */
+    assert_true(counters.waiting <= 1000 + 1000); /* as many may be under way */
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     wait_written(store);

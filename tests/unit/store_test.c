@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct kind {
 static struct kind kinds[] = {
     {.name = "memory", .uri = "memory:"},
     {.name = "lmdb", .lasts = true},
+    {.name = "redis", .lasts = true},
 };
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -401,6 +403,14 @@ static void test_bad_uris_are_told(void **state)
         {"lmdb:", "names no folder; write lmdb:PATH"},
         {"lmdb:/proc/none", "/proc/none: cannot make this folder: No such file or directory; make it"},
         {"lmdb:/dev/null", "/dev/null: not a folder"},
+        {"redis://", "redis://: not understood; write redis://[:PASSWORD@]HOST[:PORT][/DB]"},
+        {"redis://:hidden@", "redis://...@: not understood"},
+        {"redis://host:70000", "redis://host:70000: not understood"},
+        {"redis://host/x", "not understood"},
+        {"redis://[::1", "not understood"},
+        {"redis://a%zz@host", "not understood"},
+        {"redis://127.0.0.1:1", "redis://127.0.0.1:1/0: cannot be reached: Connection refused"},
+        {"redis://:hidden@[::1]:1/2", "redis://::1:1/2: cannot be reached: "},
         {"memory:x", "nothing may stand behind memory:"},
         {"mysql://localhost", "mysql://localhost: no store begins like this"},
     };
@@ -410,6 +420,7 @@ static void test_bad_uris_are_told(void **state)
         assert_null(store_open(rows[i].uri, &settings, 0, message, sizeof message));
         assert_non_null(strstr(message, rows[i].words));
         assert_null(strchr(message, '\n'));
+        assert_null(strstr(message, "hidden"));
     }
     settings.sync_ms = 0;
     assert_null(store_open("memory:", &settings, 0, message, sizeof message));
@@ -438,6 +449,9 @@ static struct CMUnitTest tests[KINDS * OF_EACH + 2] = {
 int main(void)
 {
     snprintf(kinds[1].uri, sizeof kinds[1].uri, "lmdb:%s/suite", temporary_folder());
+    struct redis_server server = {.password = "s@cret"};
+    redis_server_start(&server);
+    snprintf(kinds[2].uri, sizeof kinds[2].uri, "redis://:s@cret@127.0.0.1:%d/3", server.port);
     static char names[KINDS * OF_EACH][80];
     for (size_t i = 0; i < KINDS * OF_EACH; i++) {
         tests[i + 2] = of_each[i % OF_EACH];
@@ -446,5 +460,7 @@ int main(void)
         tests[i + 2].name = names[i];
     }
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("store", tests, NULL, NULL);
+    redis_server_stop(&server, SIGTERM);
+    return failed;
 }

@@ -84,9 +84,24 @@ static void free_slot(struct store_client *client, uint32_t slot)
     client->free = slot;
 }
 
+/* Answers that nobody waits for any more, at the front of the ring. */
+static void drop_answers_given_up(struct store_client *client)
+{
+    uint32_t out = atomic_load_explicit(&client->answers_out, memory_order_relaxed);
+    while (out != atomic_load(&client->answers_in)) {
+        uint32_t slot = client->answers[out % STORE_PENDING_MAX].slot;
+        if (!client->questions[slot].given_up)
+            return;
+        free_slot(client, slot);
+        atomic_store(&client->answers_out, ++out);
+    }
+}
+
 static enum store_status ask(struct store_client *client, const struct store_key *key, uint64_t token,
                              int64_t deadline_us)
 {
+    if (client->free == POOL_NONE)
+        drop_answers_given_up(client);
     uint32_t slot = client->free;
     if (slot == POOL_NONE || atomic_load_explicit(&client->store->down, memory_order_relaxed)) {
         count(&client->failed);
@@ -150,23 +165,18 @@ int store_client_fd(const struct store_client *client)
 
 static bool take_answer(struct store_client *client, struct store_answer *answer)
 {
+    drop_answers_given_up(client);
     uint32_t out = atomic_load_explicit(&client->answers_out, memory_order_relaxed);
-    while (out != atomic_load(&client->answers_in)) {
-        const struct client_answer *given = &client->answers[out % STORE_PENDING_MAX];
-        struct client_question *question = &client->questions[given->slot];
-        bool heard = !question->given_up;
-        if (heard) {
-            *answer = (struct store_answer){question->token, given->status, given->record};
-            unlink_question(client, given->slot);
-            if (given->status == STORE_FAILED)
-                count(&client->failed);
-        }
-        free_slot(client, given->slot);
-        atomic_store(&client->answers_out, ++out);
-        if (heard)
-            return true;
-    }
-    return false;
+    if (out == atomic_load(&client->answers_in))
+        return false;
+    const struct client_answer *given = &client->answers[out % STORE_PENDING_MAX];
+    *answer = (struct store_answer){client->questions[given->slot].token, given->status, given->record};
+    if (given->status == STORE_FAILED)
+        count(&client->failed);
+    unlink_question(client, given->slot);
+    free_slot(client, given->slot);
+    atomic_store(&client->answers_out, out + 1);
+    return true;
 }
 
 bool store_next_answer(struct store_client *client, int64_t now_us, struct store_answer *answer)

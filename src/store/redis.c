@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "store/backend.h"
 #include "store/record.h"
@@ -22,6 +23,7 @@
 enum {
     QUESTIONS_MAX = 1024, /* with the server at once */
     WRITES_MAX = 512,
+    ANSWER_MAX = 1 << 20,
     REPLY_MS = 2000,
     OPEN_MS = 3000,
     PAUSE_LEAST_MS = 50, /* between attempts to connect; doubled each time */
@@ -32,6 +34,12 @@ enum {
     COUNT_MS = 5000,
     WALK_FLUSH_MS = 5000,
 };
+
+#if HIREDIS_MAJOR >= 1
+typedef size_t array_count;
+#else
+typedef int array_count;
+#endif
 
 enum phase {
     PHASE_APART,    /* no connection */
@@ -61,13 +69,15 @@ struct redis {
     bool running;
     _Atomic bool ending;
     _Atomic int phase;
+    _Atomic bool been_up;
     _Atomic uint32_t attempts_failed;
     _Atomic uint64_t entries;
 
     /* The thread's own. */
     redisAsyncContext *connection;
+    redisReplyObjectFunctions reading;
     bool want_read, want_write;
-    bool been_up, refusing, other_secret;
+    bool refusing, other_secret;
     int64_t next_attempt_ms, pause_ms;
     int64_t waiting_since_ms; /* the last answer, or when the first command was sent behind none; 0 for nothing sent */
     int64_t writes_from_ms, outdate_ms, count_ms;
@@ -141,12 +151,24 @@ static const char *error_words(const redisReply *reply)
 
 /* ---- sending ---- */
 
-/* Every answer comes by here. */
+static void part(struct redis *redis, const char *what, const char *words)
+{
+    if (what)
+        tell(redis, what, words);
+    if (redis->connection)
+        redisAsyncFree(redis->connection); /* all that is under way hears of it */
+}
+
+/* Every answer comes by here. One to no question would end the process in hiredis, so it must not get there. */
 static void note_reply(struct redis *redis, const redisReply *reply)
 {
     redis->under_way--;
-    if (reply)
-        redis->waiting_since_ms = redis->under_way ? store_clock_ms() : 0;
+    if (!reply)
+        return;
+    redis->waiting_since_ms = redis->under_way ? store_clock_ms() : 0;
+    const redisReader *reader = redis->connection->c.reader;
+    if (redis->under_way == 0 && reader->pos < reader->len)
+        part(redis, "says more than it was asked", NULL);
 }
 
 static bool send_words(struct redis *redis, redisCallbackFn *answered, void *context, int count, const char **words,
@@ -166,14 +188,6 @@ static bool send_text(struct redis *redis, redisCallbackFn *answered, int count,
     for (int i = 0; i < count; i++)
         lens[i] = strlen(words[i]);
     return send_words(redis, answered, redis, count, words, lens);
-}
-
-static void part(struct redis *redis, const char *what, const char *words)
-{
-    if (what)
-        tell(redis, what, words);
-    if (redis->connection)
-        redisAsyncFree(redis->connection); /* all that is under way hears of it */
 }
 
 /* ---- questions ---- */
@@ -437,6 +451,14 @@ static void take_connected(const redisAsyncContext *connection, int status)
         tell(redis, "cannot be reached", connection->errstr);
 }
 
+/* No command of the thread is answered by a list, and a stranger's may be of any length. */
+static void *refuse_array(const redisReadTask *task, array_count count)
+{
+    (void)task;
+    (void)count;
+    return NULL;
+}
+
 static void connect_to(struct redis *redis)
 {
     redis->last_words[0] = '\0';
@@ -449,6 +471,9 @@ static void connect_to(struct redis *redis)
         return;
     }
     redis->connection = connection;
+    redis->reading = *connection->c.reader->fn;
+    redis->reading.createArray = refuse_array;
+    connection->c.reader->fn = &redis->reading;
     connection->data = redis;
     connection->ev.data = redis;
     connection->ev.addRead = add_read;
@@ -492,6 +517,19 @@ static void keep_time(struct redis *redis, int64_t now_ms)
     }
 }
 
+static void read_answers(struct redis *redis)
+{
+    char octet;
+    if (redis->under_way == 0) {
+        bool ended = recv(redis->connection->c.fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+        part(redis, ended ? "the connection broke" : "says more than it was asked", NULL);
+        return;
+    }
+    redisAsyncHandleRead(redis->connection);
+    if (redis->connection && redis->connection->c.reader->len > ANSWER_MAX)
+        part(redis, "its answer is too long", NULL);
+}
+
 static void wait_for_something(struct redis *redis)
 {
     struct store *store = redis->store;
@@ -510,7 +548,7 @@ static void wait_for_something(struct redis *redis)
     waker_awake(&store->asked);
     waker_awake(&store->written);
     if (count == 3 && fds[2].revents & (POLLIN | POLLERR | POLLHUP) && redis->connection)
-        redisAsyncHandleRead(redis->connection);
+        read_answers(redis);
     if (count == 3 && fds[2].revents & POLLOUT && redis->connection)
         redisAsyncHandleWrite(redis->connection);
 }
@@ -550,10 +588,9 @@ static bool open_redis(struct store *store, const char *rest, int64_t now_s, cha
         return false;
     }
     int64_t until_ms = store_clock_ms() + OPEN_MS;
-    while (atomic_load(&redis->phase) != PHASE_UP && !atomic_load(&redis->attempts_failed) &&
-           store_clock_ms() < until_ms)
+    while (!atomic_load(&redis->been_up) && !atomic_load(&redis->attempts_failed) && store_clock_ms() < until_ms)
         poll(NULL, 0, 2);
-    if (atomic_load(&redis->phase) == PHASE_UP)
+    if (atomic_load(&redis->been_up))
         return true;
     if (!store_fault(store, message, size))
         snprintf(message, size, "%s: gives no answer", redis->uri.name);

@@ -1,0 +1,373 @@
+#include "policy/greylist.h"
+
+#include "base/octets.h"
+
+enum { MINUTE_S = 60, HOUR_S = 60 * MINUTE_S, DAY_S = 24 * HOUR_S };
+
+struct greylist_settings greylist_settings_default(void)
+{
+    return (struct greylist_settings){
+        .delay_s = 5 * MINUTE_S,
+        .retry_window_s = 2 * DAY_S,
+        .lifetime_s = 36 * DAY_S,
+        .client_passes = 5,
+        .client_lifetime_s = 36 * DAY_S,
+        .pass_spacing_s = HOUR_S,
+        .answer_lifetime_s = 7 * DAY_S,
+        .stutter_ms = 30000,
+        .patience = {.attempts = 3, .wait_ms = 20000, .total_ms = 75000, .uneven_times = 4},
+        .prefix_v4 = 24,
+        .prefix_v6 = 64,
+        .pools = true,
+    };
+}
+
+/* ---- who is never greylisted ---- */
+
+bool greylist_exempt_network(struct greylist_exempt *exempt, struct arena *arena, struct network network)
+{
+    return network_table_add(&exempt->clients, arena, network, 0, false);
+}
+
+bool greylist_exempt_word(struct greylist_exempt *exempt, struct arena *arena, enum greylist_list list,
+                          enum word_kind kind, struct span text)
+{
+    struct word_table *table = list == GREYLIST_SENDERS ? &exempt->senders : &exempt->recipients;
+    return words_add(table, arena, kind, text, 0, false);
+}
+
+bool greylist_exempt_seal(struct greylist_exempt *exempt, struct arena *arena)
+{
+    return network_table_seal(&exempt->clients, arena);
+}
+
+static bool names_network(const struct network_table *table, uint8_t ip_version, const uint8_t *address)
+{
+    if (table->range_count == 0)
+        return false;
+    uint16_t class = network_table_class(table, ip_version, address);
+    return class != 0 && rule_set_has(&table->classes[class].match, 0);
+}
+
+static bool names_address(const struct word_table *table, struct span address)
+{
+    struct rule_marks marks = {0};
+    words_find_address(table, address, &marks);
+    return rule_set_has(&marks.match, 0);
+}
+
+static bool is_exempt(const struct greylist_exempt *exempt, const struct greylist_attempt *attempt,
+                      enum greylist_reason *reason)
+{
+    *reason = GREYLIST_EXEMPT_CLIENT;
+    if (names_network(&exempt->clients, attempt->ip_version, attempt->client))
+        return true;
+    if (attempt->tls)
+        return false;
+    *reason = GREYLIST_EXEMPT_SENDER;
+    if (names_address(&exempt->senders, attempt->sender))
+        return true;
+    *reason = GREYLIST_EXEMPT_RECIPIENT;
+    return span_equal_nocase(attempt->recipient, span_of("postmaster")) ||
+           names_address(&exempt->recipients, attempt->recipient);
+}
+
+/* ---- records ---- */
+
+enum {
+    VERSION = 1,
+    TIME_BYTES = 6,
+    VALUE_BYTES = 1 + 3 * TIME_BYTES + 4 * 4 + 2 + 1 + 1,
+};
+_Static_assert(VALUE_BYTES <= GREYLIST_VALUE_BYTES, "a record is a store's value");
+
+static void put_time(uint8_t *at, int64_t time_ms)
+{
+    store_be16(at, (uint16_t)(time_ms >> 32));
+    store_be32(at + 2, (uint32_t)time_ms);
+}
+
+static int64_t get_time(const uint8_t *at)
+{
+    return (int64_t)load_be16(at) << 32 | load_be32(at + 2);
+}
+
+void greylist_encode(const struct greylist_record *record, uint8_t value[GREYLIST_VALUE_BYTES])
+{
+    memset(value, 0, GREYLIST_VALUE_BYTES);
+    *value++ = VERSION;
+    put_time(value, record->first_ms);
+    put_time(value + TIME_BYTES, record->last_ms);
+    put_time(value + 2 * TIME_BYTES, record->waited_until_ms);
+    value += 3 * TIME_BYTES;
+    store_be32(value, record->attempts);
+    store_be32(value + 4, record->waited_ms);
+    store_be32(value + 8, record->pace_min_ms);
+    store_be32(value + 12, record->pace_max_ms);
+    store_be16(value + 16, record->passes);
+    value[18] = record->patient;
+    value[19] = record->excused;
+}
+
+bool greylist_decode(struct span value, struct greylist_record *record)
+{
+    if (value.len != GREYLIST_VALUE_BYTES || value.ptr[0] != VERSION)
+        return false;
+    for (size_t i = VALUE_BYTES; i < value.len; i++)
+        if (value.ptr[i] != 0)
+            return false;
+    const uint8_t *at = value.ptr + 1;
+    record->first_ms = get_time(at);
+    record->last_ms = get_time(at + TIME_BYTES);
+    record->waited_until_ms = get_time(at + 2 * TIME_BYTES);
+    at += 3 * TIME_BYTES;
+    record->attempts = load_be32(at);
+    record->waited_ms = load_be32(at + 4);
+    record->pace_min_ms = load_be32(at + 8);
+    record->pace_max_ms = load_be32(at + 12);
+    record->passes = load_be16(at + 16);
+    record->patient = at[18];
+    record->excused = at[19];
+    return record->first_ms <= record->last_ms && record->pace_min_ms <= record->pace_max_ms;
+}
+
+static uint32_t lifetime_of(const struct greylist_settings *settings, enum greylist_kind kind,
+                            const struct greylist_record *record)
+{
+    switch (kind) {
+    case GREYLIST_TRIPLET:
+    case GREYLIST_POOL:
+    case GREYLIST_TLS:
+        return record->passes ? settings->lifetime_s : settings->retry_window_s;
+    case GREYLIST_CLIENT:
+        return settings->client_lifetime_s;
+    case GREYLIST_ANSWER_DOMAIN:
+    case GREYLIST_ANSWER_NETWORK:
+        return settings->answer_lifetime_s;
+    case GREYLIST_KINDS:
+        break;
+    }
+    return 0;
+}
+
+int64_t greylist_expires_s(const struct greylist_settings *settings, enum greylist_kind kind,
+                           const struct greylist_record *record)
+{
+    return record->last_ms / 1000 + lifetime_of(settings, kind, record);
+}
+
+/* What is known now. A record of the future is of a clock that was put back: it begins now. */
+static bool is_known(const struct greylist_settings *settings, enum greylist_kind kind, struct greylist_memory *memory,
+                     int64_t now_ms)
+{
+    struct greylist_record *record = &memory->records[kind];
+    if (!memory->known[kind] || now_ms / 1000 >= greylist_expires_s(settings, kind, record))
+        return false;
+    if (record->last_ms > now_ms) {
+        record->last_ms = now_ms;
+        record->waited_until_ms = record->waited_until_ms < now_ms ? record->waited_until_ms : now_ms;
+        record->first_ms = record->first_ms < now_ms ? record->first_ms : now_ms;
+    }
+    return true;
+}
+
+/* ---- decisions ---- */
+
+static const struct {
+    const char *name, *setting, *text;
+} reasons[GREYLIST_REASONS] = {
+    [GREYLIST_EXEMPT_CLIENT] = {"exempt-client", "exempt",
+                                "the client is on the list of those that are never greylisted"},
+    [GREYLIST_EXEMPT_SENDER] = {"exempt-sender", "exempt",
+                                "the sender is on the list of those that are never greylisted"},
+    [GREYLIST_EXEMPT_RECIPIENT] = {"exempt-recipient", "exempt",
+                                   "the recipient is on the list of those that are never greylisted"},
+    [GREYLIST_CLIENT_KNOWN] = {"client-known", "client-passes", "the client's network has brought enough mail before"},
+    [GREYLIST_ANSWER] = {"answer", "answer-lifetime", "the recipient has lately written to this domain or network"},
+    [GREYLIST_KNOWN] = {"known", "lifetime", "this client has brought mail of this sender for this recipient before"},
+    [GREYLIST_DELAY_OVER] = {"delay-over", "delay", "it was tried again after the delay"},
+    [GREYLIST_POOL_KNOWN] =
+        {"pool-known", "pools",
+         "another client of the same EHLO domain has brought mail of this sender for this recipient"},
+    [GREYLIST_POOL_DELAY_OVER] = {"pool-delay-over", "pools",
+                                  "it was tried again after the delay, by another client of the same EHLO domain"},
+    [GREYLIST_PATIENT] = {"patient", "patience", "the client waited for enough refusals to their end, at an even pace"},
+    [GREYLIST_SAME_TRANSACTION] = {"same-transaction", "", "another recipient of the same transaction passed"},
+    [GREYLIST_FIRST] = {"first", "delay", "it was never tried before, or too long ago"},
+    [GREYLIST_TOO_SOON] = {"too-soon", "delay", "it was tried again before the delay was over"},
+};
+
+const char *greylist_reason_name(enum greylist_reason reason)
+{
+    return reasons[reason].name;
+}
+
+const char *greylist_reason_text(enum greylist_reason reason)
+{
+    return reasons[reason].text;
+}
+
+const char *greylist_reason_setting(enum greylist_reason reason)
+{
+    return reasons[reason].setting;
+}
+
+uint32_t greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                        const struct greylist_attempt *attempt)
+{
+    enum greylist_reason reason;
+    if (is_exempt(exempt, attempt, &reason))
+        return 0;
+    uint32_t needs = settings->client_passes ? 1u << GREYLIST_CLIENT : 0;
+    if (attempt->tls)
+        return needs | 1u << GREYLIST_TLS;
+    if (settings->answer_lifetime_s)
+        needs |= 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
+    if (settings->pools && attempt->helo.len)
+        needs |= 1u << GREYLIST_POOL;
+    return needs | 1u << GREYLIST_TRIPLET;
+}
+
+static bool is_patient(const struct greylist_patience *patience, const struct greylist_record *record)
+{
+    uint32_t count = (uint32_t)record->patient + record->excused;
+    if (patience->attempts == 0 || record->patient == 0 || count < patience->attempts)
+        return false;
+    uint64_t credit_ms = (uint64_t)record->excused * patience->total_ms / patience->attempts;
+    return record->waited_ms + credit_ms >= patience->total_ms &&
+           record->pace_max_ms <= (uint64_t)record->pace_min_ms * patience->uneven_times;
+}
+
+/* The decision by one record of attempts. */
+static struct greylist_decision by_record(const struct greylist_settings *settings,
+                                          const struct greylist_record *record, bool known, int64_t now_ms)
+{
+    int64_t delay_ms = (int64_t)settings->delay_s * 1000;
+    if (!known)
+        return (struct greylist_decision){.reason = GREYLIST_FIRST, .passes_from_ms = now_ms + delay_ms};
+    if (record->passes)
+        return (struct greylist_decision){.pass = true, .reason = GREYLIST_KNOWN};
+    if (now_ms - record->first_ms >= delay_ms)
+        return (struct greylist_decision){.pass = true, .reason = GREYLIST_DELAY_OVER};
+    if (is_patient(&settings->patience, record))
+        return (struct greylist_decision){.pass = true, .reason = GREYLIST_PATIENT};
+    return (struct greylist_decision){.reason = GREYLIST_TOO_SOON, .passes_from_ms = record->first_ms + delay_ms};
+}
+
+static void note_attempt(struct greylist_record *record, bool known, int64_t now_ms)
+{
+    if (!known)
+        *record = (struct greylist_record){.first_ms = now_ms};
+    record->last_ms = now_ms;
+    if (record->attempts < UINT32_MAX)
+        record->attempts++;
+}
+
+/* The decision by attempts, all of which are noted. */
+static struct greylist_decision by_attempts(const struct greylist_settings *settings, struct greylist_memory *memory,
+                                            uint32_t needs, bool tls, int64_t now_ms)
+{
+    enum greylist_kind kind = tls ? GREYLIST_TLS : GREYLIST_TRIPLET;
+    bool known = is_known(settings, kind, memory, now_ms);
+    struct greylist_decision decision = by_record(settings, &memory->records[kind], known, now_ms);
+    note_attempt(&memory->records[kind], known, now_ms);
+    decision.put = 1u << kind;
+    if (!(needs >> GREYLIST_POOL & 1))
+        return decision;
+    known = is_known(settings, GREYLIST_POOL, memory, now_ms);
+    struct greylist_decision pool = by_record(settings, &memory->records[GREYLIST_POOL], known, now_ms);
+    note_attempt(&memory->records[GREYLIST_POOL], known, now_ms);
+    decision.put |= 1u << GREYLIST_POOL;
+    if (decision.pass)
+        return decision;
+    if (pool.pass && pool.reason != GREYLIST_PATIENT) {
+        decision.pass = true;
+        decision.reason = pool.reason == GREYLIST_KNOWN ? GREYLIST_POOL_KNOWN : GREYLIST_POOL_DELAY_OVER;
+        decision.passes_from_ms = 0;
+    } else if (!pool.pass && pool.passes_from_ms < decision.passes_from_ms) {
+        decision.passes_from_ms = pool.passes_from_ms;
+    }
+    return decision;
+}
+
+struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                                         struct greylist_memory *memory, const struct greylist_attempt *attempt,
+                                         int64_t now_ms)
+{
+    enum greylist_reason reason;
+    if (is_exempt(exempt, attempt, &reason))
+        return (struct greylist_decision){.pass = true, .reason = reason};
+    uint32_t needs = greylist_needs(settings, exempt, attempt);
+    if (settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
+        memory->records[GREYLIST_CLIENT].passes >= settings->client_passes)
+        return (struct greylist_decision){.pass = true, .reason = GREYLIST_CLIENT_KNOWN};
+    if (!attempt->tls && settings->answer_lifetime_s &&
+        (is_known(settings, GREYLIST_ANSWER_DOMAIN, memory, now_ms) ||
+         is_known(settings, GREYLIST_ANSWER_NETWORK, memory, now_ms)))
+        return (struct greylist_decision){.pass = true, .reason = GREYLIST_ANSWER};
+    return by_attempts(settings, memory, needs, attempt->tls, now_ms);
+}
+
+/* ---- lessons ---- */
+
+static void learn_pace(struct greylist_record *record, int64_t pace_ms)
+{
+    uint32_t pace = pace_ms < UINT32_MAX ? (uint32_t)pace_ms : UINT32_MAX;
+    if (record->patient == 1 || pace < record->pace_min_ms)
+        record->pace_min_ms = pace;
+    if (pace > record->pace_max_ms)
+        record->pace_max_ms = pace;
+}
+
+/* One refusal after the other counts; of those that were waited for at the same time, the first to end. */
+static enum greylist_change learn_waited(const struct greylist_patience *patience, struct greylist_record *record,
+                                         uint32_t waited_ms, int64_t now_ms)
+{
+    if (waited_ms < patience->wait_ms || now_ms - waited_ms < record->waited_until_ms || record->patient == UINT8_MAX)
+        return GREYLIST_KEEP;
+    if (record->patient)
+        learn_pace(record, now_ms - record->waited_until_ms);
+    record->patient++;
+    record->waited_ms += waited_ms < UINT32_MAX - record->waited_ms ? waited_ms : UINT32_MAX - record->waited_ms;
+    record->waited_until_ms = now_ms;
+    return GREYLIST_PUT;
+}
+
+static enum greylist_change learn_took(const struct greylist_settings *settings, enum greylist_kind kind, bool known,
+                                       struct greylist_record *record, int64_t now_ms)
+{
+    if (!known)
+        *record = (struct greylist_record){.first_ms = now_ms, .attempts = 1};
+    bool counts = kind != GREYLIST_CLIENT || !known ||
+                  now_ms - record->waited_until_ms >= (int64_t)settings->pass_spacing_s * 1000;
+    record->last_ms = record->last_ms > now_ms ? record->last_ms : now_ms;
+    if (counts && record->passes < UINT16_MAX)
+        record->passes++;
+    if (counts && kind == GREYLIST_CLIENT)
+        record->waited_until_ms = now_ms;
+    return GREYLIST_PUT;
+}
+
+enum greylist_change greylist_learn(const struct greylist_settings *settings, enum greylist_kind kind,
+                                    enum greylist_lesson lesson, uint32_t waited_ms, bool known,
+                                    struct greylist_record *record, int64_t now_ms)
+{
+    known = known && now_ms / 1000 < greylist_expires_s(settings, kind, record);
+    switch (lesson) {
+    case GREYLIST_TOOK:
+        return learn_took(settings, kind, known, record, now_ms);
+    case GREYLIST_ADDRESSED:
+        *record = (struct greylist_record){.first_ms = now_ms, .last_ms = now_ms};
+        return GREYLIST_PUT;
+    case GREYLIST_WAITED:
+        return known ? learn_waited(&settings->patience, record, waited_ms, now_ms) : GREYLIST_KEEP;
+    case GREYLIST_PUT_OFF:
+        if (!known || record->excused == UINT8_MAX)
+            return GREYLIST_KEEP;
+        record->excused++;
+        return GREYLIST_PUT;
+    case GREYLIST_REFUSED:
+        return known && record->passes == 0 ? GREYLIST_DROP : GREYLIST_KEEP;
+    }
+    return GREYLIST_KEEP;
+}

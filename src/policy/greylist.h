@@ -1,0 +1,209 @@
+/*
+ * policy/greylist - whether a stranger's mail passes now, or has to be tried again.
+ *
+ * In:     settings, an attempt (who brings whose mail for whom), what was remembered of it, and the time.
+ * Out:    a decision with its reason and the time from which on it would pass; what is to be remembered.
+ * Owner:  nothing is kept here. Whoever asks keeps records by their keys (greylist/service), in a store.
+ * Thread: no state.
+ * Limits: GREYLIST_VALUE_BYTES a record, GREYLIST_ADDRESS_BYTES_MAX of an address.
+ * Errors: a value that does not decode is as if it were absent: it may come from another program, or a damaged disk.
+ * Source: RFC 6647; the policies of spamd and postgrey; Microsoft KB 950757 for what Exchange 2003 does.
+ *
+ * A mail passes if its client, sender or recipient is exempt; its client's network has brought enough mail; it answers
+ * mail of ours; the same was let through before; or it is tried again after the delay. It passes earlier if its client
+ * proves patience: a refusal leaves slowly (the rule's delay), and a client that reads some of them to their end, one
+ * after the other and at an even pace, is none that fires and forgets. Exchange 2003 proves it with the four attempts
+ * after which some of its versions lose the mail.
+ */
+#ifndef POSTERN_POLICY_GREYLIST_H
+#define POSTERN_POLICY_GREYLIST_H
+
+#include "policy/network.h"
+#include "policy/words.h"
+
+#define GREYLIST_KEY_BYTES         16
+#define GREYLIST_SECRET_BYTES      16
+#define GREYLIST_VALUE_BYTES       40
+#define GREYLIST_ADDRESS_BYTES_MAX 320
+
+/* ---- settings ---- */
+
+/* When a client is patient: `attempts` refusals read to their end. */
+struct greylist_patience {
+    uint32_t attempts;     /* 0: patience is of no use */
+    uint32_t wait_ms;      /* a refusal counts that took so long at least */
+    uint32_t total_ms;     /* and all of them together so long */
+    uint32_t uneven_times; /* the longest time from one to the next is at most so many times the shortest */
+};
+
+struct greylist_settings {
+    uint32_t delay_s;           /* a retry passes so long after the first attempt */
+    uint32_t retry_window_s;    /* so long after the last attempt the next is a first one */
+    uint32_t lifetime_s;        /* so long after its last mail a sender passes at once */
+    uint32_t client_passes;     /* mails after which a client's network passes at once; 0: it never does */
+    uint32_t client_lifetime_s; /* for so long, from the last one on */
+    uint32_t pass_spacing_s;    /* of mails of a network within so long, one counts */
+    uint32_t answer_lifetime_s; /* so long after mail of ours, an answer passes at once; 0: it does not */
+    uint32_t stutter_ms;        /* how long a refusal takes: the delay of the rule that asks */
+    struct greylist_patience patience;
+    uint8_t prefix_v4; /* bits of an address that make a client's network */
+    uint8_t prefix_v6;
+    bool pools; /* a retry may come from another network with the same EHLO domain: large senders have many */
+};
+
+/* docs/greylist.md says where they come from. */
+struct greylist_settings greylist_settings_default(void);
+
+/* Who is never greylisted. All zero: nobody. The tables' rule is number 0. */
+struct greylist_exempt {
+    struct network_table clients;
+    struct word_table senders;
+    struct word_table recipients;
+};
+
+enum greylist_list {
+    GREYLIST_SENDERS,
+    GREYLIST_RECIPIENTS, /* `postmaster` without a domain (RFC 5321 4.5.1) is exempt without being named */
+};
+
+/* False where the arena has no room, or the text is too long. */
+bool greylist_exempt_network(struct greylist_exempt *exempt, struct arena *arena, struct network network);
+bool greylist_exempt_word(struct greylist_exempt *exempt, struct arena *arena, enum greylist_list list,
+                          enum word_kind kind, struct span text);
+
+/* After the last network. False where the arena has no room. */
+bool greylist_exempt_seal(struct greylist_exempt *exempt, struct arena *arena);
+
+/* ---- what is remembered ---- */
+
+/* The values are those of struct store_record's `kind`. */
+enum greylist_kind {
+    GREYLIST_TRIPLET,        /* network of the client, sender, recipient */
+    GREYLIST_POOL,           /* EHLO domain of the client, sender, recipient */
+    GREYLIST_TLS,            /* network and EHLO domain of the client that wants to encrypt */
+    GREYLIST_CLIENT,         /* network of the client */
+    GREYLIST_ANSWER_DOMAIN,  /* domain outside, address of ours */
+    GREYLIST_ANSWER_NETWORK, /* network outside, address of ours */
+    GREYLIST_KINDS
+};
+
+struct greylist_key {
+    uint8_t octets[GREYLIST_KEY_BYTES];
+};
+
+/* Times are milliseconds since 1970. */
+struct greylist_record {
+    int64_t first_ms, last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail */
+    int64_t waited_until_ms; /* the end of the last refusal that was waited out; of GREYLIST_CLIENT, the last mail that
+counted; 0: none */
+    uint32_t attempts;
+    uint32_t waited_ms;                /* in all, of those that count */
+    uint32_t pace_min_ms, pace_max_ms; /* from the end of one of those to the next */
+    uint16_t passes;                   /* mails that the server took */
+    uint8_t patient;                   /* refusals that were waited out */
+    uint8_t excused;                   /* attempts that the server itself put off */
+};
+
+void greylist_encode(const struct greylist_record *record, uint8_t value[GREYLIST_VALUE_BYTES]);
+
+/* False where `value` is none that greylist_encode makes. */
+bool greylist_decode(struct span value, struct greylist_record *record);
+
+/* When it is to be forgotten, seconds since 1970. */
+int64_t greylist_expires_s(const struct greylist_settings *settings, enum greylist_kind kind,
+                           const struct greylist_record *record);
+
+/* ---- attempts ---- */
+
+struct greylist_attempt {
+    uint8_t ip_version;
+    uint8_t client[16];
+    struct span helo;
+    struct span sender;
+    struct span recipient;
+    bool tls;          /* it wants to encrypt: neither sender nor recipient is known */
+    bool early_talker; /* its refusals do not count as waited for */
+};
+
+/*
+ * A sender as it counts: in lower case, without what is new in each message. Returns a span of `room`, or of `sender`
+ * where that is too long.
+ */
+struct span greylist_fold(struct span sender, uint8_t room[GREYLIST_ADDRESS_BYTES_MAX]);
+
+/* The domain of an EHLO name: its last two labels, three where the second last is short; a literal as it is. */
+struct span greylist_helo_domain(struct span helo);
+
+/* The key of each kind. `secret` is what makes it tell nothing of whom it is about. */
+struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
+                                 enum greylist_kind kind, const struct greylist_attempt *attempt);
+
+/* What was looked up for an attempt; a kind that was not, or is absent, is not known. */
+struct greylist_memory {
+    bool known[GREYLIST_KINDS];
+    struct greylist_record records[GREYLIST_KINDS];
+};
+
+/* Which kinds an attempt needs: bits 1u << enum greylist_kind; 0 where greylist_decide needs none. */
+uint32_t greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                        const struct greylist_attempt *attempt);
+
+enum greylist_reason {
+    GREYLIST_EXEMPT_CLIENT,
+    GREYLIST_EXEMPT_SENDER,
+    GREYLIST_EXEMPT_RECIPIENT,
+    GREYLIST_CLIENT_KNOWN,
+    GREYLIST_ANSWER,
+    GREYLIST_KNOWN,
+    GREYLIST_DELAY_OVER,
+    GREYLIST_POOL_KNOWN,
+    GREYLIST_POOL_DELAY_OVER,
+    GREYLIST_PATIENT,
+    GREYLIST_SAME_TRANSACTION, /* of greylist/service: another recipient of it passed */
+    GREYLIST_FIRST,            /* from here on: not now */
+    GREYLIST_TOO_SOON,
+    GREYLIST_REASONS
+};
+
+/* A word for records, and a sentence for people; static. */
+const char *greylist_reason_name(enum greylist_reason reason);
+const char *greylist_reason_text(enum greylist_reason reason);
+
+/* The setting that decided, as it is named in the rules; static. */
+const char *greylist_reason_setting(enum greylist_reason reason);
+
+struct greylist_decision {
+    bool pass;
+    enum greylist_reason reason;
+    int64_t passes_from_ms; /* of one that does not pass: from when on it will, if it does nothing to prove patience */
+    uint32_t put;           /* kinds whose record in `memory` has changed and is to be kept */
+};
+
+/* Decide, and note the attempt in *memory. */
+struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                                         struct greylist_memory *memory, const struct greylist_attempt *attempt,
+                                         int64_t now_ms);
+
+/* ---- lessons ---- */
+
+enum greylist_lesson {
+    GREYLIST_TOOK,      /* the server took the mail, or the connection encrypted */
+    GREYLIST_WAITED,    /* a refusal was read to its end */
+    GREYLIST_PUT_OFF,   /* the server itself put the recipient off: the attempt is given back */
+    GREYLIST_REFUSED,   /* the server does not want the recipient */
+    GREYLIST_ADDRESSED, /* a server outside took mail of ours */
+};
+
+/* What becomes of a record. */
+enum greylist_change {
+    GREYLIST_KEEP, /* nothing */
+    GREYLIST_PUT,
+    GREYLIST_DROP,
+};
+
+/* `known`: *record is; else it is made where the lesson makes one. `waited_ms` belongs to GREYLIST_WAITED. */
+enum greylist_change greylist_learn(const struct greylist_settings *settings, enum greylist_kind kind,
+                                    enum greylist_lesson lesson, uint32_t waited_ms, bool known,
+                                    struct greylist_record *record, int64_t now_ms);
+
+#endif

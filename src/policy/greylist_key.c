@@ -1,0 +1,253 @@
+/* What counts as the same sender, and the keys that are made of it. */
+#include "base/octets.h"
+#include "base/siphash.h"
+#include "policy/greylist.h"
+
+enum { HEX_TOKEN_MIN = 8 };
+
+/* ---- characters ---- */
+
+static uint8_t lower(uint8_t octet)
+{
+    return octet >= 'A' && octet <= 'Z' ? (uint8_t)(octet - 'A' + 'a') : octet;
+}
+
+static bool is_digit(uint8_t octet)
+{
+    return octet >= '0' && octet <= '9';
+}
+
+static bool is_hex(uint8_t octet)
+{
+    return is_digit(octet) || (octet >= 'a' && octet <= 'f');
+}
+
+static bool is_alnum(uint8_t octet)
+{
+    return is_digit(octet) || (octet >= 'a' && octet <= 'z');
+}
+
+static bool begins(struct span s, const char *prefix)
+{
+    return span_equal(span_head(s, strlen(prefix)), span_of(prefix));
+}
+
+/* Where `text` is first found from `from` on; s.len where it is not. */
+static size_t find(struct span s, size_t from, const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t at = from; at + len <= s.len; at++)
+        if (memcmp(s.ptr + at, text, len) == 0)
+            return at;
+    return s.len;
+}
+
+static size_t find_last(struct span s, uint8_t octet)
+{
+    size_t at = s.len;
+    while (at > 0 && s.ptr[at - 1] != octet)
+        at--;
+    return at ? at - 1 : s.len;
+}
+
+/* ---- local parts ---- */
+
+/*
+ * `name TAG mark rest` becomes `rest`: a tag of the day and a hash. BATV is draft-levine-smtp-batv-01 (prvs=); others
+ * write it differently.
+ */
+static struct span without_batv(struct span local)
+{
+    static const struct {
+        const char *name, *mark;
+    } forms[] = {{"prvs=", "="}, {"msprvs1=", "="}, {"btv1==", "=="}};
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        size_t mark = begins(local, forms[i].name) ? find(local, strlen(forms[i].name), forms[i].mark) : local.len;
+        size_t rest = mark + strlen(forms[i].mark);
+        if (mark < local.len && rest < local.len)
+            return span_tail(local, rest);
+    }
+    return local;
+}
+
+/*
+ * The Sender Rewriting Scheme (Wong, Shevek): SRS0=HASH=TIME=domain=local, or SRS1=HASH=host==HASH=TIME=domain=local,
+ * where the first `=` may be `-` or `+`. Hash and time change from day to day; what is left names whose mail it was.
+ */
+static struct span without_srs(struct span local)
+{
+    bool second = begins(local, "srs1");
+    if (!second && !begins(local, "srs0"))
+        return local;
+    size_t at = 4;
+    if (at >= local.len || (local.ptr[at] != '=' && local.ptr[at] != '-' && local.ptr[at] != '+'))
+        return local;
+    if (second) {
+        at = find(local, at + 1, "==");
+        at += at < local.len;
+    }
+    size_t hash = at < local.len ? find(local, at + 1, "=") : local.len;
+    size_t time = hash < local.len ? find(local, hash + 1, "=") : local.len;
+    return time + 1 < local.len ? span_tail(local, time + 1) : local;
+}
+
+/* Subaddresses (RFC 5233): `user+tag`. A part that begins with the mark has no user. */
+static struct span without_tag(struct span local)
+{
+    size_t plus = find(local, 1, "+");
+    return local.len ? span_head(local, plus) : local;
+}
+
+/* Variable envelope return paths (Bernstein, 1997): `list-user=example.com` names the reader, who is known anyway. */
+static struct span without_reader(struct span local)
+{
+    size_t equals = find_last(local, '=');
+    if (equals == local.len || find(local, equals, ".") == local.len)
+        return local;
+    size_t dash = find_last(span_head(local, equals), '-');
+    return dash > 0 && dash < equals ? span_head(local, dash) : local;
+}
+
+struct token {
+    bool all_digits, all_hex, has_digit;
+    size_t len;
+};
+
+static struct token token_at(struct span s, size_t at)
+{
+    struct token token = {.all_digits = true, .all_hex = true};
+    for (; at < s.len && is_alnum(s.ptr[at]); at++, token.len++) {
+        token.all_digits = token.all_digits && is_digit(s.ptr[at]);
+        token.all_hex = token.all_hex && is_hex(s.ptr[at]);
+        token.has_digit = token.has_digit || is_digit(s.ptr[at]);
+    }
+    return token;
+}
+
+/* Numbers of messages, and identifiers in hexadecimal with what of them follows, become `#`. */
+static size_t put_without_numbers(struct span local, uint8_t *room)
+{
+    size_t used = 0;
+    bool in_identifier = false;
+    for (size_t at = 0; at < local.len;) {
+        struct token token = token_at(local, at);
+        if (token.len == 0) {
+            room[used++] = local.ptr[at++];
+            continue;
+        }
+        bool identifier = token.all_hex && token.has_digit && token.len >= HEX_TOKEN_MIN;
+        in_identifier = in_identifier ? token.all_hex : identifier;
+        if (token.all_digits || in_identifier) {
+            room[used++] = '#';
+        } else {
+            memcpy(room + used, local.ptr + at, token.len);
+            used += token.len;
+        }
+        at += token.len;
+    }
+    return used;
+}
+
+struct span greylist_fold(struct span sender, uint8_t room[GREYLIST_ADDRESS_BYTES_MAX])
+{
+    uint8_t plain[GREYLIST_ADDRESS_BYTES_MAX];
+    if (sender.len > sizeof plain || sender.len == 0)
+        return sender;
+    for (size_t i = 0; i < sender.len; i++)
+        plain[i] = lower(sender.ptr[i]);
+    struct span whole = {plain, sender.len};
+    size_t at = find_last(whole, '@');
+    struct span written = without_batv(span_head(whole, at));
+    struct span local = without_srs(written);
+    if (span_equal(local, written))
+        local = without_reader(without_tag(local));
+    struct span domain = span_tail(whole, at);
+    size_t used = put_without_numbers(local, room);
+    if (domain.len)
+        memcpy(room + used, domain.ptr, domain.len);
+    return (struct span){room, used + domain.len};
+}
+
+/* ---- EHLO names ---- */
+
+struct span greylist_helo_domain(struct span helo)
+{
+    enum { SHORT_LABEL = 3 };
+    if (helo.len && helo.ptr[helo.len - 1] == '.')
+        helo.len--;
+    if (helo.len == 0 || helo.ptr[0] == '[' || is_digit(helo.ptr[helo.len - 1]))
+        return helo;
+    size_t last = find_last(helo, '.');
+    if (last == helo.len)
+        return helo;
+    size_t second = find_last(span_head(helo, last), '.');
+    if (second == last)
+        return helo;
+    if (last - second - 1 > SHORT_LABEL)
+        return span_tail(helo, second + 1);
+    size_t third = find_last(span_head(helo, second), '.');
+    return third == second ? helo : span_tail(helo, third + 1);
+}
+
+/* ---- keys ---- */
+
+enum { PREFIX_BYTES = 3 + 16, TEXTS_MAX = 3, KEY_INPUT_BYTES = PREFIX_BYTES + TEXTS_MAX * (2 + 1024) };
+
+struct key_input {
+    uint8_t octets[KEY_INPUT_BYTES];
+    size_t len;
+};
+
+static void add_network(struct key_input *input, const struct greylist_settings *settings,
+                        const struct greylist_attempt *attempt)
+{
+    uint8_t prefix = attempt->ip_version == 4 ? settings->prefix_v4 : settings->prefix_v6;
+    struct network network = network_of(attempt->ip_version, attempt->client, prefix);
+    memcpy(input->octets + input->len, network.address, sizeof network.address);
+    input->len += sizeof network.address;
+    input->octets[input->len++] = network.prefix;
+}
+
+/* In lower case; its length before it, so that no two texts run together into others. */
+static void add_text(struct key_input *input, struct span text)
+{
+    text = span_head(text, 1024);
+    store_be16(input->octets + input->len, (uint16_t)text.len);
+    input->len += 2;
+    for (size_t i = 0; i < text.len; i++)
+        input->octets[input->len++] = lower(text.ptr[i]);
+}
+
+static void add_domain(struct key_input *input, struct span address)
+{
+    size_t at = find_last(address, '@');
+    add_text(input, at == address.len ? address : span_tail(address, at + 1));
+}
+
+static void add_folded(struct key_input *input, struct span address)
+{
+    uint8_t room[GREYLIST_ADDRESS_BYTES_MAX];
+    add_text(input, greylist_fold(address, room));
+}
+
+struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
+                                 enum greylist_kind kind, const struct greylist_attempt *attempt)
+{
+    struct key_input input = {.octets = {(uint8_t)kind}, .len = 1};
+    bool network = kind != GREYLIST_POOL && kind != GREYLIST_ANSWER_DOMAIN;
+    if (network)
+        add_network(&input, settings, attempt);
+    if (kind == GREYLIST_POOL || kind == GREYLIST_TLS)
+        add_text(&input, greylist_helo_domain(attempt->helo));
+    if (kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL) {
+        add_folded(&input, attempt->sender);
+        add_text(&input, attempt->recipient);
+    }
+    if (kind == GREYLIST_ANSWER_DOMAIN)
+        add_domain(&input, attempt->sender);
+    if (kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_ANSWER_NETWORK)
+        add_folded(&input, attempt->recipient);
+    struct greylist_key key;
+    siphash128(secret, (struct span){input.octets, input.len}, key.octets);
+    return key;
+}

@@ -1,0 +1,505 @@
+/* The greylist: who counts as the same sender, what is remembered, and how it decides and learns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "../lib/random.h"
+#include "policy/greylist.h"
+
+static const uint8_t secret[GREYLIST_SECRET_BYTES] = "secret of a test";
+static const struct greylist_exempt nobody;
+
+enum { NOW_MS = 1200000000 };
+static const int64_t start_ms = (int64_t)NOW_MS * 1000;
+
+/* ---- folding ---- */
+
+static void test_fold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *label, *sender, *folded;
+    } rows[] = {
+        {"nothing to fold", "jane.doe@example.net", "jane.doe@example.net"},
+        {"case", "Jane.DOE@Example.NET", "jane.doe@example.net"},
+        {"the null sender", "", ""},
+        {"no domain", "root", "root"},
+        {"BATV", "prvs=0123ABCDEF=jane@example.net", "jane@example.net"},
+        {"BATV as SparkPost writes it", "msprvs1=17bcdEfG12=bounces-1@example.net", "bounces-#@example.net"},
+        {"BATV as Barracuda writes it", "btv1==123abc==jane@example.net", "jane@example.net"},
+        {"BATV without an end", "prvs=0123", "prvs=#"},
+        {"BATV with nothing behind it", "prvs=0123=@example.net", "prvs=#=@example.net"},
+        {"SRS0", "SRS0=HHH=TT=example.org=jane@example.net", "example.org=jane@example.net"},
+        {"SRS0 of another day", "SRS0=abc=xy=example.org=jane@example.net", "example.org=jane@example.net"},
+        {"SRS0 with another separator", "srs0+HHH=TT=example.org=jane@example.net", "example.org=jane@example.net"},
+        {"SRS1", "SRS1=HHH=relay.example==GGG=TT=example.org=jane@example.net", "example.org=jane@example.net"},
+        {"SRS0 of an address with a hyphen", "SRS0=H=T=an-example.org=jane.doe@example.net",
+         "an-example.org=jane.doe@example.net"},
+        {"SRS0 cut short", "SRS0=HHH=TT@example.net", "srs0=hhh=tt@example.net"},
+        {"SRS1 cut short", "SRS1=HHH=relay@example.net", "srs1=hhh=relay@example.net"},
+        {"an SRS that is none", "srs0@example.net", "srs0@example.net"},
+        {"a plus tag", "jane+shop@example.net", "jane@example.net"},
+        {"a plus at the beginning", "+jane@example.net", "+jane@example.net"},
+        {"VERP behind a plus", "list-owner+jane=example.com@lists.example", "list-owner@lists.example"},
+        {"VERP behind a hyphen", "list-return-123-jane=example.com@lists.example", "list-return-#@lists.example"},
+        {"VERP of Mailman", "list-bounces+jane.doe=example.com@lists.example", "list-bounces@lists.example"},
+        {"an equals sign that is no VERP", "a=b@example.net", "a=b@example.net"},
+        {"numbers", "bounce-20080420-17@example.net", "bounce-#-#@example.net"},
+        {"a number in a word stays", "jane99@example.net", "jane99@example.net"},
+        {"an identifier of Amazon SES",
+         "0100018f3c5e7b2a-1a2b3c4d-5e6f-7890-abcd-ef0123456789-000000@amazonses.example",
+         "#-#-#-#-#-#-#@amazonses.example"},
+        {"a word that might be hexadecimal", "deadbeef@example.net", "deadbeef@example.net"},
+        {"a quoted local part with an @", "a@b 17@example.net", "a@b #@example.net"},
+        {"nothing but an @", "@", "@"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t room[GREYLIST_ADDRESS_BYTES_MAX];
+        struct span folded = greylist_fold(span_of(rows[i].sender), room);
+        if (!span_equal(folded, span_of(rows[i].folded)))
+            fail_msg("%s: '%.*s'", rows[i].label, (int)folded.len, (const char *)folded.ptr);
+    }
+}
+
+/* Whatever it is: never longer, and what is folded is not folded further into something else by its case. */
+static void test_fold_any(void **state)
+{
+    (void)state;
+    static const char alphabet[] = "aZ09=+-_@.\"\0\xff#";
+    struct random_source source = {17};
+    for (int run = 0; run < 200000; run++) {
+        uint8_t sender[GREYLIST_ADDRESS_BYTES_MAX + 8], upper[sizeof sender];
+        uint8_t room[GREYLIST_ADDRESS_BYTES_MAX], other[GREYLIST_ADDRESS_BYTES_MAX];
+        size_t len = random_below(&source, run % 100 == 0 ? sizeof sender : 24);
+        for (size_t i = 0; i < len; i++) {
+            sender[i] = (uint8_t)alphabet[random_below(&source, sizeof alphabet - 1)];
+            upper[i] = ascii_upper(sender[i]);
+        }
+        struct span folded = greylist_fold((struct span){sender, len}, room);
+        assert_true(folded.len <= len && (len == 0 || folded.len > 0));
+        if (len <= GREYLIST_ADDRESS_BYTES_MAX)
+            assert_true(span_equal(folded, greylist_fold((struct span){upper, len}, other)));
+    }
+}
+
+static void test_helo_domain(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *helo, *domain;
+    } rows[] = {
+        {"mail-wr1-f45.google.com", "google.com"},
+        {"google.com", "google.com"},
+        {"mx1.mail.example.co.uk.", "example.co.uk"},
+        {"a.b.ibm.com", "b.ibm.com"},
+        {"localhost", "localhost"},
+        {"[192.0.2.1]", "[192.0.2.1]"},
+        {"192.0.2.1", "192.0.2.1"},
+        {"", ""},
+        {".", ""},
+        {"..", "."},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct span domain = greylist_helo_domain(span_of(rows[i].helo));
+        if (!span_equal(domain, span_of(rows[i].domain)))
+            fail_msg("%s: '%.*s'", rows[i].helo, (int)domain.len, (const char *)domain.ptr);
+    }
+}
+
+/* ---- keys ---- */
+
+static struct greylist_attempt attempt_of(uint8_t host, const char *sender, const char *recipient)
+{
+    return (struct greylist_attempt){
+        .ip_version = 4,
+        .client = {192, 0, 2, host},
+        .helo = span_of("mx1.example.net"),
+        .sender = span_of(sender),
+        .recipient = span_of(recipient),
+    };
+}
+
+static bool same_key(enum greylist_kind kind, const struct greylist_attempt *a, const struct greylist_attempt *b)
+{
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_key one = greylist_key(&settings, secret, kind, a),
+                        other = greylist_key(&settings, secret, kind, b);
+    return memcmp(&one, &other, sizeof one) == 0;
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct greylist_attempt attempt = attempt_of(1, "a+1@example.net", "B@example.com");
+    struct greylist_attempt same = attempt_of(200, "A+2@example.net", "b@example.com");
+    assert_true(same_key(GREYLIST_TRIPLET, &attempt, &same));
+    assert_true(same_key(GREYLIST_CLIENT, &attempt, &same));
+    struct greylist_attempt moved = same;
+    moved.client[2] = 3;
+    assert_false(same_key(GREYLIST_TRIPLET, &attempt, &moved));
+    assert_false(same_key(GREYLIST_CLIENT, &attempt, &moved));
+    assert_false(same_key(GREYLIST_TLS, &attempt, &moved));
+    assert_true(same_key(GREYLIST_POOL, &attempt, &moved));
+    assert_true(same_key(GREYLIST_ANSWER_DOMAIN, &attempt, &moved));
+    moved.helo = span_of("MX2.example.NET");
+    assert_true(same_key(GREYLIST_POOL, &attempt, &moved));
+    moved.helo = span_of("mx2.example.org");
+    assert_false(same_key(GREYLIST_POOL, &attempt, &moved));
+    struct greylist_attempt shifted = attempt_of(1, "a@example.netb", "@example.com");
+    assert_false(same_key(GREYLIST_TRIPLET, &attempt, &shifted));
+    struct greylist_settings settings = greylist_settings_default();
+    static const uint8_t others[GREYLIST_SECRET_BYTES] = "another gateway.";
+    struct greylist_key ours = greylist_key(&settings, secret, GREYLIST_TRIPLET, &attempt);
+    struct greylist_key theirs = greylist_key(&settings, others, GREYLIST_TRIPLET, &attempt);
+    assert_memory_not_equal(&ours, &theirs, sizeof ours);
+    for (int a = 0; a < GREYLIST_KINDS; a++)
+        for (int b = 0; b < a; b++) {
+            ours = greylist_key(&settings, secret, (enum greylist_kind)a, &attempt);
+            theirs = greylist_key(&settings, secret, (enum greylist_kind)b, &attempt);
+            assert_memory_not_equal(&ours, &theirs, sizeof ours);
+        }
+}
+
+static void test_networks_v6(void **state)
+{
+    (void)state;
+    struct greylist_attempt attempt = {.ip_version = 6, .client = {0x20, 1, 0x0d, 0xb8, [15] = 1}};
+    struct greylist_attempt other = attempt;
+    other.client[8] = 7;
+    assert_true(same_key(GREYLIST_CLIENT, &attempt, &other));
+    other.client[7] = 1;
+    assert_false(same_key(GREYLIST_CLIENT, &attempt, &other));
+}
+
+/* ---- records ---- */
+
+static void test_records(void **state)
+{
+    (void)state;
+    struct greylist_record record = {
+        .first_ms = start_ms,
+        .last_ms = start_ms + 5,
+        .waited_until_ms = start_ms + 3,
+        .attempts = 0xfedcba98,
+        .waited_ms = 0x89abcdef,
+        .pace_min_ms = 0x80000001,
+        .pace_max_ms = 0xffffffff,
+        .passes = 0xfffe,
+        .patient = 0xfd,
+        .excused = 0xfc,
+    };
+    uint8_t value[GREYLIST_VALUE_BYTES];
+    greylist_encode(&record, value);
+    struct greylist_record back = {0};
+    struct span whole = {value, sizeof value};
+    assert_true(greylist_decode(whole, &back));
+    assert_int_equal(back.first_ms, record.first_ms);
+    assert_int_equal(back.last_ms, record.last_ms);
+    assert_int_equal(back.waited_until_ms, record.waited_until_ms);
+    assert_int_equal(back.attempts, record.attempts);
+    assert_int_equal(back.waited_ms, record.waited_ms);
+    assert_int_equal(back.pace_min_ms, record.pace_min_ms);
+    assert_int_equal(back.pace_max_ms, record.pace_max_ms);
+    assert_int_equal(back.passes, record.passes);
+    assert_int_equal(back.patient, record.patient);
+    assert_int_equal(back.excused, record.excused);
+    for (size_t len = 0; len < sizeof value; len++)
+        assert_false(greylist_decode(span_head(whole, len), &back));
+    value[0]++;
+    assert_false(greylist_decode(whole, &back));
+    value[0]--;
+    value[sizeof value - 1] = 1;
+    assert_false(greylist_decode(whole, &back));
+    record.last_ms = record.first_ms - 1;
+    greylist_encode(&record, value);
+    assert_false(greylist_decode(whole, &back));
+}
+
+/* ---- decisions ---- */
+
+static struct greylist_decision decide(struct greylist_memory *memory, int64_t after_ms)
+{
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
+    struct greylist_decision decision = greylist_decide(&settings, &nobody, memory, &attempt, start_ms + after_ms);
+    for (int kind = 0; kind < GREYLIST_KINDS; kind++)
+        memory->known[kind] = memory->known[kind] || (decision.put >> kind & 1);
+    return decision;
+}
+
+static void test_delay(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    int64_t delay_ms = (int64_t)settings.delay_s * 1000, window_ms = (int64_t)settings.retry_window_s * 1000;
+    struct greylist_memory memory = {0};
+    struct greylist_decision decision = decide(&memory, 0);
+    assert_false(decision.pass);
+    assert_int_equal(decision.reason, GREYLIST_FIRST);
+    assert_int_equal(decision.passes_from_ms, start_ms + delay_ms);
+    decision = decide(&memory, delay_ms - 1);
+    assert_false(decision.pass);
+    assert_int_equal(decision.reason, GREYLIST_TOO_SOON);
+    assert_int_equal(decision.passes_from_ms, start_ms + delay_ms);
+    decision = decide(&memory, delay_ms);
+    assert_true(decision.pass);
+    assert_int_equal(decision.reason, GREYLIST_DELAY_OVER);
+    assert_int_equal(memory.records[GREYLIST_TRIPLET].attempts, 3);
+    assert_int_equal(decide(&memory, delay_ms + window_ms - 1000).reason, GREYLIST_DELAY_OVER);
+    assert_int_equal(decide(&memory, delay_ms + 2 * window_ms).reason, GREYLIST_FIRST);
+}
+
+static void learn(struct greylist_memory *memory, enum greylist_kind kind, enum greylist_lesson lesson,
+                  uint32_t waited_ms, int64_t after_ms)
+{
+    struct greylist_settings settings = greylist_settings_default();
+    switch (greylist_learn(&settings, kind, lesson, waited_ms, memory->known[kind], &memory->records[kind],
+                           start_ms + after_ms)) {
+    case GREYLIST_KEEP:
+        break;
+    case GREYLIST_PUT:
+        memory->known[kind] = true;
+        break;
+    case GREYLIST_DROP:
+        memory->known[kind] = false;
+        break;
+    }
+}
+
+static void test_lifetime(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    int64_t lifetime_ms = (int64_t)settings.lifetime_s * 1000;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_TOOK, 0, 400000);
+    struct greylist_memory later = memory;
+    assert_int_equal(decide(&memory, 400001).reason, GREYLIST_KNOWN);
+    assert_int_equal(decide(&later, 400000 + lifetime_ms - 1000).reason, GREYLIST_KNOWN);
+    assert_int_equal(decide(&later, 400000 + 3 * lifetime_ms).reason, GREYLIST_FIRST);
+}
+
+static void test_client_known(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    int64_t spacing_ms = (int64_t)settings.pass_spacing_s * 1000, at = 0;
+    struct greylist_memory memory = {0};
+    for (uint32_t i = 0; i + 1 < settings.client_passes; i++, at += spacing_ms) {
+        learn(&memory, GREYLIST_CLIENT, GREYLIST_TOOK, 0, at);
+        learn(&memory, GREYLIST_CLIENT, GREYLIST_TOOK, 0, at + spacing_ms / 2);
+    }
+    assert_int_equal(memory.records[GREYLIST_CLIENT].passes, settings.client_passes - 1);
+    assert_int_equal(decide(&memory, at).reason, GREYLIST_FIRST);
+    learn(&memory, GREYLIST_CLIENT, GREYLIST_TOOK, 0, at);
+    assert_int_equal(decide(&memory, at).reason, GREYLIST_CLIENT_KNOWN);
+    assert_int_equal(decide(&memory, at + (int64_t)settings.client_lifetime_s * 1000 - 1000).reason,
+                     GREYLIST_CLIENT_KNOWN);
+    assert_int_equal(decide(&memory, at + (int64_t)settings.client_lifetime_s * 1000).reason, GREYLIST_FIRST);
+}
+
+static void test_answer(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    for (int kind = GREYLIST_ANSWER_DOMAIN; kind <= GREYLIST_ANSWER_NETWORK; kind++) {
+        struct greylist_memory memory = {0};
+        learn(&memory, (enum greylist_kind)kind, GREYLIST_ADDRESSED, 0, 0);
+        assert_int_equal(decide(&memory, 1000).reason, GREYLIST_ANSWER);
+        assert_int_equal(decide(&memory, (int64_t)settings.answer_lifetime_s * 1000).reason, GREYLIST_FIRST);
+    }
+}
+
+static void test_pool(void **state)
+{
+    (void)state;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    memory.known[GREYLIST_TRIPLET] = false; /* it comes from elsewhere now */
+    assert_int_equal(decide(&memory, 200000).reason, GREYLIST_FIRST);
+    memory.known[GREYLIST_TRIPLET] = false;
+    assert_int_equal(decide(&memory, 300000).reason, GREYLIST_POOL_DELAY_OVER);
+    learn(&memory, GREYLIST_POOL, GREYLIST_TOOK, 0, 300000);
+    memory.known[GREYLIST_TRIPLET] = false;
+    assert_int_equal(decide(&memory, 300001).reason, GREYLIST_POOL_KNOWN);
+}
+
+/* Refusals that take `wait_ms`, `pause_ms` between them: which attempt passes; -1: not before the delay. */
+static int passes_at(uint32_t wait_ms, int64_t pause_ms, int64_t more_each_ms)
+{
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_memory memory = {0};
+    int64_t at = 0;
+    for (int i = 0; at < (int64_t)settings.delay_s * 1000; i++) {
+        struct greylist_decision decision = decide(&memory, at);
+        if (decision.pass) {
+            assert_int_equal(decision.reason, GREYLIST_PATIENT);
+            return i;
+        }
+        at += wait_ms;
+        learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, wait_ms, at);
+        at += pause_ms + i * more_each_ms;
+    }
+    return -1;
+}
+
+static void test_patience(void **state)
+{
+    (void)state;
+    assert_int_equal(passes_at(30000, 1000, 0), 3);    /* Exchange 2003, GlitchRetrySeconds 1 */
+    assert_int_equal(passes_at(30000, 60000, 0), 3);   /* 60 */
+    assert_int_equal(passes_at(30000, 120000, 0), -1); /* 120: the delay is over by then */
+    assert_int_equal(passes_at(5000, 1000, 0), -1);    /* does not wait long enough */
+    assert_int_equal(passes_at(20000, 1000, 0), 4);    /* not long enough in all */
+}
+
+static void test_impatience(void **state)
+{
+    (void)state;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    for (int i = 0; i < 9; i++) /* nine at the same time */
+        learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 30000 + i);
+    assert_int_equal(memory.records[GREYLIST_TRIPLET].patient, 1);
+    assert_int_equal(decide(&memory, 40000).reason, GREYLIST_TOO_SOON);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 61000);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 61000 + 125000); /* 31 s, then 125 s */
+    assert_int_equal(memory.records[GREYLIST_TRIPLET].patient, 3);
+    assert_int_equal(decide(&memory, 190000).reason, GREYLIST_TOO_SOON);
+}
+
+static void test_attempts_given_back(void **state)
+{
+    (void)state;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_PUT_OFF, 0, 0);
+    decide(&memory, 1000);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 31000);
+    assert_int_equal(decide(&memory, 32000).reason, GREYLIST_TOO_SOON);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 62000);
+    assert_int_equal(decide(&memory, 63000).reason, GREYLIST_PATIENT);
+    struct greylist_memory busy = {0}; /* the server alone put it off: that proves no patience */
+    decide(&busy, 0);
+    for (int i = 0; i < 300; i++)
+        learn(&busy, GREYLIST_TRIPLET, GREYLIST_PUT_OFF, 0, i);
+    assert_int_equal(decide(&busy, 1000).reason, GREYLIST_TOO_SOON);
+}
+
+static void test_unwanted_recipient(void **state)
+{
+    (void)state;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_REFUSED, 0, 1);
+    assert_false(memory.known[GREYLIST_TRIPLET]);
+    decide(&memory, 2);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_TOOK, 0, 3);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_REFUSED, 0, 4);
+    assert_true(memory.known[GREYLIST_TRIPLET]);
+}
+
+static void test_exempt(void **state)
+{
+    (void)state;
+    static uint8_t storage[65536] __attribute__((aligned(16)));
+    struct arena arena = {.base = storage, .size = sizeof storage};
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_exempt exempt = {0};
+    static const uint8_t client[4] = {192, 0, 2, 128};
+    assert_true(greylist_exempt_network(&exempt, &arena, network_of(4, client, 25)));
+    assert_true(greylist_exempt_seal(&exempt, &arena));
+    assert_true(greylist_exempt_word(&exempt, &arena, GREYLIST_SENDERS, WORD_DOMAINS, span_of("example.org")));
+    assert_true(greylist_exempt_word(&exempt, &arena, GREYLIST_RECIPIENTS, WORD_LOCAL, span_of("abuse")));
+    const struct {
+        struct greylist_attempt attempt;
+        enum greylist_reason reason;
+    } rows[] = {
+        {attempt_of(1, "a@example.net", "b@example.com"), GREYLIST_FIRST},
+        {attempt_of(128, "a@example.net", "b@example.com"), GREYLIST_EXEMPT_CLIENT},
+        {attempt_of(1, "a@Mail.Example.org", "b@example.com"), GREYLIST_EXEMPT_SENDER},
+        {attempt_of(1, "a@example.net", "Abuse@example.com"), GREYLIST_EXEMPT_RECIPIENT},
+        {attempt_of(1, "a@example.net", "Postmaster"), GREYLIST_EXEMPT_RECIPIENT},
+        {attempt_of(1, "abuse@example.net", "example.org"), GREYLIST_FIRST},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct greylist_memory memory = {0};
+        bool needs = greylist_needs(&settings, &exempt, &rows[i].attempt) != 0;
+        assert_int_equal(needs, rows[i].reason == GREYLIST_FIRST);
+        struct greylist_decision decision = greylist_decide(&settings, &exempt, &memory, &rows[i].attempt, start_ms);
+        assert_int_equal(decision.reason, rows[i].reason);
+        assert_int_equal(decision.pass, rows[i].reason != GREYLIST_FIRST);
+    }
+    struct greylist_attempt tls = {.ip_version = 4, .client = {192, 0, 2, 1}, .tls = true};
+    assert_int_equal(greylist_needs(&settings, &exempt, &tls), 1u << GREYLIST_TLS | 1u << GREYLIST_CLIENT);
+}
+
+static void test_reasons(void **state)
+{
+    (void)state;
+    for (int i = 0; i < GREYLIST_REASONS; i++) {
+        assert_true(strlen(greylist_reason_name((enum greylist_reason)i)) > 0);
+        assert_true(strlen(greylist_reason_text((enum greylist_reason)i)) > 0);
+        assert_non_null(greylist_reason_setting((enum greylist_reason)i));
+        for (int other = 0; other < i; other++)
+            assert_string_not_equal(greylist_reason_name((enum greylist_reason)i),
+                                    greylist_reason_name((enum greylist_reason)other));
+    }
+}
+
+/* Whatever a store holds: what decodes is decided about, an attempt more does no harm, and after the delay it passes.
+ */
+static void test_any_record(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    struct random_source source = {4};
+    int decoded = 0;
+    for (int run = 0; run < 100000; run++) {
+        uint8_t value[GREYLIST_VALUE_BYTES] = {1};
+        for (size_t i = 1; i < sizeof value - 2; i++)
+            value[i] = (uint8_t)random_next(&source);
+        value[1] = value[7] = value[13] = 1; /* times within decades of now */
+        struct greylist_memory memory = {0};
+        struct greylist_record *record = &memory.records[GREYLIST_TRIPLET];
+        memory.known[GREYLIST_TRIPLET] = greylist_decode((struct span){value, sizeof value}, record);
+        decoded += memory.known[GREYLIST_TRIPLET];
+        struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
+        struct greylist_decision decision = greylist_decide(&settings, &nobody, &memory, &attempt, start_ms);
+        assert_true(decision.pass || (decision.passes_from_ms > start_ms &&
+                                      decision.passes_from_ms <= start_ms + (int64_t)settings.delay_s * 1000));
+        memory.known[GREYLIST_TRIPLET] = true;
+        greylist_learn(&settings, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, true, record, start_ms + 40000);
+        assert_true(decide(&memory, (int64_t)settings.delay_s * 1000).pass);
+    }
+    assert_true(decoded > 1000);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        {"what counts as the same sender", test_fold, NULL, NULL, NULL},
+        {"any octets fold, whatever their case", test_fold_any, NULL, NULL, NULL},
+        {"domains of EHLO names", test_helo_domain, NULL, NULL, NULL},
+        {"keys: what is the same, and what is not", test_keys, NULL, NULL, NULL},
+        {"networks of IPv6", test_networks_v6, NULL, NULL, NULL},
+        {"records come back as they were, or not at all", test_records, NULL, NULL, NULL},
+        {"a retry passes after the delay, within the window", test_delay, NULL, NULL, NULL},
+        {"what has passed passes for its lifetime", test_lifetime, NULL, NULL, NULL},
+        {"a network that has brought enough mail passes", test_client_known, NULL, NULL, NULL},
+        {"answers pass", test_answer, NULL, NULL, NULL},
+        {"a retry from elsewhere with the same EHLO domain", test_pool, NULL, NULL, NULL},
+        {"who waits for refusals to their end passes before the delay", test_patience, NULL, NULL, NULL},
+        {"who fires in parallel, or unevenly, does not", test_impatience, NULL, NULL, NULL},
+        {"an attempt that the server put off is given back", test_attempts_given_back, NULL, NULL, NULL},
+        {"a recipient that the server does not want is forgotten", test_unwanted_recipient, NULL, NULL, NULL},
+        {"who is never greylisted", test_exempt, NULL, NULL, NULL},
+        {"each reason has a name and a sentence of its own", test_reasons, NULL, NULL, NULL},
+        {"any record of a store leads to a decision, and passes after the delay", test_any_record, NULL, NULL, NULL},
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests_name("greylist", tests, NULL, NULL);
+}

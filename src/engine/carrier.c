@@ -6,6 +6,7 @@
 struct carrier {
     struct engine *engine;
     const struct flow *flow;
+    enum smtp_side side;
     struct half *half;        /* of its sender */
     const struct half *other; /* the one its acknowledgment is about */
     struct packet packet;
@@ -104,6 +105,10 @@ static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
         return from;
     }
     uint32_t to = edit_forward(&half->log, &engine->entries, packet->seq + came);
+    bool cut =
+        tarpit_holds(engine, carrier->flow, carrier->side) && seq_after(to, tarpit_allowed(engine, carrier->flow));
+    if (cut)
+        to = seq_max(from, tarpit_allowed(engine, carrier->flow));
     uint32_t len = to - from;
     if (plain && len == came)
         return from;
@@ -111,10 +116,11 @@ static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
     /* The sender's own resend carries the rest. */
     uint32_t limit = longest_payload(carrier, came);
     bool fin = packet->flags & PACKET_FIN;
-    if (len > limit) {
-        len = limit;
+    if (len > limit || (cut && fin)) {
+        len = len < limit ? len : limit;
         if (fin)
             packet_set_flags(packet, (uint8_t)(packet->flags & ~PACKET_FIN), true);
+        fin = false;
     }
     if (len > 0) {
         uint8_t *leaves = engine->scratch + packet->payload_at;
@@ -355,6 +361,7 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
         struct carrier carrier = {
             .engine = engine,
             .flow = flow,
+            .side = current->side,
             .half = &flow->halves[current->side],
             .other = &flow->halves[!current->side],
             .packet = current->packet,
@@ -379,6 +386,7 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
     struct carrier carrier = {
         .engine = engine,
         .flow = flow,
+        .side = (enum smtp_side)held->side,
         .half = &flow->halves[held->side],
         .other = &flow->halves[!held->side],
         .checksum_absent = held->checksum == ENGINE_CHECKSUM_ABSENT,

@@ -37,7 +37,7 @@ static void *lay_out(struct layout *layout, size_t octets)
 struct pieces {
     struct engine *engine;
     void *flows, *buckets, *nodes, *entries, *blocks, *held, *events, *arena, *scratch, *original;
-    void *inquiries, *inquiry_buckets, *questions;
+    void *inquiries, *inquiry_buckets, *questions, *tarpits;
     size_t bytes;
 };
 
@@ -54,6 +54,7 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
     p.events = lay_out(&layout, (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event));
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
+    p.tarpits = lay_out(&layout, pool_bytes(sizeof(struct tarpit), s->flows_max));
     if (s->questions) {
         p.inquiries = lay_out(&layout, pool_bytes(sizeof(struct inquiry), s->flows_max));
         p.inquiry_buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
@@ -82,6 +83,7 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
     pool_init(&engine->blocks, p.blocks, RETAIN_BLOCK_BYTES, settings->blocks_max);
     pool_init(&engine->held, p.held, sizeof(struct held), settings->held_max);
+    pool_init(&engine->tarpits, p.tarpits, sizeof(struct tarpit), settings->flows_max);
     if (settings->questions) {
         pool_init(&engine->inquiries, p.inquiries, sizeof(struct inquiry), settings->flows_max);
         engine->inquiry_buckets = p.inquiry_buckets;
@@ -244,10 +246,20 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
     return judge_segment(engine, index, current->side, packet);
 }
 
+/* Whether what must be held or retained may soon find no room. */
+static bool is_scarce(const struct engine *engine)
+{
+    enum { HELD_PART = 16, BLOCKS_PART = 2 }; /* see held_add */
+    return pool_free_count(&engine->held) <= engine->settings.held_max / HELD_PART ||
+           judge_spare_blocks(engine) <= engine->settings.blocks_max / BLOCKS_PART;
+}
+
 void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us)
 {
     engine_begin_call(engine, now_us);
     engine->counters.packets++;
+    if (engine->oldest_tarpit != POOL_NONE && is_scarce(engine))
+        tarpit_relieve(engine);
     engine->current.token = packet->token;
     engine->current.checksum_absent = packet->checksum == ENGINE_CHECKSUM_ABSENT;
     engine->current.plain = false;
@@ -349,6 +361,7 @@ struct engine_gauges engine_gauges(const struct engine *engine)
         .flows = engine->table.flows.used,
         .held = engine->held.used,
         .blocks = engine->blocks.used,
+        .tarpitted = engine->tarpitted,
         .flow_bytes = sizeof(struct flow) + sizeof(struct timer_node) +
                       flow_table_buckets_bytes(flows_max) / (flows_max ? flows_max : 1) +
                       (size_t)ENTRIES_PER_FLOW * EDIT_ENTRY_BYTES,

@@ -134,6 +134,11 @@ struct engine_counters {
     uint64_t connections_closed;   /* closed politely: the server read QUIT, the client 421 */
     uint64_t connections_reset;    /* reset by the filter */
     uint64_t replies_replaced;     /* replies of the server that the client saw in another form */
+    uint64_t tarpits;              /* replies that were to leave later */
+    uint64_t tarpit_ms;            /* by so much, in all */
+    uint64_t tarpit_hangups;       /* of these, clients that hung up meanwhile */
+    uint64_t tarpits_shortened;    /* of these, over before their time: the server would have given up */
+    uint64_t tarpits_relieved;     /* of these, over before their time: there was no room */
     uint64_t questions;            /* asked */
     uint64_t questions_unanswered; /* actions that depended on an answer which nobody gave in time, or could be asked */
     uint64_t questions_lost;       /* questions and lessons that nobody fetched, so that there was no room for more */
@@ -145,7 +150,8 @@ struct engine_gauges {
     uint32_t flows;
     uint32_t held;
     uint32_t blocks;
-    size_t flow_bytes; /* memory of one idle flow, all tables included */
+    uint32_t tarpitted; /* connections in which a reply waits for its time */
+    size_t flow_bytes;  /* memory of one idle flow, all tables included */
 };
 
 /* Sensible values for a gateway: 65,536 flows, 64 MiB of blocks; no events. */

@@ -46,6 +46,7 @@ struct flow {
     bool events_lost;              /* since the last one told */
     bool reopening;                /* the client sent another SYN into the open connection: `reopen` */
     uint32_t inquiry;              /* what it asks and has to tell, see question.c; POOL_NONE for nothing */
+    uint32_t tarpit;               /* see tarpit.c; POOL_NONE where no reply of it was delayed */
     uint64_t id;                   /* never used twice */
     int64_t last_us;               /* when its last packet came */
     int64_t line_due_us[2];        /* by enum smtp_side: when what waits must leave; 0 while nothing waits */

@@ -16,8 +16,8 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     struct held *held = held_at(engine, id);
     held->payload = (struct retain){0};
     /* Half of the blocks are for what comes in order: what waits for it must not keep it from coming. */
-    if (retain_blocks_needed(&held->payload, packet->payload_len) + engine->settings.blocks_max / 2 >
-            judge_spare_blocks(engine) ||
+    uint32_t needed = retain_blocks_needed(&held->payload, packet->payload_len);
+    if ((needed && needed + engine->settings.blocks_max / 2 > judge_spare_blocks(engine)) ||
         !retain_append(&held->payload, &engine->blocks, packet_payload(packet))) {
         pool_return(&engine->held, id);
         return false;
@@ -30,7 +30,7 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     held->header_len = packet->payload_at;
     held->side = (uint8_t)side;
     held->checksum = engine->current.checksum_absent ? ENGINE_CHECKSUM_ABSENT : ENGINE_CHECKSUM_GOOD;
-    held->drop = held->probe = held->told = false;
+    held->drop = held->probe = held->told = held->kept = false;
     memcpy(held->header, packet->bytes, packet->payload_at);
 
     uint32_t *place = &half->held;
@@ -152,6 +152,31 @@ void held_ready(struct engine *engine, struct half *half, bool drop)
     make_ready(engine, half, &half->held, drop);
 }
 
+struct held *held_kept(const struct engine *engine, const struct half *half)
+{
+    for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next)
+        if (held_at(engine, id)->kept)
+            return held_at(engine, id);
+    return NULL;
+}
+
+void held_keep_no_more(struct engine *engine, struct half *half)
+{
+    struct held *held = held_kept(engine, half);
+    if (!held)
+        return;
+    held->kept = false;
+    held->since_us = engine->now_us;
+}
+
+void held_ready_one(struct engine *engine, struct half *half, const struct held *held, bool drop)
+{
+    uint32_t *place = &half->held;
+    while (held_at(engine, *place) != held)
+        place = &held_at(engine, *place)->next;
+    make_ready(engine, half, place, drop);
+}
+
 void held_probe(struct engine *engine, uint32_t index, enum smtp_side side)
 {
     struct half *half = &flow_at(&engine->table, index)->halves[side];
@@ -168,7 +193,7 @@ uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t sinc
     uint32_t dropped = 0;
     for (uint32_t *place = &half->held; *place != POOL_NONE;) {
         struct held *held = held_at(engine, *place);
-        if (held->since_us > since_us) {
+        if (held->since_us > since_us || (held->kept && since_us != INT64_MAX)) {
             place = &held->next;
             continue;
         }

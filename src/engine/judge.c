@@ -305,6 +305,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };
     struct before before = look_before(engine, flow, unit, action);
+    uint32_t delay_ms = tarpit_delay_ms(flow, context, unit, action);
+    uint32_t from_egress = half->log.end_egress;
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
     if (flow->smtp.opaque)
         message_forget(engine, flow);
@@ -322,6 +324,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         tell_line(engine, flow, unit, &before);
     else if (unit->ends_payload)
         tell_payload(engine, flow, unit, &before);
+    if (unit->role == SMTP_SERVER)
+        tarpit_note_reply(engine, index, unit, delay_ms, from_egress, before.answered);
     if (unit->role == SMTP_CLIENT)
         question_note_command(engine, index, unit, action.kind == SMTP_ACTION_REFUSE);
     else if (flow->smtp.answered != before.answered)
@@ -387,9 +391,13 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     if (edit_offset(&flow->halves[side].log) != offset)
         lifecycle_classify(engine, index);
     if (flow->reset) {
+        if (tarpit_due_us(engine, flow) != INT64_MAX)
+            tarpit_end(engine, index);
         segment_drop_held(engine, index);
     } else if (flow->smtp.opaque && !was_opaque) {
         /* What waits on the other side will not be judged any more. */
+        if (tarpit_due_us(engine, flow) != INT64_MAX)
+            tarpit_end(engine, index);
         question_end(engine, index);
         judge_all(engine, index, !side, (struct span){0}, true);
         arm_line(engine, index, flow, !side, false);

@@ -124,6 +124,7 @@ static int64_t deadline_us(const struct engine *engine, uint32_t index)
 {
     const struct flow *flow = flow_at(&engine->table, index);
     int64_t due = flow->last_us + idle_us(flow);
+    due = tarpit_due_us(engine, flow) < due ? tarpit_due_us(engine, flow) : due;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] < due)
             due = flow->line_due_us[side];
@@ -131,7 +132,7 @@ static int64_t deadline_us(const struct engine *engine, uint32_t index)
         due = probe_us < due ? probe_us : due;
         for (uint32_t id = flow->halves[side].held; id != POOL_NONE;) {
             const struct held *held = pool_at(&engine->held, id);
-            int64_t held_due = held->since_us + (int64_t)engine->settings.order_hold_ms * 1000;
+            int64_t held_due = held->kept ? INT64_MAX : held->since_us + (int64_t)engine->settings.order_hold_ms * 1000;
             due = held_due < due ? held_due : due;
             id = held->next;
         }
@@ -149,6 +150,8 @@ void lifecycle_arm(struct engine *engine, uint32_t index)
 void lifecycle_due(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
+    if (tarpit_due_us(engine, flow) <= engine->now_us)
+        tarpit_end(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] <= engine->now_us) {
             judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
@@ -212,6 +215,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     struct flow *flow = flow_at(&engine->table, index);
     if (flow->state == FLOW_OPEN)
         tell_end(engine, flow, reason);
+    tarpit_forget(engine, index);
     question_end(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         engine->waiting_count -= flow->line_due_us[side] != 0;

@@ -287,6 +287,30 @@ void question_note_command(struct engine *engine, uint32_t index, const struct s
     }
 }
 
+uint64_t question_about(const struct engine *engine, const struct flow *flow, enum smtp_verb verb, uint32_t exchange)
+{
+    if (flow->inquiry == POOL_NONE)
+        return 0;
+    const struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    if (inquiry->asked >> exchange % 64 & 1)
+        return id_of(flow, exchange);
+    /* DATA is put off in the place of the last RCPT that was asked about. */
+    bool message = verb == SMTP_VERB_RSET || verb == SMTP_VERB_BDAT;
+    return message && flow->smtp.void_late ? id_of(flow, inquiry->number) : 0;
+}
+
+void question_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up)
+{
+    if (!wanted(engine, LESSON_WAITED) || flow_at(&engine->table, index)->inquiry == POOL_NONE)
+        return;
+    struct question *lesson = add(engine, index, LESSON_WAITED, (struct span){0});
+    if (!lesson)
+        return;
+    lesson->about = about;
+    lesson->waited_ms = waited_ms;
+    lesson->hung_up = hung_up;
+}
+
 static void teach(struct engine *engine, uint32_t index, enum question_kind kind, uint64_t about, uint16_t code)
 {
     if (!wanted(engine, kind))
@@ -305,14 +329,15 @@ void question_note_reply(struct engine *engine, uint32_t index, enum smtp_verb v
         return;
     struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
     bool success = code / 100 == 2;
+    bool asked = inquiry->asked >> exchange % 64 & 1;
+    inquiry->asked &= ~(UINT64_C(1) << exchange % 64);
     switch (verb) {
     case SMTP_VERB_RCPT:
-        if (inquiry->asked >> exchange % 64 & 1) {
+        if (asked) {
             teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), code);
             inquiry->open = true;
         }
         inquiry->open = inquiry->open || (success && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED));
-        inquiry->asked &= ~(UINT64_C(1) << exchange % 64);
         break;
     case SMTP_VERB_END_OF_DATA:
     case SMTP_VERB_BDAT_LAST:

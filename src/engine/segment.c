@@ -48,6 +48,7 @@ static bool take_acknowledgment(struct engine *engine, uint32_t index, enum smtp
         return false;
     }
     half_acknowledge(other, &engine->entries, &engine->blocks, ack);
+    tarpit_acknowledged(engine, index, !side);
     uint32_t window = (uint32_t)packet->window << half->window_shift;
     other->window_end_egress = seq_max(other->window_end_egress, ack + window);
     return true;
@@ -68,6 +69,7 @@ static void take_fin(struct engine *engine, uint32_t index, enum smtp_side side)
     half->closed = true;
     if (flow->halves[!side].closed)
         lifecycle_classify(engine, index);
+    tarpit_hung_up(engine, index, side);
 }
 
 /*
@@ -100,18 +102,37 @@ static bool take_held(struct engine *engine, const struct held *held)
     return true;
 }
 
+/*
+ * During a tarpit: whether a packet goes on, cut to what may leave. One with the next octets that may not is kept; but
+ * where octets before the reply have not left yet they do not wait with it.
+ */
+static bool leaves_in_part(struct engine *engine, const struct flow *flow, const struct half *half, struct held *held)
+{
+    uint32_t allowed = tarpit_allowed(engine, flow);
+    uint32_t from = edit_forward(&half->log, &engine->entries, held->seq);
+    uint32_t to = edit_forward(&half->log, &engine->entries, held->seq + held->len);
+    if (held->kept || !seq_after(to, allowed))
+        return !held->kept;
+    if (seq_before(from, allowed))
+        return true;
+    held->kept = from == allowed && !held_kept(engine, half);
+    return false;
+}
+
 /* Held packets at the front that are decided, as long as they begin before `limit` where there is one. */
 static void let_go(struct engine *engine, uint32_t index, enum smtp_side side, const uint32_t *limit)
 {
     struct flow *flow = flow_at(&engine->table, index);
     struct half *half = &flow->halves[side];
-    for (const struct held *held; (held = first_held(engine, half)) != NULL;) {
+    for (struct held *held; (held = first_held(engine, half)) != NULL;) {
         uint32_t end = held->seq + held->len;
         if (limit && !seq_before(held->seq, *limit))
             return;
+        if (tarpit_holds(engine, flow, side) && !leaves_in_part(engine, flow, half, held))
+            return;
         if (is_unread(flow))
             follow_opaque(engine, half, end);
-        if (seq_after(end, half->log.end))
+        if (seq_after(end, half->log.end) && !tarpit_holds(engine, flow, side))
             return;
         held_ready(engine, half, false);
     }
@@ -150,6 +171,8 @@ void segment_settle(struct engine *engine, uint32_t index, enum smtp_side side)
 
 void segment_release_all(struct engine *engine, uint32_t index)
 {
+    if (tarpit_due_us(engine, flow_at(&engine->table, index)) != INT64_MAX)
+        tarpit_end(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
         segment_settle(engine, index, (enum smtp_side)side);
@@ -213,6 +236,50 @@ static enum fate take_paused(struct engine *engine, uint32_t index, enum smtp_si
     return FATE_DROP;
 }
 
+/* The packet with the next octets of a reply that is delayed: it is kept, and the copy before it may carry some. */
+static enum fate keep(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    struct half *half = &flow_at(&engine->table, index)->halves[side];
+    struct held *older = held_kept(engine, half);
+    uint32_t before = tarpit_allowed(engine, flow_at(&engine->table, index));
+    bool unread = seq_before(edit_forward(&half->log, &engine->entries, packet->seq), before);
+    if (!older && unread)
+        return FATE_CARRY; /* cut to what stands before the reply; the rest comes again */
+    switch (tarpit_resent(engine, index, older != NULL)) {
+    case TARPIT_OVER:
+        tarpit_end(engine, index);
+        return FATE_CARRY;
+    case TARPIT_KEEP:
+        if (older && !unread && seq_after(older->seq + older->len, packet->seq + packet_seq_len(packet)))
+            return FATE_DROP; /* the older one carries more */
+        if (older)
+            held_ready_one(engine, half, older, !unread);
+        break;
+    case TARPIT_STUTTER:
+        held_ready_one(engine, half, older, false);
+        break;
+    }
+    enum fate fate = hold(engine, index, side, packet);
+    if (fate == FATE_NONE && (older = held_covering(engine, half, packet)) != NULL)
+        older->kept = true;
+    return fate;
+}
+
+/* Octets of a side in which a reply is delayed. */
+static enum fate take_delayed(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct half *half = &flow->halves[side];
+    uint32_t allowed = tarpit_allowed(engine, flow);
+    uint32_t to = edit_forward(&half->log, &engine->entries, packet->seq + packet_seq_len(packet));
+    if (!seq_after(to, allowed))
+        return FATE_CARRY;
+    if (seq_after(edit_forward(&half->log, &engine->entries, packet->seq), allowed))
+        return take_paused(engine, index, side, packet);
+    engine->counters.retransmissions++;
+    return keep(engine, index, side, packet);
+}
+
 static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -233,6 +300,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
+    if (tarpit_holds(engine, flow, side) && (half->paused || !seq_after(end, half->next)))
+        return take_delayed(engine, index, side, packet);
     if (half->paused && seq_after(end, half->log.end))
         return take_paused(engine, index, side, packet);
     if (seq_after(packet->seq, half->next))
@@ -250,6 +319,10 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     engine->current.plain =
         take_in_order(engine, index, side, packet->seq, packet_payload(packet), packet->flags & PACKET_FIN);
     let_go(engine, index, side, &packet->seq); /* those that waited for these octets leave before them */
+    if (tarpit_holds(engine, flow, side)) {
+        engine->current.plain = false;
+        return keep(engine, index, side, packet);
+    }
     return seq_after(end, half->log.end) ? hold(engine, index, side, packet) : FATE_CARRY;
 }
 
@@ -264,6 +337,7 @@ static enum fate take_reset(struct engine *engine, uint32_t index, enum smtp_sid
     /* The receiver may yet answer with a challenge (RFC 5961 3.2), so the flow is followed on, but not for long. */
     flow->state = FLOW_CLOSED;
     lifecycle_classify(engine, index);
+    tarpit_hung_up(engine, index, side);
     return FATE_CARRY;
 }
 

@@ -10,6 +10,7 @@
  *   held.c       packets without verdict
  *   tell.c       events
  *   question.c   questions, answers and lessons
+ *   tarpit.c     replies that leave later
  */
 #ifndef POSTERN_ENGINE_STATE_H
 #define POSTERN_ENGINE_STATE_H
@@ -40,6 +41,8 @@ struct held {
     uint8_t checksum; /* enum engine_checksum */
     bool drop;        /* its verdict, once ready */
     bool probe;       /* once ready: it leaves as a probe, its octets are given up */
+    bool kept;        /* as long as a tarpit is not over: the copy that its reply will leave with
+                       */
     bool told;        /* its sender was told that it is here, or will be by the answer to a probe on its way */
     uint8_t header[HELD_HEADER_BYTES_MAX];
 };
@@ -47,6 +50,39 @@ struct held {
 /* Packets that have their verdict, in the order in which they leave. */
 struct ready_list {
     uint32_t head, tail;
+};
+
+enum tarpit_state {
+    TARPIT_IDLE,
+    TARPIT_HOLDS,
+    TARPIT_LEFT, /* it is over; that the client has read the reply is not known yet */
+};
+
+/* The reply of a connection that leaves later, and those before it. */
+struct tarpit {
+    uint32_t flow;
+    uint32_t older, newer; /* of those that hold */
+    uint8_t state;         /* enum tarpit_state */
+    uint8_t side;          /* enum smtp_side that sent it */
+    uint8_t resends;       /* of its packet since the last progress that its sender saw */
+    bool whole;            /* it must not leave in pieces */
+    bool continued;        /* it has several lines */
+    bool void_told;        /* a recipient of the void transaction has waited */
+    uint32_t from, to;     /* egress */
+    uint32_t allowed;      /* egress: what stands before may leave */
+    uint32_t line;         /* egress: where the line begins in which that is */
+    uint32_t group_end;    /* exchanges from this one on were not asked for when the last one was over */
+    uint32_t group_ms;     /* waited for those before */
+    uint32_t waited_ms;    /* for the last one */
+    uint64_t about;        /* the question that it refuses; 0: none */
+    int64_t began_us, due_us;
+};
+
+/* What becomes of a packet with octets that are not allowed to leave. */
+enum tarpit_turn {
+    TARPIT_KEEP,    /* it is kept in place of the older copy */
+    TARPIT_STUTTER, /* the same, and the older copy leaves with what is allowed now */
+    TARPIT_OVER,    /* nothing can be kept any longer */
 };
 
 /* Whether a line waits for an answer. */
@@ -136,7 +172,10 @@ struct engine {
     struct pool inquiries;
     uint32_t *inquiry_buckets; /* by flow id */
     uint32_t inquiry_mask;     /* 0 where nothing is asked */
-    bool stopping;             /* nothing new waits */
+    struct pool tarpits;
+    uint32_t oldest_tarpit, newest_tarpit; /* of those that hold */
+    uint32_t tarpitted;
+    bool stopping; /* nothing new waits */
 
     uint32_t waiting_count; /* directions in which octets wait for the rest of their line */
 
@@ -254,6 +293,12 @@ void held_probe(struct engine *engine, uint32_t index, enum smtp_side side);
 void held_ready(struct engine *engine, struct half *half, bool drop);
 /* Those that have waited since `since_us` or longer, to be dropped; INT64_MAX: all. Returns their number. */
 uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t since_us);
+/* The packet that is kept for a tarpit; NULL where none is. */
+struct held *held_kept(const struct engine *engine, const struct half *half);
+/* It is one like the others now. */
+void held_keep_no_more(struct engine *engine, struct half *half);
+/* Make one of those of a half ready that need not be its first. */
+void held_ready_one(struct engine *engine, struct half *half, const struct held *held, bool drop);
 /* It has left. */
 void held_return(struct engine *engine, uint32_t index);
 
@@ -281,8 +326,38 @@ void question_client(struct engine *engine, uint32_t index);
 void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool refused);
 /* The reply to an exchange is complete. */
 void question_note_reply(struct engine *engine, uint32_t index, enum smtp_verb verb, uint32_t exchange, uint16_t code);
+/* The question that the refusal of this exchange goes back to; 0 where there is none. */
+uint64_t question_about(const struct engine *engine, const struct flow *flow, enum smtp_verb verb, uint32_t exchange);
+/* That refusal has left, or its client with it. */
+void question_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up);
 /* Nothing more can be read of a connection. */
 void question_end(struct engine *engine, uint32_t index);
+
+/* ---- tarpit.c ---- */
+
+/* How much later the reply should leave that begins with this unit, which is not committed yet. */
+uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *context, const struct smtp_unit *unit,
+                         struct smtp_action action);
+/* A unit of the server's was decided, the first of its octets at `from_egress`. It may begin a tarpit, or go on with
+   it; behind the reply its side is paused. */
+void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t delay_ms,
+                       uint32_t from_egress, uint32_t exchange);
+/* Whether octets of this side are held back from tarpit_allowed on (egress). */
+bool tarpit_holds(const struct engine *engine, const struct flow *flow, enum smtp_side side);
+uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow);
+/* A packet with the next octets that are not allowed has come; `again`: one is kept already. */
+enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again);
+/* When the tarpit is over, INT64_MAX where there is none; then, or sooner, what it keeps is let go. */
+int64_t tarpit_due_us(const struct engine *engine, const struct flow *flow);
+void tarpit_end(struct engine *engine, uint32_t index);
+/* The end of this side has closed the connection, or reset it. */
+void tarpit_hung_up(struct engine *engine, uint32_t index, enum smtp_side side);
+/* Octets of this side were acknowledged. */
+void tarpit_acknowledged(struct engine *engine, uint32_t index, enum smtp_side side);
+/* There is no room for what must wait: the oldest tarpits end. */
+void tarpit_relieve(struct engine *engine);
+/* The connection is forgotten. */
+void tarpit_forget(struct engine *engine, uint32_t index);
 
 /* ---- tell.c ---- */
 

@@ -227,6 +227,10 @@ void smtp_session_put_back(struct smtp_session *session, const struct smtp_conte
 void smtp_session_commit(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
                          struct smtp_action action, struct smtp_room room, struct smtp_change *change);
 
+/* What leaves in place of a reply of which the unit is a line; SMTP_REFUSAL_NONE where the server's own does. */
+uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const struct smtp_context *context,
+                                   const struct smtp_unit *unit);
+
 /* The code of a reply line as the client will read it: that of the filter's own reply where one takes its place. */
 uint16_t smtp_session_reply_code(const struct smtp_session *session, const struct smtp_context *context,
                                  const struct smtp_unit *unit);

@@ -335,15 +335,23 @@ static bool is_replaced(const struct smtp_session *session, const struct smtp_un
            (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2');
 }
 
-uint16_t smtp_session_reply_code(const struct smtp_session *session, const struct smtp_context *context,
-                                 const struct smtp_unit *unit)
+uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const struct smtp_context *context,
+                                   const struct smtp_unit *unit)
 {
-    uint16_t code = unit->has_reply ? unit->reply.code : 0;
     const struct smtp_slot *slot =
         session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
     if (!slot || smtp_slot_fate(*slot) == SMTP_FATE_VANISH || !is_replaced(session, unit, smtp_slot_fate(*slot)))
-        return code;
-    const uint8_t *digits = smtp_refusal_form(context->refusals, slot->refusal, 0).ptr;
+        return SMTP_REFUSAL_NONE;
+    return slot->refusal;
+}
+
+uint16_t smtp_session_reply_code(const struct smtp_session *session, const struct smtp_context *context,
+                                 const struct smtp_unit *unit)
+{
+    uint8_t refusal = smtp_session_reply_refusal(session, context, unit);
+    if (refusal == SMTP_REFUSAL_NONE)
+        return unit->has_reply ? unit->reply.code : 0;
+    const uint8_t *digits = smtp_refusal_form(context->refusals, refusal, 0).ptr;
     return (uint16_t)((digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0'));
 }
 

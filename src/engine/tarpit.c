@@ -1,0 +1,297 @@
+#include "engine/state.h"
+
+/*
+ * A reply that leaves later. Its packet is held; each time its server sends it again, the newer copy is held in place
+ * of the older one, and the older may leave, cut to the next few octets. The client acknowledges those, which the
+ * server takes for progress, so that it does not give up. At the deadline the copy that is held carries all that
+ * remains.
+ */
+
+enum {
+    /* A server gives up after a number of resends without progress, Windows after 5 (TcpMaxDataRetransmissions), Linux
+       after 15. At this one progress is shown, so that even if it is lost there is another time. */
+    RESENDS_MAX = 4,
+    LAST_OCTETS = 2,       /* CRLF: no client goes on without it */
+    CODE_OCTETS = 4,       /* with the hyphen or blank behind it */
+    GROUP_MS_MAX = 240000, /* of what a client waits for at once: RFC 5321 4.5.3.2 gives it five minutes */
+    DATA_MS_MAX = 100000,  /* DATA: two (RFC 5321 4.5.3.2.4) */
+};
+
+static struct tarpit *tarpit_at(const struct engine *engine, uint32_t id)
+{
+    return pool_at(&engine->tarpits, id);
+}
+
+static struct tarpit *tarpit_of(const struct engine *engine, const struct flow *flow)
+{
+    return flow->tarpit == POOL_NONE ? NULL : tarpit_at(engine, flow->tarpit);
+}
+
+bool tarpit_holds(const struct engine *engine, const struct flow *flow, enum smtp_side side)
+{
+    const struct tarpit *tarpit = tarpit_of(engine, flow);
+    return tarpit && tarpit->state == TARPIT_HOLDS && tarpit->side == (uint8_t)side;
+}
+
+uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow)
+{
+    return tarpit_at(engine, flow->tarpit)->allowed;
+}
+
+int64_t tarpit_due_us(const struct engine *engine, const struct flow *flow)
+{
+    const struct tarpit *tarpit = tarpit_of(engine, flow);
+    return tarpit && tarpit->state == TARPIT_HOLDS ? tarpit->due_us : INT64_MAX;
+}
+
+/* ---- by age ---- */
+
+static void link_newest(struct engine *engine, uint32_t id)
+{
+    struct tarpit *tarpit = tarpit_at(engine, id);
+    tarpit->newer = POOL_NONE;
+    tarpit->older = engine->newest_tarpit;
+    if (tarpit->older)
+        tarpit_at(engine, tarpit->older)->newer = id;
+    else
+        engine->oldest_tarpit = id;
+    engine->newest_tarpit = id;
+    engine->tarpitted++;
+}
+
+static void unlink_tarpit(struct engine *engine, const struct tarpit *tarpit)
+{
+    if (tarpit->older)
+        tarpit_at(engine, tarpit->older)->newer = tarpit->newer;
+    else
+        engine->oldest_tarpit = tarpit->newer;
+    if (tarpit->newer)
+        tarpit_at(engine, tarpit->newer)->older = tarpit->older;
+    else
+        engine->newest_tarpit = tarpit->older;
+    engine->tarpitted--;
+}
+
+/* ---- beginning ---- */
+
+uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *context, const struct smtp_unit *unit,
+                         struct smtp_action action)
+{
+    bool begins = unit->role == SMTP_SERVER && unit->line_index == 0 &&
+                  (unit->kind == SMTP_UNIT_REPLY || unit->kind == SMTP_UNIT_FRAGMENT);
+    if (!begins || action.kind == SMTP_ACTION_RESET)
+        return 0;
+    uint8_t refusal = smtp_session_reply_refusal(&flow->smtp, context, unit);
+    uint32_t delay_ms = refusal == SMTP_REFUSAL_NONE ? 0 : context->refusals->texts[refusal].delay_ms;
+    return delay_ms > action.delay_ms ? delay_ms : action.delay_ms;
+}
+
+/* So much of a delay that the client, which may wait for a whole group of replies at once, does not give up. */
+static uint32_t bounded(struct tarpit *tarpit, const struct smtp_unit *unit, uint32_t exchange, uint32_t delay_ms)
+{
+    if (exchange >= tarpit->group_end)
+        tarpit->group_ms = 0;
+    uint32_t left_ms = GROUP_MS_MAX - tarpit->group_ms;
+    if (unit->verb == SMTP_VERB_DATA && left_ms > DATA_MS_MAX)
+        left_ms = DATA_MS_MAX;
+    return delay_ms < left_ms ? delay_ms : left_ms;
+}
+
+/* Clients do not expect a 354 in pieces (KB 912341), some not an EHLO reply (case 31). */
+static bool stays_whole(const struct smtp_unit *unit)
+{
+    return (unit->has_reply && unit->reply.code == 354) || unit->verb == SMTP_VERB_EHLO;
+}
+
+static void settle_lesson(struct engine *engine, uint32_t index, struct tarpit *tarpit, bool hung_up)
+{
+    tarpit->state = TARPIT_IDLE;
+    if (tarpit->about)
+        question_waited(engine, index, tarpit->about, tarpit->waited_ms, hung_up);
+    tarpit->about = 0;
+}
+
+static void begin(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t delay_ms,
+                  uint32_t from_egress, uint32_t exchange)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->tarpit == POOL_NONE) {
+        flow->tarpit = pool_borrow(&engine->tarpits); /* there is one for each flow */
+        *tarpit_at(engine, flow->tarpit) = (struct tarpit){.flow = index};
+    }
+    struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
+    if (tarpit->state == TARPIT_LEFT)
+        settle_lesson(engine, index, tarpit, false);
+    delay_ms = bounded(tarpit, unit, exchange, delay_ms);
+    /* Who shares the lot of another recipient does not wait for it again. */
+    bool shares = flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT;
+    if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->void_told))
+        return;
+    tarpit->void_told = shares;
+    tarpit->state = TARPIT_HOLDS;
+    tarpit->side = (uint8_t)unit->side;
+    tarpit->began_us = engine->now_us;
+    tarpit->due_us = engine->now_us + (int64_t)delay_ms * 1000;
+    tarpit->from = tarpit->to = tarpit->allowed = tarpit->line = from_egress;
+    tarpit->resends = 0;
+    tarpit->whole = stays_whole(unit);
+    tarpit->continued = unit->has_reply && !unit->reply.last;
+    tarpit->about = question_about(engine, flow, unit->verb, exchange);
+    link_newest(engine, flow->tarpit);
+    engine->counters.tarpits++;
+    lifecycle_arm(engine, index);
+}
+
+void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t delay_ms,
+                       uint32_t from_egress, uint32_t exchange)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    bool recorded = engine->settings.peers == ENGINE_PEERS_RECORDED; /* what came then came then */
+    if (delay_ms && !flow->smtp.opaque && !flow->reset && !recorded && !engine->stopping &&
+        !tarpit_holds(engine, flow, unit->side))
+        begin(engine, index, unit, delay_ms, from_egress, exchange);
+    struct tarpit *tarpit = tarpit_of(engine, flow);
+    if (tarpit && unit->verb == SMTP_VERB_MAIL)
+        tarpit->void_told = false; /* another transaction */
+    if (!tarpit_holds(engine, flow, unit->side))
+        return;
+    tarpit->to = flow->halves[unit->side].log.end_egress;
+    flow->halves[unit->side].paused = unit->kind == SMTP_UNIT_REPLY && unit->reply.last;
+}
+
+/* ---- stuttering ---- */
+
+/* Where the line begins of which `cut` is the end so far. */
+static uint32_t line_at(const struct engine *engine, const struct half *half, const struct tarpit *tarpit, uint32_t cut)
+{
+    uint8_t part[256];
+    uint32_t line = tarpit->line;
+    for (uint32_t at = tarpit->allowed, len; seq_before(at, cut); at += len) {
+        len = cut - at < sizeof part ? cut - at : (uint32_t)sizeof part;
+        retain_read(&half->retained, &engine->blocks, at - half->log.anchor_egress, part, len);
+        const uint8_t *feed = memrchr(part, '\n', len);
+        if (feed)
+            line = at + (uint32_t)(feed - part) + 1;
+    }
+    return line;
+}
+
+/* Not within the code of a line of several: a client that looks at a reply in pieces sees its beginning. */
+static uint32_t cut_at(const struct engine *engine, const struct flow *flow, struct tarpit *tarpit, uint32_t cut,
+                       uint32_t end)
+{
+    if (!tarpit->continued)
+        return cut;
+    tarpit->line = line_at(engine, &flow->halves[tarpit->side], tarpit, cut);
+    if (cut == tarpit->line || cut - tarpit->line >= CODE_OCTETS)
+        return cut;
+    return end - tarpit->line >= CODE_OCTETS ? tarpit->line + CODE_OCTETS : tarpit->line;
+}
+
+/* How far the reply may leave now. */
+static uint32_t earned(const struct engine *engine, const struct flow *flow, struct tarpit *tarpit)
+{
+    uint32_t len = tarpit->to - tarpit->from;
+    if (tarpit->whole || len <= LAST_OCTETS)
+        return tarpit->allowed;
+    uint32_t end = tarpit->to - LAST_OCTETS;
+    uint64_t passed_us = (uint64_t)(engine->now_us - tarpit->began_us);
+    uint64_t delay_us = (uint64_t)(tarpit->due_us - tarpit->began_us);
+    uint32_t cut = tarpit->from + (uint32_t)((end - tarpit->from) * passed_us / delay_us);
+    if (!seq_after(cut, tarpit->allowed) && tarpit->resends >= RESENDS_MAX)
+        cut = tarpit->allowed + 1;
+    cut = seq_min(cut, end);
+    return seq_after(cut, tarpit->allowed) ? seq_max(cut_at(engine, flow, tarpit, cut, end), tarpit->allowed)
+                                           : tarpit->allowed;
+}
+
+enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
+    if (!again)
+        return TARPIT_KEEP;
+    tarpit->resends++;
+    uint32_t allowed = earned(engine, flow, tarpit);
+    if (allowed != tarpit->allowed) {
+        tarpit->allowed = allowed;
+        tarpit->resends = 0;
+        return TARPIT_STUTTER;
+    }
+    if (tarpit->resends < RESENDS_MAX)
+        return TARPIT_KEEP;
+    engine->counters.tarpits_shortened++; /* there is nothing to show any more */
+    return TARPIT_OVER;
+}
+
+/* ---- the end ---- */
+
+/* It is over: what it keeps may leave. */
+static void stop(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
+    int64_t waited_us = engine->now_us - tarpit->began_us;
+    tarpit->waited_ms = (uint32_t)(waited_us / 1000);
+    tarpit->group_ms += tarpit->waited_ms;
+    tarpit->group_ms = tarpit->group_ms < GROUP_MS_MAX ? tarpit->group_ms : GROUP_MS_MAX;
+    tarpit->group_end = flow->smtp.answered + flow->smtp.ledger.count;
+    tarpit->state = TARPIT_LEFT;
+    flow->halves[tarpit->side].paused = false;
+    held_keep_no_more(engine, &flow->halves[tarpit->side]);
+    unlink_tarpit(engine, tarpit);
+    engine->counters.tarpit_ms += tarpit->waited_ms;
+}
+
+void tarpit_end(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    enum smtp_side side = (enum smtp_side)tarpit_at(engine, flow->tarpit)->side;
+    stop(engine, index);
+    judge_feed(engine, index, side, (struct span){0}, false);
+    segment_settle(engine, index, side);
+}
+
+void tarpit_hung_up(struct engine *engine, uint32_t index, enum smtp_side side)
+{
+    const struct flow *flow = flow_at(&engine->table, index);
+    if (tarpit_holds(engine, flow, (enum smtp_side) !side)) {
+        engine->counters.tarpit_hangups++;
+        tarpit_end(engine, index);
+    }
+    struct tarpit *tarpit = tarpit_of(engine, flow);
+    if (tarpit && tarpit->state == TARPIT_LEFT && tarpit->side != (uint8_t)side)
+        settle_lesson(engine, index, tarpit, true);
+}
+
+void tarpit_acknowledged(struct engine *engine, uint32_t index, enum smtp_side side)
+{
+    const struct flow *flow = flow_at(&engine->table, index);
+    struct tarpit *tarpit = tarpit_of(engine, flow);
+    if (tarpit && tarpit->state == TARPIT_LEFT && tarpit->side == (uint8_t)side &&
+        !seq_before(flow->halves[side].log.anchor_egress, tarpit->to))
+        settle_lesson(engine, index, tarpit, false);
+}
+
+void tarpit_relieve(struct engine *engine)
+{
+    enum { AT_ONCE = 4 };
+    for (int i = 0; i < AT_ONCE && engine->oldest_tarpit != POOL_NONE; i++) {
+        engine->counters.tarpits_relieved++;
+        tarpit_end(engine, tarpit_at(engine, engine->oldest_tarpit)->flow);
+    }
+}
+
+void tarpit_forget(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->tarpit == POOL_NONE)
+        return;
+    struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
+    if (tarpit->state == TARPIT_HOLDS)
+        stop(engine, index);
+    if (tarpit->state == TARPIT_LEFT)
+        settle_lesson(engine, index, tarpit, true);
+    pool_return(&engine->tarpits, flow->tarpit);
+    flow->tarpit = POOL_NONE;
+}

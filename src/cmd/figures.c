@@ -25,6 +25,7 @@ const struct figure worker_figures[] = {
     {ENGINE(flows_ended), "of these: closed, reset or timed out", false},
     {ENGINE(flows_evicted), "connections forgotten to make room", false},
     {ENGINE(flows_midstream), "connections older than the filter, which pass unedited", false},
+    {ENGINE(flows_taken_over), "connections of an older process, which are translated and not edited", false},
     {ENGINE(flows_released), "connections let go: nothing more was to be read of them, or to be translated", false},
     {ENGINE(flows_unedited), "connections where editing was switched off", false},
     {ENGINE(retransmissions), "segments with octets that had been decided before", false},
@@ -38,6 +39,11 @@ const struct figure worker_figures[] = {
     {ENGINE(questions), "questions asked of what is remembered", false},
     {ENGINE(questions_unanswered), "of these: nobody answered in time, or could be asked", false},
     {ENGINE(questions_lost), "questions and lessons that found no room", false},
+    {ENGINE(tarpits), "replies that were to leave later", false},
+    {ENGINE(tarpit_ms), "milliseconds by which, in all", false},
+    {ENGINE(tarpit_hangups), "of these replies: the client hung up meanwhile", false},
+    {ENGINE(tarpits_shortened), "of these: over before their time, for the server would have given up", false},
+    {ENGINE(tarpits_relieved), "of these: over before their time, for want of room", false},
     {ENGINE(events_lost), "events that nobody fetched in time", false},
     {"queue_received", QUEUE(received), "packets that came from the kernel", false},
     {"queue_verdicts", QUEUE(verdicts), "verdicts given to the kernel", false},
@@ -47,12 +53,13 @@ const struct figure worker_figures[] = {
     {"queue_full", QUEUE(queue_full), "packets the kernel dropped because too many waited for a verdict", false},
     {NOW(flows), "connections in the table", true},
     {NOW(held), "packets that wait for their verdict", true},
+    {NOW(tarpitted), "connections in which a reply waits for its time", true},
     {NOW(blocks), "blocks of 2 KiB in use for octets that are kept", true},
 };
 const size_t worker_figure_count = sizeof worker_figures / sizeof worker_figures[0];
 
 /* No counter of the engine without a name, none of them twice. */
-enum { OTHERS = 9 };
+enum { OTHERS = 10 };
 static_assert(sizeof worker_figures / sizeof worker_figures[0] == sizeof(struct engine_counters) / 8 + OTHERS,
               "each counter has its figure");
 

@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ struct run {
     const char *events;  /* where they are written; NULL: nowhere */
     const char *control; /* the path of the socket; NULL: the usual one, where its folder is there */
     const char *group;   /* who else but root may ask there; NULL: nobody */
+    const char *state;   /* the folder that keeps what the next process must know; NULL: the usual one */
+    char offsets[QUEUES_WORKERS_MAX][PATH_MAX];
     const char *metrics; /* ADDRESS:PORT where figures may be read; NULL: nowhere */
     struct mark mark;
     struct service service;
@@ -30,9 +33,10 @@ struct run {
 
 static int usage(void)
 {
-    return cmd_complain(CMD_USAGE,
-                        "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
-                        "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask MASK]");
+    return cmd_complain(
+        CMD_USAGE,
+        "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
+        "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER]");
 }
 
 /* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
@@ -46,6 +50,17 @@ static int processor_of(const struct run *run, unsigned number)
     while (!CPU_ISSET(cpu, &allowed) || skip-- > 0)
         cpu++;
     return (int)cpu;
+}
+
+/* Where a worker's connections with an offset are kept; NULL where the usual folder is not there. */
+static const char *offsets_of(struct run *run, unsigned number)
+{
+    const char *folder = run->state ? run->state : SERVICE_FOLDER;
+    if (!run->state && access(folder, W_OK) != 0)
+        return NULL;
+    snprintf(run->offsets[number], sizeof run->offsets[number], "%s/offsets-%u", folder,
+             run->service.queues.first + number);
+    return run->offsets[number];
 }
 
 static bool open_worker(struct run *run, unsigned number, char *message, size_t message_size)
@@ -62,6 +77,7 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
         .engine = run->rules.now->engine,
         .policy = &run->rules.now->policy,
         .mark = run->mark,
+        .offsets = offsets_of(run, number),
         .processor = processor_of(run, number),
         .ended = run->service.ended,
     };
@@ -84,7 +100,7 @@ static int open_control(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
     const char *path = run->control ? run->control : SERVICE_CONTROL_PATH;
-    if (!run->control && access(SERVICE_CONTROL_FOLDER, W_OK) != 0)
+    if (!run->control && access(SERVICE_FOLDER, W_OK) != 0)
         return CMD_GOOD;
     run->service.control = control_open(path, run->group, message, sizeof message);
     if (run->service.control)
@@ -166,10 +182,15 @@ static void close_all(struct run *run)
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
-    {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
-    {"control-group", required_argument, NULL, 'g'}, {"metrics", required_argument, NULL, 'm'},
-    {"mark-mask", required_argument, NULL, 'k'},     {0},
+    {"rules", required_argument, NULL, 'r'},
+    {"queues", required_argument, NULL, 'q'},
+    {"events", required_argument, NULL, 'e'},
+    {"control", required_argument, NULL, 'c'},
+    {"control-group", required_argument, NULL, 'g'},
+    {"metrics", required_argument, NULL, 'm'},
+    {"mark-mask", required_argument, NULL, 'k'},
+    {"state", required_argument, NULL, 's'},
+    {0},
 };
 
 int cmd_run(int argc, char **argv)
@@ -200,6 +221,9 @@ int cmd_run(int argc, char **argv)
             break;
         case 'm':
             run.metrics = optarg;
+            break;
+        case 's':
+            run.state = optarg;
             break;
         case 'k':
             if (!mark_parse(optarg, &run.mark))

@@ -16,8 +16,8 @@
 #include "report/log.h"
 #include "sys/control.h"
 
-#define SERVICE_CONTROL_FOLDER "/run/postern"
-#define SERVICE_CONTROL_PATH   SERVICE_CONTROL_FOLDER "/control"
+#define SERVICE_FOLDER       "/run/postern"
+#define SERVICE_CONTROL_PATH SERVICE_FOLDER "/control"
 
 /* Read the rules again. Returns an exit code, with a message of one line in any case. */
 typedef int service_reload(void *context, char *message, size_t message_size);

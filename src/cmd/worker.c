@@ -13,7 +13,9 @@
 
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
+#include "engine/handover.h"
 #include "report/log.h"
+#include "sys/mapping.h"
 
 enum { BATCHES_A_TURN = 16 }; /* of packets, before timers and requests have theirs */
 
@@ -21,6 +23,7 @@ struct worker {
     struct worker_settings settings;
     struct nfqueue *queue;
     struct engine *engine;
+    struct mapping offsets;
     struct feed *feed;
     struct log *log;
     pthread_t thread;
@@ -244,6 +247,7 @@ static void *run_worker(void *argument)
 {
     struct worker *worker = argument;
     uint64_t one = 1;
+    carry_out(worker); /* what was told of connections that were taken over */
     worker->failed = !serve(worker);
     take_packets(worker);
     engine_stop(worker->engine, clock_now_us());
@@ -304,6 +308,45 @@ static void init_lock(struct worker *worker)
     pthread_condattr_destroy(&attributes);
 }
 
+static struct handover_result take_parts(struct worker *worker, const struct mapping *old)
+{
+    struct handover_result sum = {0};
+    for (size_t at = 0, len; old->memory && mapping_part(old, &at, &len); at += len) {
+        struct handover_result part =
+            handover_take(worker->engine, (const uint8_t *)old->memory + at, len, clock_now_us());
+        sum.taken += part.taken;
+        sum.damaged += part.damaged;
+        sum.left += part.left;
+    }
+    return sum;
+}
+
+/* Connections that the last process left behind, and a file for those of this one. */
+static bool take_over(struct worker *worker, char *message, size_t message_size)
+{
+    const char *path = worker->settings.offsets;
+    struct mapping old = mapping_read(path);
+    struct handover_result result = {0};
+    worker->offsets = mapping_new(path, handover_bytes(worker->settings.engine.flows_max));
+    if (worker->offsets.memory) {
+        handover_begin(worker->engine, worker->offsets.memory);
+        result = take_parts(worker, &old);
+    }
+    mapping_close(&old);
+    if (!worker->offsets.memory || !mapping_install(path, result.damaged > 0)) {
+        snprintf(message, message_size, "%s: cannot be made: %m", path);
+        return false;
+    }
+    if (result.damaged || result.left)
+        cmd_complain(CMD_GOOD,
+                     "%s: of the last process's connections %u can be gone on with, %u cannot: %u for damage "
+                     "(the file is kept as %s.damaged), %u for want of room",
+                     path, result.taken, result.damaged + result.left, result.damaged, path, result.left);
+    else if (result.taken)
+        cmd_complain(CMD_GOOD, "%s: %u connections of the last process are gone on with", path, result.taken);
+    return true;
+}
+
 struct worker *worker_new(const struct worker_settings *settings, char *message, size_t message_size)
 {
     struct worker *worker = calloc(1, sizeof *worker);
@@ -319,7 +362,9 @@ struct worker *worker_new(const struct worker_settings *settings, char *message,
     if (worker->wake < 0 || !worker->engine || (settings->engine.events && !worker->feed))
         snprintf(message, message_size, "no memory for %u flows; lower 'flows' in the rules",
                  settings->engine.flows_max);
-    else if ((worker->queue = nfqueue_open(&settings->queues, message, message_size)) != NULL)
+    /* The queue first: whoever has it still needs the file. */
+    else if ((worker->queue = nfqueue_open(&settings->queues, message, message_size)) != NULL &&
+             (!settings->offsets || take_over(worker, message, message_size)))
         return worker;
     worker_free(worker);
     return NULL;
@@ -336,6 +381,7 @@ void worker_free(struct worker *worker)
         return;
     nfqueue_close(worker->queue);
     cmd_engine_free(worker->engine, &worker->settings.engine);
+    mapping_close(&worker->offsets);
     feed_free(worker->feed);
     if (worker->wake >= 0)
         close(worker->wake);

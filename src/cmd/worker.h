@@ -25,8 +25,9 @@ struct worker_settings {
     struct engine_settings engine;
     const struct policy *policy;
     struct mark mark;
-    int processor; /* it runs there and nowhere else; -1: anywhere */
-    int ended;     /* an eventfd of the caller's, written when the thread ends by itself */
+    const char *offsets; /* the file that keeps what the next process must know; NULL: none */
+    int processor;       /* it runs there and nowhere else; -1: anywhere */
+    int ended;           /* an eventfd of the caller's, written when the thread ends by itself */
 };
 
 /* What a worker says of itself. */
@@ -36,7 +37,10 @@ struct worker_status {
     struct nfqueue_counters queue;
 };
 
-/* Bind the queues, lay out the engine. NULL on failure, with a message. */
+/*
+ * Bind the queues, lay out the engine, and take over the connections with an offset that the last process left. NULL on
+ * failure, with a message.
+ */
 struct worker *worker_new(const struct worker_settings *settings, char *message, size_t message_size);
 
 /* Where its events go: NULL where none are wanted. */

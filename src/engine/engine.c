@@ -302,6 +302,17 @@ void engine_stop(struct engine *engine, int64_t now_us)
 
 /* ---- verdicts ---- */
 
+/* What a verdict says of the flow; what the next process must know of it is kept before the packet leaves. */
+static void mark(struct engine *engine, uint32_t index, struct engine_verdict *verdict)
+{
+    if (verdict->action == ENGINE_DROP)
+        return;
+    lifecycle_mark(engine, index, verdict);
+    const struct flow *flow = flow_at(&engine->table, index);
+    if (flow->state != FLOW_MIDSTREAM && (verdict->mark_class == ENGINE_MARK_OFFSET || flow->handover_generation > 0))
+        handover_keep(engine, index);
+}
+
 static bool next_ready(struct engine *engine, struct ready_list *list, struct engine_verdict *verdict)
 {
     uint32_t id = list->head;
@@ -312,8 +323,7 @@ static bool next_ready(struct engine *engine, struct ready_list *list, struct en
     uint32_t index = held->flow;
     carrier_load_held(engine, held, verdict);
     held_return(engine, id);
-    if (verdict->action == ENGINE_ACCEPT)
-        lifecycle_mark(engine, index, verdict);
+    mark(engine, index, verdict);
     return true;
 }
 
@@ -323,8 +333,8 @@ static bool next_current(struct engine *engine, struct engine_verdict *verdict)
         return false;
     carrier_load_current(engine, verdict);
     engine->current.fate = FATE_NONE;
-    if (verdict->action == ENGINE_ACCEPT && engine->current.flow != POOL_NONE)
-        lifecycle_mark(engine, engine->current.flow, verdict);
+    if (engine->current.flow != POOL_NONE)
+        mark(engine, engine->current.flow, verdict);
     return true;
 }
 

@@ -54,11 +54,12 @@ struct flow {
     struct half halves[2];         /* by enum smtp_side: what that end sends */
     struct smtp_session smtp;
     struct policy_facts facts;
-    uint32_t mark;           /* that a rule gave it; 0: none */
-    uint32_t content;        /* block with the struct content of the message that goes on; POOL_NONE: none */
-    uint64_t message_octets; /* of it */
-    bool last_chunk;         /* the last BDAT said LAST */
-    struct half_syn reopen;  /* that SYN: the connection is a new one once the server acknowledges it */
+    uint32_t mark;                /* that a rule gave it; 0: none */
+    uint32_t content;             /* block with the struct content of the message that goes on; POOL_NONE: none */
+    uint64_t message_octets;      /* of it */
+    bool last_chunk;              /* the last BDAT said LAST */
+    uint64_t handover_generation; /* of its record, see handover.h; 0: none was kept */
+    struct half_syn reopen;       /* that SYN: the connection is a new one once the server acknowledges it */
 };
 
 struct flow_table {

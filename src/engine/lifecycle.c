@@ -197,6 +197,7 @@ static enum engine_mark_class mark_class_of(struct engine *engine, uint32_t inde
         engine->counters.flows_released++;
         tell_end(engine, flow, "released");
         flow->state = FLOW_MIDSTREAM;
+        handover_forget(engine, index);
         lifecycle_classify(engine, index);
     }
     return flow->state == FLOW_MIDSTREAM ? ENGINE_MARK_RELEASED : ENGINE_MARK_NONE;
@@ -217,6 +218,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
         tell_end(engine, flow, reason);
     tarpit_forget(engine, index);
     question_end(engine, index);
+    handover_forget(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         engine->waiting_count -= flow->line_due_us[side] != 0;
         held_drop_before(engine, &flow->halves[side], INT64_MAX);
@@ -293,6 +295,23 @@ bool lifecycle_begin(struct engine *engine, const struct packet *packet, uint32_
             event->reason = "midstream";
     }
     return true;
+}
+
+uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, bool closed, int64_t last_us)
+{
+    uint32_t index = add_flow(engine, ends, SMTP_CLIENT, closed ? FLOW_CLOSED : FLOW_OPEN);
+    if (index == POOL_NONE)
+        return POOL_NONE;
+    struct flow *flow = flow_at(&engine->table, index);
+    flow->last_us = last_us < engine->now_us ? last_us : engine->now_us;
+    smtp_session_init(&flow->smtp);
+    smtp_session_give_up(&flow->smtp, &engine->blocks);
+    flow->told_unedited = flow->told_end = true;
+    engine->counters.flows_taken_over++;
+    struct event *event = tell(engine, EVENT_UNEDITED, flow);
+    if (event)
+        event->reason = "taken-over";
+    return index;
 }
 
 /* Both SYNs are known: the connection is followed from here on. */

@@ -11,6 +11,7 @@
  *   tell.c       events
  *   question.c   questions, answers and lessons
  *   tarpit.c     replies that leave later
+ *   handover.c   what the next process must know
  */
 #ifndef POSTERN_ENGINE_STATE_H
 #define POSTERN_ENGINE_STATE_H
@@ -177,6 +178,8 @@ struct engine {
     uint32_t tarpitted;
     bool stopping; /* nothing new waits */
 
+    uint8_t *handover; /* the caller's, see handover.h; NULL: nothing is kept */
+
     uint32_t waiting_count; /* directions in which octets wait for the rest of their line */
 
     struct smtp_change change;              /* large, so not on the stack */
@@ -214,6 +217,8 @@ void lifecycle_arm(struct engine *engine, uint32_t index);
 void lifecycle_mark(struct engine *engine, uint32_t index, struct engine_verdict *verdict);
 /* The flow's timer has come: release, drop and expire what is due. */
 void lifecycle_due(struct engine *engine, uint32_t index);
+/* A flow that an older engine followed, to be filled in; it is not read or edited. POOL_NONE where there is no room. */
+uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, bool closed, int64_t last_us);
 /* Forget a flow; packets it holds are dropped. */
 void lifecycle_end(struct engine *engine, uint32_t index, const char *reason);
 
@@ -368,5 +373,12 @@ struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flo
 struct event *tell_break(struct engine *engine, enum event_kind kind, struct flow *flow, const char *reason);
 /* Keep a copy of octets for the event, capped. */
 struct span tell_keep(struct engine *engine, struct span octets);
+
+/* ---- handover.c ---- */
+
+/* Bring the flow's record up to date: before a packet leaves. */
+void handover_keep(struct engine *engine, uint32_t index);
+/* It needs none any more. */
+void handover_forget(struct engine *engine, uint32_t index);
 
 #endif

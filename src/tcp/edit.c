@@ -121,6 +121,24 @@ void edit_acknowledge(struct edit_log *log, struct pool *entries, uint32_t ack)
     }
 }
 
+static uint32_t look(const struct pool *entries, uint32_t id, struct edit_entry *entry)
+{
+    const struct entry *e = entry_at(entries, id);
+    if (e)
+        *entry = (struct edit_entry){e->at, e->ingress_len, e->egress_len};
+    return id;
+}
+
+uint32_t edit_first(const struct edit_log *log, const struct pool *entries, struct edit_entry *entry)
+{
+    return look(entries, log->head, entry);
+}
+
+uint32_t edit_next(const struct pool *entries, uint32_t id, struct edit_entry *entry)
+{
+    return look(entries, entry_at(entries, id)->next, entry);
+}
+
 void edit_clear(struct edit_log *log, struct pool *entries)
 {
     while (log->head != POOL_NONE) {

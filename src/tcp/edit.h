@@ -69,6 +69,17 @@ bool edit_backward_block(const struct edit_log *log, const struct pool *entries,
 /* The receiver has everything before `ack` (egress): fold. Old acknowledgments change nothing. */
 void edit_acknowledge(struct edit_log *log, struct pool *entries, uint32_t ack);
 
+/* One edit that is not acknowledged yet. */
+struct edit_entry {
+    uint32_t at; /* ingress */
+    uint32_t ingress_len;
+    uint32_t egress_len;
+};
+
+/* The first one, and the one after `id`, into *entry; POOL_NONE where there is none. */
+uint32_t edit_first(const struct edit_log *log, const struct pool *entries, struct edit_entry *entry);
+uint32_t edit_next(const struct pool *entries, uint32_t id, struct edit_entry *entry);
+
 /* Give all entries back to the pool. */
 void edit_clear(struct edit_log *log, struct pool *entries);
 

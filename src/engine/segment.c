@@ -280,6 +280,19 @@ static enum fate take_delayed(struct engine *engine, uint32_t index, enum smtp_s
     return keep(engine, index, side, packet);
 }
 
+/* Octets that nobody reads: they leave as they come, translated. */
+static enum fate take_unread(struct engine *engine, uint32_t index, enum smtp_side side, const struct packet *packet)
+{
+    struct half *half = &flow_at(&engine->table, index)->halves[side];
+    follow_opaque(engine, half, packet->seq + packet_seq_len(packet));
+    engine->current.plain = half->retained.len == 0;
+    if (packet->flags & PACKET_FIN && !half->closed) {
+        half->closed = true;
+        lifecycle_classify(engine, index);
+    }
+    return FATE_CARRY;
+}
+
 static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -287,15 +300,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     uint32_t end = packet->seq + packet_seq_len(packet);
     if (packet->payload_len > half->largest)
         half->largest = (uint16_t)packet->payload_len;
-    if (is_unread(flow)) {
-        follow_opaque(engine, half, end);
-        engine->current.plain = half->retained.len == 0;
-        if (packet->flags & PACKET_FIN && !half->closed) {
-            half->closed = true;
-            lifecycle_classify(engine, index);
-        }
-        return FATE_CARRY;
-    }
+    if (is_unread(flow))
+        return take_unread(engine, index, side, packet);
     if (half->closed && seq_after(end, half->next)) {
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
@@ -312,7 +318,10 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     }
     if (!judge_has_room(engine, half, packet->payload_len)) {
         engine->counters.out_of_bounds++;
-        return FATE_DROP;
+        if (!engine->settings.pass_on_overload)
+            return FATE_DROP;
+        judge_give_up(engine, index, "overload");
+        return take_unread(engine, index, side, packet);
     }
     if (packet->seq != half->next)
         engine->counters.retransmissions++;

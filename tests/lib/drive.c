@@ -143,6 +143,9 @@ struct drive *drive_new(const struct drive_plan *plan)
     settings.questions = plan->questions;
     if (plan->flow_held_max)
         settings.flow_held_max = plan->flow_held_max;
+    if (plan->blocks_max)
+        settings.blocks_max = plan->blocks_max;
+    settings.pass_on_overload = plan->pass_on_overload;
     drive->engine_size = engine_bytes(&settings);
     void *memory =
         mmap(NULL, drive->engine_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

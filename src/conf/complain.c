@@ -112,8 +112,10 @@ void complain_confuse(cfg_t *cfg, const char *format, va_list args)
     const char *section = cfg_name(cfg);
     bool outside = !section || strcmp(section, "root") == 0;
     size_t count = key_names(outside ? "" : section, names);
-    if (outside)
+    if (outside) {
         names[count++] = "rule";
+        names[count++] = "greylist";
+    }
     const char *nearest = complain_nearest(word, names, count);
     if (nearest)
         complain(cfg, "unknown key '%s'; did you mean '%s'?", word, nearest);

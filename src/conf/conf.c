@@ -60,6 +60,13 @@ static int check_network(cfg_t *cfg, cfg_opt_t *option)
     return entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1)) ? 0 : -1;
 }
 
+/* A list of who is never greylisted. */
+static int check_exempt(cfg_t *cfg, cfg_opt_t *option)
+{
+    const char *entry = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    return entries_take_exempt(taking, cfg, cfg_opt_name(option), entry) ? 0 : -1;
+}
+
 static int check_keyword(cfg_t *cfg, cfg_opt_t *option)
 {
     const char *word = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
@@ -80,6 +87,8 @@ static int check_rule(cfg_t *cfg, cfg_opt_t *option)
 void conf_init(struct conf *conf)
 {
     conf->engine = engine_settings_default();
+    conf->greylist = greylist_settings_default();
+    snprintf(conf->store, sizeof conf->store, "%s", CONF_STORE_DEFAULT);
     policy_init_default(&conf->policy);
 }
 
@@ -114,9 +123,23 @@ static void take_pairing(struct policy *policy, bool reset)
                 (struct smtp_action){.kind = SMTP_ACTION_RESET, .reason = smtp_anomaly_name((enum smtp_anomaly)i)};
 }
 
+/* A refusal of the greylist takes as long as its rule says, or else as all do. */
+static void take_stutter(struct conf *conf)
+{
+    struct policy *policy = &conf->policy;
+    for (uint32_t i = 0; i < policy->rule_count; i++) {
+        struct smtp_refusal_text *text = &policy->refusals.texts[policy->rules[i].action.refusal];
+        if (policy->rules[i].action.ask && text->delay_ms == 0)
+            text->delay_ms = conf->greylist.stutter_ms;
+    }
+}
+
 static void take_settings(struct conf *conf, cfg_t *cfg)
 {
     key_store("", cfg, conf);
+    key_store("greylist", cfg_getsec(cfg, "greylist"), conf);
+    take_stutter(conf);
+    snprintf(conf->store, sizeof conf->store, "%s", cfg_getstr(cfg, "store"));
     conf->engine.flow_blocks_max = blocks_for(cfg, "flow-memory");
     conf->engine.blocks_max = blocks_for(cfg, "memory");
     conf->engine.pass_on_overload = is(cfg, "on-overload", "pass");
@@ -155,13 +178,21 @@ static bool check_together(cfg_t *cfg)
 
 /* ---- reading ---- */
 
-static cfg_t *set_up(cfg_opt_t *options, cfg_opt_t *rule_options)
+/* libConfuse's options, as long as a file is parsed. */
+struct options {
+    cfg_opt_t outside[KEYS_MAX + 3], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1];
+};
+
+static cfg_t *set_up(struct options *options)
 {
-    rule_options[key_options("rule", rule_options)] = (cfg_opt_t)CFG_END();
-    size_t count = key_options("", options);
-    options[count++] = (cfg_opt_t)CFG_SEC("rule", rule_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
-    options[count] = (cfg_opt_t)CFG_END();
-    cfg_t *cfg = cfg_init(options, CFGF_NONE);
+    options->rule[key_options("rule", options->rule)] = (cfg_opt_t)CFG_END();
+    options->greylist[key_options("greylist", options->greylist)] = (cfg_opt_t)CFG_END();
+    cfg_opt_t *outside = options->outside;
+    size_t count = key_options("", outside);
+    outside[count++] = (cfg_opt_t)CFG_SEC("rule", options->rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+    outside[count++] = (cfg_opt_t)CFG_SEC("greylist", options->greylist, CFGF_NONE);
+    outside[count] = (cfg_opt_t)CFG_END();
+    cfg_t *cfg = cfg_init(outside, CFGF_NONE);
     if (!cfg)
         return NULL;
     cfg_set_error_function(cfg, complain_confuse);
@@ -175,6 +206,9 @@ static cfg_t *set_up(cfg_opt_t *options, cfg_opt_t *rule_options)
     cfg_set_validate_func(cfg, "strip", check_keyword);
     cfg_set_validate_func(cfg, "ports", check_port);
     cfg_set_validate_func(cfg, "protected", check_network);
+    cfg_set_validate_func(cfg, "greylist|exempt-clients", check_exempt);
+    cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);
+    cfg_set_validate_func(cfg, "greylist|exempt-recipients", check_exempt);
     cfg_set_validate_func(cfg, "rule", check_rule);
     return cfg;
 }
@@ -182,8 +216,9 @@ static cfg_t *set_up(cfg_opt_t *options, cfg_opt_t *rule_options)
 /* Parse into a policy with `arena_bytes` for its texts. False; *full where that was not enough. */
 static bool parse(struct conf *conf, const struct source *source, size_t arena_bytes, bool *full)
 {
-    cfg_opt_t options[KEYS_MAX + 2], rule_options[KEYS_MAX + 1];
+    struct options options;
     conf_free(conf);
+    conf->exempt = (struct greylist_exempt){0};
     policy_init_empty(&conf->policy);
     if (arena_bytes > POLICY_OWN_BYTES) {
         conf->memory = malloc(arena_bytes);
@@ -191,7 +226,7 @@ static bool parse(struct conf *conf, const struct source *source, size_t arena_b
             policy_use_memory(&conf->policy, conf->memory, arena_bytes);
     }
     taking = conf;
-    cfg_t *cfg = set_up(options, rule_options);
+    cfg_t *cfg = set_up(&options);
     if (!cfg || (arena_bytes > POLICY_OWN_BYTES && !conf->memory)) {
         complain(NULL, "no memory to read the rules");
         return false;
@@ -200,7 +235,7 @@ static bool parse(struct conf *conf, const struct source *source, size_t arena_b
     if (!good)
         complain(cfg, "syntax error");
     good = good && check_together(cfg) && unreachable_check(cfg);
-    if (good && !policy_seal(&conf->policy))
+    if (good && (!policy_seal(&conf->policy) || !greylist_exempt_seal(&conf->exempt, &conf->policy.arena)))
         good = complain(cfg, "the rules have more text than there is room for") == 0;
     if (good)
         take_settings(conf, cfg);

@@ -11,7 +11,11 @@
 #define POSTERN_CONF_CONF_H
 
 #include "engine/engine.h"
+#include "policy/greylist.h"
 #include "policy/policy.h"
+
+#define CONF_STORE_BYTES   1024
+#define CONF_STORE_DEFAULT "lmdb:/var/lib/postern"
 
 struct regex;
 
@@ -20,6 +24,10 @@ struct conf {
     struct policy policy;
     void *memory;          /* of the policy's texts and tables; NULL: its own */
     struct regex *regexes; /* that its rules use */
+    struct greylist_settings greylist;
+    struct greylist_exempt exempt; /* in the policy's memory */
+    bool keep_addresses;           /* the greylist keeps addresses in clear beside their hashes */
+    char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
 };
 
 /* What holds where no file says otherwise. On zeroed memory. */

@@ -243,36 +243,49 @@ static bool add_word(struct rule_draft *draft, const struct where *where, enum w
     return policy_name_word(&draft->conf->policy, &draft->rule, kind, text, except) || no_room(where);
 }
 
-/* An address, a domain or a part of an address, see enum word_kind; what a table can find goes there. */
-static bool add_address(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+/*
+ * What an address, a domain or a part of an address is, see enum word_kind, and the text to look it up by. False, with
+ * a complaint, where it is none of them.
+ */
+static bool classify(const struct where *where, const char *text, enum word_kind *kind, struct span *word)
 {
     struct span all = span_of(text);
     const char *at = strrchr(text, '@');
-    if (strncmp(text, "*@", 2) == 0 && !strpbrk(text + 2, "*?@"))
-        return add_word(draft, where, WORD_DOMAIN, span_tail(all, 2), except);
-    if (strncmp(text, "*@*.", 4) == 0 && !strpbrk(text + 4, "*?@"))
-        return add_word(draft, where, WORD_BELOW, span_tail(all, 4), except);
-    if (strpbrk(text, "*?"))
-        return add_glob(draft, where, text, except);
+    *word = all;
+    *kind = WORD_EXACT;
     if (strcmp(text, "<>") == 0)
-        return add_word(draft, where, WORD_EXACT, all, except);
+        return true;
     if (strpbrk(text, "<> \t"))
         return wrong(where, "'%.60s' is no address; write it without brackets and blanks; \"<>\" is the null sender",
                      text);
     if (at == text)
-        return add_word(draft, where, WORD_DOMAIN, span_tail(all, 1), except);
-    if (at && at[1] == '\0')
-        return add_word(draft, where, WORD_LOCAL, span_head(all, all.len - 1), except);
-    if (at)
-        return add_word(draft, where, WORD_EXACT, all, except);
-    if (text[0] == '.')
-        return add_word(draft, where, WORD_BELOW, span_tail(all, 1), except);
-    if (!strchr(text, '.') && text[0] != '[')
+        *word = span_tail(all, 1), *kind = WORD_DOMAIN;
+    else if (at && at[1] == '\0')
+        *word = span_head(all, all.len - 1), *kind = WORD_LOCAL;
+    else if (!at && text[0] == '.')
+        *word = span_tail(all, 1), *kind = WORD_BELOW;
+    else if (!at)
+        *kind = WORD_DOMAINS;
+    if (!at && !strchr(text, '.') && text[0] != '[')
         return wrong(where,
                      "'%.60s' is neither address nor domain; write user@example.net, user@, example.net, "
                      "@example.net, .example.net, a pattern with * or '/an expression/'",
                      text);
-    return add_word(draft, where, WORD_DOMAINS, all, except);
+    return true;
+}
+
+/* An address, a domain or a part of an address; what a table can find goes there. */
+static bool add_address(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+{
+    enum word_kind kind;
+    struct span word;
+    if (strncmp(text, "*@", 2) == 0 && text[2] != '*' && !strpbrk(text + 2, "*?@"))
+        text++;
+    else if (strncmp(text, "*@*.", 4) == 0 && !strpbrk(text + 4, "*?@"))
+        text += 3;
+    else if (strpbrk(text, "*?"))
+        return add_glob(draft, where, text, except);
+    return classify(where, text, &kind, &word) && add_word(draft, where, kind, word, except);
 }
 
 static bool add_text(struct rule_draft *draft, const struct where *where, const char *text, bool except)
@@ -314,4 +327,38 @@ bool entries_take_word(struct rule_draft *draft, const char *word, bool except)
     struct text_place place = {draft, except};
     struct where where = {.cfg = draft->cfg};
     return take_written(&where, word, take_text, &place);
+}
+
+/* ---- who is never greylisted ---- */
+
+struct exempt_place {
+    struct conf *conf;
+    const char *key;
+};
+
+static bool take_exempt(void *context, const struct where *where, const char *entry)
+{
+    const struct exempt_place *place = context;
+    struct arena *arena = &place->conf->policy.arena;
+    struct network network;
+    enum word_kind kind;
+    struct span word;
+    if (strcmp(place->key, "exempt-clients") == 0)
+        return parse_network(where, entry, &network) &&
+               (greylist_exempt_network(&place->conf->exempt, arena, network) || no_room(where));
+    enum greylist_list list = strcmp(place->key, "exempt-senders") == 0 ? GREYLIST_SENDERS : GREYLIST_RECIPIENTS;
+    if (strpbrk(entry, "*?"))
+        return wrong(where, "'%.60s': patterns have no place here; write a rule with action = pass", entry);
+    if (!classify(where, entry, &kind, &word))
+        return false;
+    if (word.len == 0 || word.len > WORD_BYTES_MAX)
+        return wrong(where, "an entry of %zu octets; write 1 to %d", word.len, WORD_BYTES_MAX);
+    return greylist_exempt_word(&place->conf->exempt, arena, list, kind, word) || no_room(where);
+}
+
+bool entries_take_exempt(struct conf *conf, cfg_t *cfg, const char *key, const char *entry)
+{
+    struct exempt_place place = {conf, key};
+    struct where where = {.cfg = cfg};
+    return take_written(&where, entry, take_exempt, &place);
 }

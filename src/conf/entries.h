@@ -24,6 +24,9 @@ bool entries_take_networks(struct rule_draft *draft, const char *key, enum polic
 /* A network outside of rules: one of `protected`. */
 bool entries_take_protected(struct conf *conf, cfg_t *cfg, const char *entry);
 
+/* One of the greylist's exempt-clients, exempt-senders, exempt-recipients. */
+bool entries_take_exempt(struct conf *conf, cfg_t *cfg, const char *key, const char *entry);
+
 /* Give one text of `match` or `except` its place: a word that a table finds, or a pattern; or those of a list's file.
  */
 bool entries_take_word(struct rule_draft *draft, const char *word, bool except);

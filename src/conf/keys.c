@@ -7,13 +7,14 @@
 #include "conf/rule_section.h"
 #include "conf/units.h"
 
-#define SETTING(field) offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
-#define OF_RULE(field) offsetof(struct rule, field), sizeof(((struct rule *)0)->field)
-#define BY_ITS_OWN     0, 0
-#define ANY_NUMBER     0, UINT32_MAX - 1
-#define UP_TO(most)    0, (most)
-#define NO_RANGE       0, 0
-#define DAYS(count)    ((count)*UINT64_C(86400000))
+#define SETTING(field)     offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
+#define OF_GREYLIST(field) offsetof(struct conf, greylist.field), sizeof(((struct conf *)0)->greylist.field)
+#define OF_RULE(field)     offsetof(struct rule, field), sizeof(((struct rule *)0)->field)
+#define BY_ITS_OWN         0, 0
+#define ANY_NUMBER         0, UINT32_MAX - 1
+#define UP_TO(most)        0, (most)
+#define NO_RANGE           0, 0
+#define DAYS(count)        ((count)*UINT64_C(86400000))
 
 const struct key keys[] = {
     /* ---- settings ---- */
@@ -57,6 +58,48 @@ const struct key keys[] = {
     {"", "on-overload", KEY_WORD, "drop", NO_RANGE, "drop pass", BY_ITS_OWN, 0,
      "Where memory or places for packets run out: packets are dropped, and sent again by their senders, so nothing "
      "passes unread; or the connection passes unedited from there on."},
+    {"", "store", KEY_TEXT, CONF_STORE_DEFAULT, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Where the greylist remembers: lmdb:FOLDER, made where it is missing; redis://[:PASSWORD@]HOST[:PORT][/DB], for "
+     "several gateways that share what they know; memory:, gone with the process. Not changed by a reload."},
+    /* ---- greylist ---- */
+    {"greylist", "delay", KEY_DURATION, "5m", 1000, DAYS(2), NULL, OF_GREYLIST(delay_s), 1000,
+     "A retry passes so long after the first attempt."},
+    {"greylist", "retry-window", KEY_DURATION, "2d", 60000, DAYS(60), NULL, OF_GREYLIST(retry_window_s), 1000,
+     "So long after the last attempt the next one counts as a first one."},
+    {"greylist", "lifetime", KEY_DURATION, "36d", 60000, DAYS(1000), NULL, OF_GREYLIST(lifetime_s), 1000,
+     "So long after its last mail, the same sender from the same network to the same recipient passes at once."},
+    {"greylist", "client-passes", KEY_NUMBER, "5", 0, 10000, NULL, OF_GREYLIST(client_passes), 0,
+     "After so many mails a client's network passes at once, whoever sends; 0: never."},
+    {"greylist", "client-lifetime", KEY_DURATION, "36d", 60000, DAYS(1000), NULL, OF_GREYLIST(client_lifetime_s), 1000,
+     "For so long, counted from its last mail."},
+    {"greylist", "pass-spacing", KEY_DURATION, "1h", 0, DAYS(2), NULL, OF_GREYLIST(pass_spacing_s), 1000,
+     "Of mails of a network within so long, one counts for client-passes."},
+    {"greylist", "answer-lifetime", KEY_DURATION, "7d", 0, DAYS(365), NULL, OF_GREYLIST(answer_lifetime_s), 1000,
+     "So long after mail of ours to them an answer passes at once; 0: it does not."},
+    {"greylist", "stutter", KEY_DURATION, "30s", 0, 240000, NULL, OF_GREYLIST(stutter_ms), 1,
+     "How long a refusal takes to leave, where the rule has no delay of its own: who waits proves patience."},
+    {"greylist", "patience-attempts", KEY_NUMBER, "3", 0, 100, NULL, OF_GREYLIST(patience.attempts), 0,
+     "So many refusals read to their end pass before the delay is over; 0: patience is of no use."},
+    {"greylist", "patience-wait", KEY_DURATION, "20s", 0, 240000, NULL, OF_GREYLIST(patience.wait_ms), 1,
+     "A refusal counts that was read for at least so long."},
+    {"greylist", "patience-total", KEY_DURATION, "75s", 0, 3600000, NULL, OF_GREYLIST(patience.total_ms), 1,
+     "And all of them together."},
+    {"greylist", "patience-uneven", KEY_NUMBER, "4", 1, 1000, NULL, OF_GREYLIST(patience.uneven_times), 0,
+     "The longest time from one to the next is at most so many times the shortest: spam comes in bursts."},
+    {"greylist", "ipv4-prefix", KEY_NUMBER, "24", 8, 32, NULL, OF_GREYLIST(prefix_v4), 0,
+     "Bits of an IPv4 address that make a client's network."},
+    {"greylist", "ipv6-prefix", KEY_NUMBER, "64", 16, 128, NULL, OF_GREYLIST(prefix_v6), 0, "The same of IPv6."},
+    {"greylist", "pools", KEY_CHOICE, "yes", NO_RANGE, NULL, OF_GREYLIST(pools), 0,
+     "A retry may come from another network with the same EHLO domain: large senders have many."},
+    {"greylist", "keep-addresses", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(keep_addresses), 0,
+     "Keep addresses in clear beside their hashes, for `postern greylist list` to show. Otherwise nobody who reads the "
+     "store learns who writes to whom."},
+    {"greylist", "exempt-clients", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Networks that are never greylisted, in CIDR, or `file:PATH`."},
+    {"greylist", "exempt-senders", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Senders that never are: addresses and domains, as in rules."},
+    {"greylist", "exempt-recipients", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Recipients for whom nobody is. `postmaster` without a domain never is (RFC 5321 4.5.1)."},
     /* ---- rules ---- */
     {"rule", "on", KEY_WORD, NULL, NO_RANGE,
      "connect greeting ehlo-keyword command argument sender recipient starttls reply line file-name message anomaly",

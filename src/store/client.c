@@ -117,11 +117,79 @@ static enum store_status ask(struct store_client *client, const struct store_key
     return STORE_LATER;
 }
 
+/* ---- puts that were set aside ---- */
+
+static void put_in_table(struct store_client *client, const struct store_key *key, const struct store_record *record,
+                         struct span text, bool patient, bool *done)
+{
+    enum table_put put = table_put(&client->store->table, key, record, text, patient);
+    *done = put != TABLE_PUT_BUSY;
+    if (put == TABLE_PUT_URGENT)
+        waker_wake(&client->store->written);
+}
+
+/* In their order; all of them, where `patient`. */
+static void put_aside_back(struct store_client *client, bool patient)
+{
+    uint32_t done_count = 0;
+    for (bool done = true; done_count < client->aside_count; done_count++) {
+        struct client_aside *aside = &client->aside[done_count];
+        put_in_table(client, &aside->key, aside->absent ? NULL : &aside->record,
+                     (struct span){aside->text, aside->text_len}, patient, &done);
+        if (!done)
+            break;
+        free(aside->text);
+    }
+    client->aside_count -= done_count;
+    if (done_count && client->aside_count)
+        memmove(client->aside, client->aside + done_count, client->aside_count * sizeof client->aside[0]);
+}
+
+static void set_aside(struct store_client *client, const struct store_key *key, const struct store_record *record,
+                      struct span text)
+{
+    if (client->aside_count == CLIENT_ASIDE_MAX)
+        put_aside_back(client, true);
+    struct client_aside *aside = &client->aside[client->aside_count++];
+    text = span_head(text, STORE_TEXT_BYTES_MAX);
+    *aside = (struct client_aside){.key = *key, .absent = record == NULL};
+    if (record)
+        aside->record = *record;
+    if (text.len && (aside->text = malloc(text.len)) != NULL) {
+        memcpy(aside->text, text.ptr, text.len);
+        aside->text_len = text.len;
+    }
+}
+
+static enum table_found find_aside(const struct store_client *client, const struct store_key *key, int64_t now_s,
+                                   struct store_record *record)
+{
+    for (uint32_t i = client->aside_count; i-- > 0;) {
+        const struct client_aside *aside = &client->aside[i];
+        if (memcmp(&aside->key, key, sizeof *key) != 0)
+            continue;
+        if (aside->absent || aside->record.expires_s <= now_s)
+            return TABLE_NONE;
+        *record = aside->record;
+        return TABLE_RECORD;
+    }
+    return TABLE_UNKNOWN;
+}
+
+/* ---- gets and puts ---- */
+
 enum store_status store_get(struct store_client *client, const struct store_key *key, uint64_t token, int64_t now_us,
                             int64_t deadline_us, struct store_record *record)
 {
+    enum table_found found = TABLE_UNKNOWN;
     count(&client->gets);
-    switch (table_get(&client->store->table, key, now_us / 1000000, record)) {
+    if (client->aside_count) {
+        put_aside_back(client, false);
+        found = find_aside(client, key, now_us / 1000000, record);
+    }
+    if (found == TABLE_UNKNOWN)
+        found = table_get(&client->store->table, key, now_us / 1000000, client->patient, record);
+    switch (found) {
     case TABLE_RECORD:
         count(&client->answered_at_once);
         return STORE_GOOD;
@@ -129,6 +197,7 @@ enum store_status store_get(struct store_client *client, const struct store_key 
         count(&client->answered_at_once);
         return STORE_ABSENT;
     case TABLE_UNKNOWN:
+    case TABLE_BUSY:
         break;
     }
     return ask(client, key, token, deadline_us);
@@ -137,9 +206,16 @@ enum store_status store_get(struct store_client *client, const struct store_key 
 static void put(struct store_client *client, const struct store_key *key, const struct store_record *record,
                 struct span text)
 {
+    bool done = false;
     count(&client->puts);
-    if (table_put(&client->store->table, key, record, text))
-        waker_wake(&client->store->written);
+    if (client->aside_count)
+        put_aside_back(client, false);
+    /* What is set aside must not come after what was put later. */
+    struct store_record before;
+    if (client->aside_count == 0 || find_aside(client, key, 0, &before) == TABLE_UNKNOWN)
+        put_in_table(client, key, record, text, client->patient, &done);
+    if (!done)
+        set_aside(client, key, record, text);
 }
 
 void store_put(struct store_client *client, const struct store_key *key, const struct store_record *record)
@@ -182,6 +258,8 @@ static bool take_answer(struct store_client *client, struct store_answer *answer
 bool store_next_answer(struct store_client *client, int64_t now_us, struct store_answer *answer)
 {
     uint64_t told;
+    if (client->aside_count)
+        put_aside_back(client, false);
     if (take_answer(client, answer))
         return true;
     if (atomic_load(&client->told)) {
@@ -191,9 +269,9 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
         if (take_answer(client, answer))
             return true;
     }
-    if (store_next_due(client) > now_us)
-        return false;
     uint32_t late = client->earliest;
+    if (late == POOL_NONE || client->questions[late].deadline_us > now_us)
+        return false;
     client->questions[late].given_up = true;
     unlink_question(client, late);
     count(&client->failed);
@@ -203,6 +281,8 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
 
 int64_t store_next_due(const struct store_client *client)
 {
+    if (client->aside_count)
+        return INT64_MIN; /* it must be tried again soon */
     return client->earliest ? client->questions[client->earliest].deadline_us : INT64_MAX;
 }
 
@@ -229,6 +309,7 @@ struct store_client *store_client_new(struct store *store)
         return NULL;
     memset(client, 0, sizeof *client);
     client->store = store;
+    client->patient = !store->backend->has_table;
     for (uint32_t slot = STORE_PENDING_MAX; slot > 0; slot--)
         free_slot(client, slot);
     client->fd = store->backend->has_table ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
@@ -246,6 +327,7 @@ void store_client_free(struct store_client *client)
     if (!client)
         return;
     struct store *store = client->store;
+    put_aside_back(client, true);
     pthread_mutex_lock(&store->clients_lock);
     for (uint32_t i = 0; i < store->settings.clients_max; i++)
         if (store->clients[i] == client)

@@ -28,8 +28,22 @@ struct client_asked {
     struct store_key key;
 };
 
+/* A put that found its place in the table locked by a thread that does not go on. */
+struct client_aside {
+    struct store_key key;
+    struct store_record record;
+    uint8_t *text; /* on the heap */
+    size_t text_len;
+    bool absent;
+};
+
+#define CLIENT_ASIDE_MAX 512 /* while one of the shards stands still */
+
 struct store_client {
     struct store *store;
+    bool patient; /* there are no threads but those of clients to wait for */
+    uint32_t aside_count;
+    struct client_aside aside[CLIENT_ASIDE_MAX]; /* the oldest first */
     uint64_t number;
     struct client_question questions[STORE_PENDING_MAX + 1]; /* slots from 1 on */
     uint32_t free, earliest, latest;

@@ -22,7 +22,7 @@ enum {
        pages keeps the file small. Puts go to disk in the order of their keys, in slices. */
     SLICE_LEAST = 64,
     SLICE_MAX = 4096,
-    SLICES = 100,
+    SLICES = 128,
     QUESTIONS_MAX = 64,
     SWEEP_MAX = 2000, /* records that are looked at each time, for those that have expired */
     LOOK_MS = 400,    /* how often others' writes are looked for, at least */
@@ -279,19 +279,29 @@ static uint32_t write_slice(struct lmdb *lmdb, uint32_t shard)
     return shard;
 }
 
-/* So that a slice touches a hundredth of the pages, be it because they are so many or because the slices are. */
+/* So that a slice touches few of the pages, be it because they are so many or because the slices are. */
 static size_t slice_of(uint64_t leaf_pages, uint32_t unwritten)
 {
     uint64_t slice = (leaf_pages > unwritten ? leaf_pages : unwritten) / SLICES;
     return slice < SLICE_LEAST ? SLICE_LEAST : slice > SLICE_MAX ? SLICE_MAX : (size_t)slice;
 }
 
+static void sync_all(struct lmdb *lmdb)
+{
+    int error = mdb_env_sync(lmdb->env, 1);
+    if (error)
+        take_result(lmdb, error, "cannot sync");
+}
+
 static void write_all(struct lmdb *lmdb)
 {
     uint32_t shard = 0;
     lmdb->slice = slice_of(lmdb->leaf_pages, table_unwritten(&lmdb->store->table));
+    uint64_t before = atomic_load(&lmdb->store->written_count);
     while (shard < lmdb->store->table.shards_count)
         shard = write_slice(lmdb, shard);
+    if (atomic_load(&lmdb->store->written_count) != before)
+        sync_all(lmdb);
 }
 
 /* ---- removing what has expired ---- */
@@ -364,8 +374,10 @@ static void sweep(struct lmdb *lmdb)
 {
     int64_t now_s = store_clock_s();
     size_t count = find_expired(lmdb, now_s);
-    if (count)
-        take_result(lmdb, remove_expired(lmdb, count, now_s), "cannot remove what has expired");
+    if (count == 0)
+        return;
+    take_result(lmdb, remove_expired(lmdb, count, now_s), "cannot remove what has expired");
+    sync_all(lmdb);
 }
 
 /* ---- the thread that writes ---- */
@@ -496,9 +508,10 @@ static bool open_env(struct lmdb *lmdb, const char *folder, char *message, size_
     }
     mdb_env_set_maxdbs(lmdb->env, 4);
     mdb_env_set_mapsize(lmdb->env, (size_t)lmdb->store->settings.map_bytes);
-    /* Lookups are at random, reading ahead would only fill the memory. Readers end with their transactions, not with
-       their threads. */
-    error = mdb_env_open(lmdb->env, folder, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    /* The page that says which transaction is the last one is synced with the next, and at the end of several: until
+       then a power cut may take the last one back. Lookups are at random, reading ahead would only fill the memory.
+       Readers end with their transactions, not with their threads. */
+    error = mdb_env_open(lmdb->env, folder, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC, 0600);
     if (error == MDB_VERSION_MISMATCH || error == MDB_INVALID) {
         snprintf(message, size, "%.300s: of another version of LMDB; move the files in the folder away to begin anew",
                  lmdb->home.data);

@@ -19,7 +19,7 @@ struct store_settings store_settings_default(void)
     return (struct store_settings){
         .clients_max = 64,
         .records_max = 1 << 20,
-        .backlog_max = 1 << 18,
+        .backlog_max = 1 << 20,
         .sync_ms = 1000,
         .cache_max = 1 << 20,
         .map_bytes = UINT64_C(4) << 30,

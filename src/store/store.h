@@ -128,7 +128,8 @@ int store_client_fd(const struct store_client *client);
 /* The next answer; false where there is none. What is late at `now_us` is answered FAILED. */
 bool store_next_answer(struct store_client *client, int64_t now_us, struct store_answer *answer);
 
-/* When store_next_answer has something late to tell; INT64_MAX where nothing is under way. */
+/* When store_next_answer should be called at the latest, as it has something late to tell, or a put of this client
+   could not be made known to the others yet; INT64_MAX where nothing is under way. */
 int64_t store_next_due(const struct store_client *client);
 
 /* Every record, in no order (of redis some perhaps twice), also those that another process put, and those that have

@@ -6,6 +6,8 @@
 enum {
     SHARD_UNWRITTEN_LEAST = 1024, /* fewer would make the bound of all depend on how keys fall into shards */
     SECOND_CHANCES_MAX = 8,
+    TRIES = 200,        /* some microseconds */
+    TAKEN_AT_ONCE = 16, /* under one hold of a lock: a worker may wait for it */
 };
 
 struct entry {
@@ -204,6 +206,14 @@ void table_fini(struct table *table)
 
 /* ---- clients ---- */
 
+static bool lock(struct table_shard *shard, bool patient)
+{
+    for (int i = 0; i < TRIES && pthread_mutex_trylock(&shard->lock) != 0; i++)
+        if (i == TRIES - 1 && (!patient || pthread_mutex_lock(&shard->lock) != 0))
+            return false;
+    return true;
+}
+
 static bool is_outdated(const struct table *table, const struct entry *entry)
 {
     return entry->list == TABLE_CLEAN && !table->is_all && table_generation(table) - entry->generation > 1;
@@ -218,11 +228,13 @@ static enum table_found tell(struct entry *entry, int64_t now_s, struct store_re
     return TABLE_RECORD;
 }
 
-enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s, struct store_record *record)
+enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s, bool patient,
+                           struct store_record *record)
 {
     struct table_shard *shard = shard_of(table, key);
     enum table_found found = table->is_all ? TABLE_NONE : TABLE_UNKNOWN;
-    pthread_mutex_lock(&shard->lock);
+    if (!lock(shard, patient))
+        return TABLE_BUSY;
     uint32_t index = find(shard, key);
     if (index != POOL_NONE && !is_outdated(table, entry_at(shard, index))) {
         found = tell(entry_at(shard, index), now_s, record);
@@ -251,18 +263,22 @@ static void overwrite(struct entry *entry, const struct store_record *record, ui
     entry->text_len = text_len;
 }
 
-bool table_put(struct table *table, const struct store_key *key, const struct store_record *record, struct span text)
+enum table_put table_put(struct table *table, const struct store_key *key, const struct store_record *record,
+                         struct span text, bool patient)
 {
     struct table_shard *shard = shard_of(table, key);
     uint16_t text_len = (uint16_t)(text.len < STORE_TEXT_BYTES_MAX ? text.len : STORE_TEXT_BYTES_MAX);
     uint8_t *copy = text_len && record ? malloc(text_len) : NULL;
     if (copy)
         memcpy(copy, text.ptr, text_len);
-    pthread_mutex_lock(&shard->lock);
+    if (!lock(shard, patient)) {
+        free(copy);
+        return TABLE_PUT_BUSY;
+    }
     uint32_t index = find(shard, key);
     if (index == POOL_NONE && table->is_all && !record) {
         pthread_mutex_unlock(&shard->lock);
-        return false;
+        return TABLE_PUT;
     }
     if (index == POOL_NONE)
         index = add_entry(table, shard, key);
@@ -283,7 +299,7 @@ bool table_put(struct table *table, const struct store_key *key, const struct st
     bool urgent = shard->lists[TABLE_UNWRITTEN].count > table->unwritten_max / 4;
     pthread_mutex_unlock(&shard->lock);
     free(text_before);
-    return urgent;
+    return urgent ? TABLE_PUT_URGENT : TABLE_PUT;
 }
 
 /* ---- what is elsewhere ---- */
@@ -319,9 +335,8 @@ enum table_found table_learn(struct table *table, const struct store_key *key, u
     return known;
 }
 
-size_t table_take(struct table *table, uint32_t shard_index, struct table_write *writes, size_t max)
+static size_t take_some(struct table *table, struct table_shard *shard, struct table_write *writes, size_t max)
 {
-    struct table_shard *shard = &table->shards[shard_index];
     size_t count = 0;
     pthread_mutex_lock(&shard->lock);
     while (count < max && shard->lists[TABLE_UNWRITTEN].count &&
@@ -338,6 +353,16 @@ size_t table_take(struct table *table, uint32_t shard_index, struct table_write 
         move_to_newest(shard, index, TABLE_WRITING);
     }
     pthread_mutex_unlock(&shard->lock);
+    return count;
+}
+
+size_t table_take(struct table *table, uint32_t shard, struct table_write *writes, size_t max)
+{
+    size_t count = 0, taken = TAKEN_AT_ONCE;
+    for (; count < max && taken == TAKEN_AT_ONCE; count += taken) {
+        size_t room = max - count < TAKEN_AT_ONCE ? max - count : TAKEN_AT_ONCE;
+        taken = take_some(table, &table->shards[shard], writes + count, room);
+    }
     return count;
 }
 

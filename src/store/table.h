@@ -5,7 +5,8 @@
  *         puts has been written there.
  * Out:    what is known of a key; puts to be written, in the order in which they came within a shard.
  * Owner:  the table copies records and texts.
- * Thread: any; a shard has a lock of its own, held for a few hundred nanoseconds.
+ * Thread: any; a shard has a lock of its own, held for a few hundred nanoseconds, unless its holder loses the
+ *         processor. Who is not `patient` does not wait for that.
  * Limits: clean_max and unwritten_max, spread over the shards. Beyond clean_max the one unused for longest makes room;
  *         beyond unwritten_max the oldest put is forgotten and counted.
  * Note:   shards divide keys by their first octet, so that what one shard has to write lies together in a sorted file.
@@ -33,6 +34,13 @@ enum table_found {
     TABLE_UNKNOWN, /* elsewhere must be looked at */
     TABLE_RECORD,
     TABLE_NONE, /* there is no such record, or it has expired */
+    TABLE_BUSY, /* another thread holds the lock, and does not go on: it lost the processor */
+};
+
+enum table_put {
+    TABLE_PUT,
+    TABLE_PUT_URGENT, /* and so much waits that it should be written soon */
+    TABLE_PUT_BUSY,   /* not put: as above */
 };
 
 struct table_chain {
@@ -76,11 +84,12 @@ bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
 
 void table_fini(struct table *table);
 
-enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s,
+enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s, bool patient,
                            struct store_record *record);
 
-/* `record` NULL: the record is dropped. True where so much waits in this shard that it should be written soon. */
-bool table_put(struct table *table, const struct store_key *key, const struct store_record *record, struct span text);
+/* `record` NULL: the record is dropped. */
+enum table_put table_put(struct table *table, const struct store_key *key, const struct store_record *record,
+                         struct span text, bool patient);
 
 /* The number to give with what is looked up from now on. */
 uint32_t table_generation(const struct table *table);

@@ -30,10 +30,10 @@ struct store_record record_of(uint64_t number, uint32_t version, uint8_t len)
 {
     struct random_source random = {number << 32 | version};
     struct store_record record = {
-        .kind = (uint8_t)(number % 7), .len = len, .expires_s = wall_us() / 1000000 + 3600 + version};
+        .kind = (uint8_t)(number % 7 * 40), .len = len, .expires_s = wall_us() / 1000000 + 3600 + version};
     memcpy(record.value, &version, len < sizeof version ? len : sizeof version);
     for (size_t i = sizeof version; i < len; i++)
-        record.value[i] = (uint8_t)random_next(&random);
+        record.value[i] = number % 2 && random_below(&random, 2) ? 0 : (uint8_t)random_next(&random);
     return record;
 }
 

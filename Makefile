@@ -73,7 +73,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/li
 
 # The simulator: its parts beside its main.
 SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/*.c)))
-$(BUILD)/tests/sim/sim_main: $(SIM_PARTS)
+$(BUILD)/tests/sim/sim_main $(BUILD)/tests/sim/tarpit_main: $(SIM_PARTS)
 
 sim: $(BUILD)/tests/sim/sim_main
 	$(BUILD)/tests/sim/sim_main 1:$(or $(SEEDS),2000)

@@ -6,7 +6,8 @@
 struct carrier {
     struct engine *engine;
     const struct flow *flow;
-    enum smtp_side side;
+    bool cut; /* it leaves up to `limit` only (egress) */
+    uint32_t limit;
     struct half *half;        /* of its sender */
     const struct half *other; /* the one its acknowledgment is about */
     struct packet packet;
@@ -105,10 +106,9 @@ static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
         return from;
     }
     uint32_t to = edit_forward(&half->log, &engine->entries, packet->seq + came);
-    bool cut =
-        tarpit_holds(engine, carrier->flow, carrier->side) && seq_after(to, tarpit_allowed(engine, carrier->flow));
+    bool cut = carrier->cut && seq_after(to, carrier->limit);
     if (cut)
-        to = seq_max(from, tarpit_allowed(engine, carrier->flow));
+        to = seq_max(from, carrier->limit);
     uint32_t len = to - from;
     if (plain && len == came)
         return from;
@@ -361,12 +361,13 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
         struct carrier carrier = {
             .engine = engine,
             .flow = flow,
-            .side = current->side,
+            .cut = tarpit_holds(engine, flow, current->side),
             .half = &flow->halves[current->side],
             .other = &flow->halves[!current->side],
             .packet = current->packet,
             .checksum_absent = current->checksum_absent,
         };
+        carrier.limit = carrier.cut ? tarpit_allowed(engine, flow) : 0;
         enum manner manner = current->plain ? CARRY_PLAIN : CARRY_REBUILT;
         if (current->fate == FATE_CARRY || current->fate == FATE_PROBE)
             carry(&carrier, current->fate == FATE_PROBE ? CARRY_PROBE : manner, verdict);
@@ -386,7 +387,8 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
     struct carrier carrier = {
         .engine = engine,
         .flow = flow,
-        .side = (enum smtp_side)held->side,
+        .cut = held->cut,
+        .limit = held->limit,
         .half = &flow->halves[held->side],
         .other = &flow->halves[!held->side],
         .checksum_absent = held->checksum == ENGINE_CHECKSUM_ABSENT,

@@ -134,6 +134,9 @@ static void make_ready(struct engine *engine, struct half *half, uint32_t *place
 {
     uint32_t id = *place;
     struct held *held = held_at(engine, id);
+    const struct flow *flow = flow_at(&engine->table, held->flow);
+    held->cut = tarpit_holds(engine, flow, (enum smtp_side)held->side);
+    held->limit = held->cut ? tarpit_allowed(engine, flow) : 0;
     *place = held->next;
     half->held_count--;
     held->drop = drop;

@@ -245,10 +245,11 @@ static enum fate keep(struct engine *engine, uint32_t index, enum smtp_side side
     bool unread = seq_before(edit_forward(&half->log, &engine->entries, packet->seq), before);
     if (!older && unread)
         return FATE_CARRY; /* cut to what stands before the reply; the rest comes again */
-    switch (tarpit_resent(engine, index, older != NULL)) {
+    switch (tarpit_resent(engine, index, older != NULL, unread)) {
     case TARPIT_OVER:
         tarpit_end(engine, index);
-        return FATE_CARRY;
+        return seq_after(packet->seq + packet_seq_len(packet), half->log.end) ? hold(engine, index, side, packet)
+                                                                              : FATE_CARRY;
     case TARPIT_KEEP:
         if (older && !unread && seq_after(older->seq + older->len, packet->seq + packet_seq_len(packet)))
             return FATE_DROP; /* the older one carries more */
@@ -276,7 +277,6 @@ static enum fate take_delayed(struct engine *engine, uint32_t index, enum smtp_s
         return FATE_CARRY;
     if (seq_after(edit_forward(&half->log, &engine->entries, packet->seq), allowed))
         return take_paused(engine, index, side, packet);
-    engine->counters.retransmissions++;
     return keep(engine, index, side, packet);
 }
 
@@ -328,10 +328,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     engine->current.plain =
         take_in_order(engine, index, side, packet->seq, packet_payload(packet), packet->flags & PACKET_FIN);
     let_go(engine, index, side, &packet->seq); /* those that waited for these octets leave before them */
-    if (tarpit_holds(engine, flow, side)) {
-        engine->current.plain = false;
-        return keep(engine, index, side, packet);
-    }
+    if (tarpit_holds(engine, flow, side))
+        return take_delayed(engine, index, side, packet);
     return seq_after(end, half->log.end) ? hold(engine, index, side, packet) : FATE_CARRY;
 }
 

@@ -42,8 +42,9 @@ struct held {
     uint8_t checksum; /* enum engine_checksum */
     bool drop;        /* its verdict, once ready */
     bool probe;       /* once ready: it leaves as a probe, its octets are given up */
-    bool kept;        /* as long as a tarpit is not over: the copy that its reply will leave with
-                       */
+    bool kept;        /* the copy that the reply will leave with whose tarpit is not over */
+    bool cut;         /* once ready: it leaves up to `limit` only */
+    uint32_t limit;   /* egress */
     bool told;        /* its sender was told that it is here, or will be by the answer to a probe on its way */
     uint8_t header[HELD_HEADER_BYTES_MAX];
 };
@@ -66,17 +67,20 @@ struct tarpit {
     uint8_t state;         /* enum tarpit_state */
     uint8_t side;          /* enum smtp_side that sent it */
     uint8_t resends;       /* of its packet since the last progress that its sender saw */
+    bool lossy;            /* a piece of it was lost */
     bool whole;            /* it must not leave in pieces */
     bool continued;        /* it has several lines */
     bool void_told;        /* a recipient of the void transaction has waited */
     uint32_t from, to;     /* egress */
     uint32_t allowed;      /* egress: what stands before may leave */
     uint32_t line;         /* egress: where the line begins in which that is */
+    uint32_t exchanges;    /* up to the last reply that was delayed: it is not delayed twice */
     uint32_t group_end;    /* exchanges from this one on were not asked for when the last one was over */
     uint32_t group_ms;     /* waited for those before */
     uint32_t waited_ms;    /* for the last one */
     uint64_t about;        /* the question that it refuses; 0: none */
     int64_t began_us, due_us;
+    int64_t shown_us; /* when the last piece left */
 };
 
 /* What becomes of a packet with octets that are not allowed to leave. */
@@ -350,8 +354,9 @@ void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_
 /* Whether octets of this side are held back from tarpit_allowed on (egress). */
 bool tarpit_holds(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow);
-/* A packet with the next octets that are not allowed has come; `again`: one is kept already. */
-enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again);
+/* A packet with the next octets that are not allowed has come; `again`: one is kept already; `unread`: its sender does
+   not know that what is allowed was read. */
+enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again, bool unread);
 /* When the tarpit is over, INT64_MAX where there is none; then, or sooner, what it keeps is let go. */
 int64_t tarpit_due_us(const struct engine *engine, const struct flow *flow);
 void tarpit_end(struct engine *engine, uint32_t index);

@@ -9,8 +9,11 @@
 
 enum {
     /* A server gives up after a number of resends without progress, Windows after 5 (TcpMaxDataRetransmissions), Linux
-       after 15. At this one progress is shown, so that even if it is lost there is another time. */
-    RESENDS_MAX = 4,
+       after 15. At this one progress is shown, so that there is another time if it is lost; on a path that has lost a
+       piece, sooner. */
+    RESENDS = 4,
+    RESENDS_LOSSY = 2,
+    ANSWER_US = 100000,    /* so soon behind a piece it is not a timer, but the progress that makes a server resend */
     LAST_OCTETS = 2,       /* CRLF: no client goes on without it */
     CODE_OCTETS = 4,       /* with the hyphen or blank behind it */
     GROUP_MS_MAX = 240000, /* of what a client waits for at once: RFC 5321 4.5.3.2 gives it five minutes */
@@ -125,15 +128,19 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
     delay_ms = bounded(tarpit, unit, exchange, delay_ms);
     /* Who shares the lot of another recipient does not wait for it again. */
     bool shares = flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT;
-    if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->void_told))
+    if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->void_told) ||
+        tarpit->exchanges == exchange + 1)
         return;
+    tarpit->exchanges = exchange + 1;
     tarpit->void_told = shares;
     tarpit->state = TARPIT_HOLDS;
     tarpit->side = (uint8_t)unit->side;
     tarpit->began_us = engine->now_us;
     tarpit->due_us = engine->now_us + (int64_t)delay_ms * 1000;
+    tarpit->shown_us = 0;
     tarpit->from = tarpit->to = tarpit->allowed = tarpit->line = from_egress;
     tarpit->resends = 0;
+    tarpit->lossy = false;
     tarpit->whole = stays_whole(unit);
     tarpit->continued = unit->has_reply && !unit->reply.last;
     tarpit->about = question_about(engine, flow, unit->verb, exchange);
@@ -188,37 +195,53 @@ static uint32_t cut_at(const struct engine *engine, const struct flow *flow, str
     return end - tarpit->line >= CODE_OCTETS ? tarpit->line + CODE_OCTETS : tarpit->line;
 }
 
+/* What the time that has passed has earned. */
+static uint32_t share(const struct engine *engine, const struct tarpit *tarpit)
+{
+    uint64_t passed_us = (uint64_t)(engine->now_us - tarpit->began_us);
+    uint64_t delay_us = (uint64_t)(tarpit->due_us - tarpit->began_us);
+    uint32_t spare = tarpit->to - tarpit->from > LAST_OCTETS ? tarpit->to - tarpit->from - LAST_OCTETS : 0;
+    return tarpit->whole ? 0 : (uint32_t)(spare * passed_us / delay_us);
+}
+
+/* Whether the server must see progress now. */
+static bool is_pressing(const struct tarpit *tarpit)
+{
+    return tarpit->resends >= (tarpit->lossy ? RESENDS_LOSSY : RESENDS);
+}
+
 /* How far the reply may leave now. */
-static uint32_t earned(const struct engine *engine, const struct flow *flow, struct tarpit *tarpit)
+static uint32_t allow(const struct engine *engine, const struct flow *flow, struct tarpit *tarpit)
 {
     uint32_t len = tarpit->to - tarpit->from;
     if (tarpit->whole || len <= LAST_OCTETS)
         return tarpit->allowed;
     uint32_t end = tarpit->to - LAST_OCTETS;
-    uint64_t passed_us = (uint64_t)(engine->now_us - tarpit->began_us);
-    uint64_t delay_us = (uint64_t)(tarpit->due_us - tarpit->began_us);
-    uint32_t cut = tarpit->from + (uint32_t)((end - tarpit->from) * passed_us / delay_us);
-    if (!seq_after(cut, tarpit->allowed) && tarpit->resends >= RESENDS_MAX)
+    uint32_t cut = tarpit->from + share(engine, tarpit);
+    if (!seq_after(cut, tarpit->allowed) && is_pressing(tarpit))
         cut = tarpit->allowed + 1;
     cut = seq_min(cut, end);
     return seq_after(cut, tarpit->allowed) ? seq_max(cut_at(engine, flow, tarpit, cut, end), tarpit->allowed)
                                            : tarpit->allowed;
 }
 
-enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again)
+enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again, bool unread)
 {
     struct flow *flow = flow_at(&engine->table, index);
     struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
     if (!again)
         return TARPIT_KEEP;
-    tarpit->resends++;
-    uint32_t allowed = earned(engine, flow, tarpit);
+    if (engine->now_us - tarpit->shown_us > ANSWER_US)
+        tarpit->resends++;
+    tarpit->lossy = tarpit->lossy || unread;
+    uint32_t allowed = allow(engine, flow, tarpit);
     if (allowed != tarpit->allowed) {
         tarpit->allowed = allowed;
         tarpit->resends = 0;
+        tarpit->shown_us = engine->now_us;
         return TARPIT_STUTTER;
     }
-    if (tarpit->resends < RESENDS_MAX)
+    if (!is_pressing(tarpit))
         return TARPIT_KEEP;
     engine->counters.tarpits_shortened++; /* there is nothing to show any more */
     return TARPIT_OVER;

@@ -82,7 +82,7 @@ static void transmit(struct endpoint *e, uint8_t flags, uint32_t at, uint32_t le
 
 static void start_timer(struct endpoint *e)
 {
-    e->timer_us = e->now_us + (e->plan.rto_us << (e->resends < 7 ? e->resends : 7));
+    e->timer_us = e->now_us + (e->plan.rto_us << (e->backoff < 7 ? e->backoff : 7));
 }
 
 static uint32_t segment_room(const struct endpoint *e, uint32_t at)
@@ -199,6 +199,8 @@ static void take_ack(struct endpoint *e, const struct packet *p, bool only_ack)
         e->resends = 0;
         e->duplicates = 0;
         e->timer_us = 0;
+        if (!e->plan.keep_backoff || ack > e->recover)
+            e->backoff = 0;
         if (e->nxt < ack)
             e->nxt = ack;
         bool outstanding = e->una < e->out_len ? e->nxt > e->una : e->fin_wanted && !e->fin_acked && e->nxt > e->una;
@@ -321,7 +323,7 @@ void endpoint_receive(struct endpoint *e, uint8_t *bytes, uint32_t len, int64_t 
         take_syn(e, &p);
         e->state = ENDPOINT_OPEN;
         e->timer_us = 0;
-        e->resends = 0;
+        e->resends = e->backoff = 0;
         transmit(e, PACKET_ACK, 0, 0);
         push(e);
         return;
@@ -334,7 +336,7 @@ void endpoint_receive(struct endpoint *e, uint8_t *bytes, uint32_t len, int64_t 
             return;
         e->state = ENDPOINT_OPEN;
         e->timer_us = 0;
-        e->resends = 0;
+        e->resends = e->backoff = 0;
         push(e);
         receive_segment(e, &p);
         return;
@@ -371,6 +373,7 @@ void endpoint_tick(struct endpoint *e, int64_t now_us)
     }
     if (e->timer_us && e->timer_us <= now_us) {
         bool waits_for_window = e->una < e->out_len && e->peer_window == 0;
+        e->backoff++;
         if (!waits_for_window && e->resends++ >= e->plan.resends_max) {
             e->state = ENDPOINT_DEAD;
             e->timer_us = 0;

@@ -24,6 +24,7 @@ struct endpoint_plan {
     uint8_t window_shift;
     int64_t rto_us;       /* initial */
     unsigned resends_max; /* of one segment; then the endpoint gives up */
+    bool keep_backoff;    /* its timer stays long until something is acknowledged that was sent once (RFC 6298 5.3) */
     uint8_t ip_version;
     uint32_t drain_bytes; /* its application reads so much at a time; 0: at once */
     int64_t drain_us;
@@ -61,6 +62,7 @@ struct endpoint {
     uint8_t peer_shift;
     bool peer_sack, both_scale, both_timestamps;
     unsigned resends, duplicates;
+    unsigned backoff; /* doublings of the timer */
     int64_t timer_us; /* 0: off */
     uint8_t *sacked;  /* by position */
 

@@ -40,6 +40,7 @@ struct plan {
     enum cut cut[2];
     int64_t pause_us[2]; /* between writes */
     bool asks;           /* about each recipient */
+    bool slow;           /* replies to RCPT and DATA, and refusals, leave later */
     bool pipelined, chunking, authenticate, starttls, offer, force_xexch50, server_accepts_xexch50;
     uint32_t transactions, recipients, body_len;
     struct engine_settings engine;
@@ -143,7 +144,7 @@ struct run {
 
 static void *engine_memory;
 static size_t engine_memory_bytes;
-static struct policy policy, asking;
+static struct policy policies[2][2]; /* that ask, and that delay replies */
 
 static void fail(struct run *run, const char *format, ...)
 {
@@ -947,6 +948,7 @@ static void make_plan(struct plan *plan, uint64_t seed)
     plan->engine.seed = seed;
     struct random_source q = {seed * 101 + 13};
     plan->asks = random_below(&q, 3) == 0;
+    plan->slow = random_below(&q, 3) == 0;
     plan->engine.questions = plan->asks ? (1u << QUESTION_KINDS) - 1 : 0;
 }
 
@@ -959,7 +961,7 @@ static void start_engine(struct run *run)
         engine_memory_bytes = bytes;
     }
     memset(engine_memory, 0, bytes - 2 * 65536); /* the packet buffers at its end need no clearing */
-    run->engine = engine_init(engine_memory, &run->plan.engine, run->plan.asks ? &asking : &policy);
+    run->engine = engine_init(engine_memory, &run->plan.engine, &policies[run->plan.asks][run->plan.slow]);
 }
 
 static int64_t next_event(const struct run *run)
@@ -1186,13 +1188,28 @@ static bool show_failure(struct run *run, uint64_t seed, const char *trace_path)
     return passes;
 }
 
+static void fill_policies(void)
+{
+    for (int i = 0; i < 4; i++) {
+        struct policy *policy = &policies[i / 2][i % 2];
+        policy_init_default(policy);
+        rules_add(policy, "ask", RULE_ON_RECIPIENT, i / 2 ? NULL : "nobody", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
+        policy->rules[0].action.ask = true;
+        if (i % 2 == 0)
+            continue;
+        policy->refusals.texts[policy->rules[0].action.refusal].delay_ms = 3000;
+        struct rule rule = rule_of("slow", RULE_ON_REPLY);
+        rule.verbs = UINT64_C(1) << SMTP_VERB_RCPT | UINT64_C(1) << SMTP_VERB_DATA;
+        rule.action.delay_ms = 1500;
+        if (!policy_add_rule(policy, &rule))
+            abort();
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct run run;
-    policy_init_default(&policy);
-    policy_init_default(&asking);
-    rules_add(&asking, "ask", RULE_ON_RECIPIENT, NULL, SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
-    asking.rules[0].action.ask = true;
+    fill_policies();
     if (argc > 2 && strcmp(argv[1], "--seed") == 0)
         return !show_failure(&run, strtoull(argv[2], NULL, 10), argc > 3 ? argv[3] : NULL);
     unsigned long long from = 1, count = 2000;

@@ -14,7 +14,7 @@ struct subcommand {
 static const struct subcommand subcommands[] = {
     {"run", cmd_run,
      "run     [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group GROUP] "
-     "[--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER]"},
+     "[--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER] [--user NAME | --stay-root]"},
     {"status", cmd_status, "status  [--json | --list] [--control PATH]"},
     {"reload", cmd_reload, "reload  [--control PATH]"},
     {"top", cmd_top, "top     [--once] [--control PATH]"},

@@ -13,6 +13,8 @@
 #include "cmd/rules.h"
 #include "cmd/service.h"
 #include "report/session.h"
+#include "sys/notify.h"
+#include "sys/privileges.h"
 
 enum {
     QUEUE_LEN = 65536,
@@ -26,6 +28,8 @@ struct run {
     const char *group;   /* who else but root may ask there; NULL: nobody */
     const char *state;   /* the folder that keeps what the next process must know; NULL: the usual one */
     char offsets[QUEUES_WORKERS_MAX][PATH_MAX];
+    const char *user; /* to run as */
+    bool stay_root;
     const char *metrics; /* ADDRESS:PORT where figures may be read; NULL: nowhere */
     struct mark mark;
     struct service service;
@@ -33,10 +37,9 @@ struct run {
 
 static int usage(void)
 {
-    return cmd_complain(
-        CMD_USAGE,
-        "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
-        "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER]");
+    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
+                                   "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask "
+                                   "MASK] [--state FOLDER] [--user NAME | --stay-root]");
 }
 
 /* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
@@ -127,6 +130,17 @@ static int open_all(struct run *run)
     return code == CMD_GOOD ? open_control(run) : code;
 }
 
+/* What was made as root will be made anew as that user. */
+static int drop_privileges(const struct run *run)
+{
+    char message[CMD_MESSAGE_BYTES];
+    if (run->stay_root)
+        return CMD_GOOD;
+    if (run->events && strcmp(run->events, LOG_TO_SYSLOG) != 0)
+        privileges_give(run->events, run->user);
+    return privileges_drop(run->user, message, sizeof message) ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
+}
+
 static int start_threads(struct run *run)
 {
     bool good = !run->service.log || log_start(run->service.log);
@@ -190,12 +204,15 @@ static const struct option options[] = {
     {"metrics", required_argument, NULL, 'm'},
     {"mark-mask", required_argument, NULL, 'k'},
     {"state", required_argument, NULL, 's'},
+    {"user", required_argument, NULL, 'u'},
+    {"stay-root", no_argument, NULL, 'S'},
     {0},
 };
 
 int cmd_run(int argc, char **argv)
 {
-    static struct run run = {.mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
+    static struct run run = {
+        .user = "postern", .mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
     char message[CMD_MESSAGE_BYTES];
     if (!rules_init(&run.rules))
         return cmd_complain(CMD_FAILED, "no memory");
@@ -222,6 +239,12 @@ int cmd_run(int argc, char **argv)
         case 'm':
             run.metrics = optarg;
             break;
+        case 'u':
+            run.user = optarg;
+            break;
+        case 'S':
+            run.stay_root = true;
+            break;
         case 's':
             run.state = optarg;
             break;
@@ -244,8 +267,14 @@ int cmd_run(int argc, char **argv)
     int code = open_all(&run);
     run.rules.workers = run.service.workers;
     run.rules.worker_count = run.service.queues.workers;
-    if (code == CMD_GOOD && (code = start_threads(&run)) == CMD_GOOD) {
+    if (code == CMD_GOOD)
+        code = drop_privileges(&run);
+    if (code == CMD_GOOD)
+        code = start_threads(&run);
+    if (code == CMD_GOOD) {
+        notify("READY=1");
         code = service_run(&run.service);
+        notify("STOPPING=1");
         stop(&run);
     }
     close_all(&run);

@@ -14,6 +14,7 @@
 #include "cmd/cmd.h"
 #include "cmd/figures.h"
 #include "cmd/metrics.h"
+#include "sys/notify.h"
 
 /* ---- what there is to tell ---- */
 
@@ -68,8 +69,10 @@ static json_t *plain_answer(int code, const char *message)
 
 static int reload(struct service *service, char *message, size_t message_size)
 {
+    notify("RELOADING=1");
     int code = service->reload(service->reload_context, message, message_size);
     cmd_complain((enum cmd_exit)code, "%s", message);
+    notify("READY=1");
     return code;
 }
 
@@ -134,8 +137,37 @@ static bool take_signal(struct service *service)
     }
 }
 
+/* The watchdog hears of us while every worker answers. */
+static void tell_watchdog(struct service *service)
+{
+    bool answers = true;
+    for (unsigned i = 0; i < service->queues.workers && answers; i++) {
+        struct worker_status status;
+        answers = worker_ask(service->workers[i], &status, SERVICE_ANSWER_MS);
+    }
+    if (answers)
+        notify("WATCHDOG=1");
+}
+
+/* Until the watchdog is due; -1: never. */
+static int watchdog_due_ms(int every_ms, int64_t told_us)
+{
+    int64_t left_ms = every_ms - (clock_now_us() - told_us) / 1000;
+    if (every_ms < 0)
+        return -1;
+    return left_ms > 0 ? (int)left_ms : 0;
+}
+
+/* The earlier of both, where -1 is never. */
+static int earlier(int one_ms, int other_ms)
+{
+    return one_ms < 0 || (other_ms >= 0 && other_ms < one_ms) ? other_ms : one_ms;
+}
+
 int service_run(struct service *service)
 {
+    int watchdog_ms = notify_watchdog_ms();
+    int64_t told_us = clock_now_us();
     struct pollfd fds[] = {
         {.fd = service->signals, .events = POLLIN},
         {.fd = service->ended, .events = POLLIN},
@@ -143,7 +175,8 @@ int service_run(struct service *service)
         {.fd = service->metrics ? metrics_fd(service->metrics) : -1, .events = POLLIN},
     };
     for (;;) {
-        int wait_ms = service->metrics ? metrics_timeout_ms(service->metrics) : -1;
+        int due_ms = watchdog_due_ms(watchdog_ms, told_us);
+        int wait_ms = earlier(service->metrics ? metrics_timeout_ms(service->metrics) : -1, due_ms);
         if (poll(fds, sizeof fds / sizeof fds[0], wait_ms) < 0 && errno != EINTR)
             return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
         if (fds[1].revents)
@@ -154,5 +187,9 @@ int service_run(struct service *service)
             control_serve(service->control, answer, service);
         if (service->metrics)
             metrics_serve(service->metrics);
+        if (watchdog_due_ms(watchdog_ms, told_us) == 0) {
+            tell_watchdog(service);
+            told_us = clock_now_us();
+        }
     }
 }

@@ -16,6 +16,7 @@
 #include "engine/handover.h"
 #include "report/log.h"
 #include "sys/mapping.h"
+#include "sys/privileges.h"
 
 enum { BATCHES_A_TURN = 16 }; /* of packets, before timers and requests have theirs */
 
@@ -247,6 +248,8 @@ static void *run_worker(void *argument)
 {
     struct worker *worker = argument;
     uint64_t one = 1;
+    if (!privileges_confine_worker())
+        cmd_complain(CMD_GOOD, "a worker is not confined to the system calls it needs: %m");
     carry_out(worker); /* what was told of connections that were taken over */
     worker->failed = !serve(worker);
     take_packets(worker);

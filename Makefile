@@ -25,7 +25,7 @@ override LDFLAGS  += $(SANITIZE)
 # The core is pure (law 5): these rooms see packets and the time, nothing else.
 CORE_ROOMS  := base tcp smtp policy engine
 # Everything else touches the world.
-OUTER_ROOMS := io report store conf sys cmd
+OUTER_ROOMS := io report store greylist conf sys cmd
 
 CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
 OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))

@@ -176,6 +176,8 @@ static bool is_known(const struct greylist_settings *settings, enum greylist_kin
 static const struct {
     const char *name, *setting, *text;
 } reasons[GREYLIST_REASONS] = {
+    [GREYLIST_OUTBOUND] = {"outbound", "protected", "the client is one of the protected servers"},
+    [GREYLIST_SAME_TRANSACTION] = {"same-transaction", "", "another recipient of the same transaction passed"},
     [GREYLIST_EXEMPT_CLIENT] = {"exempt-client", "exempt",
                                 "the client is on the list of those that are never greylisted"},
     [GREYLIST_EXEMPT_SENDER] = {"exempt-sender", "exempt",
@@ -192,7 +194,6 @@ static const struct {
     [GREYLIST_POOL_DELAY_OVER] = {"pool-delay-over", "pools",
                                   "it was tried again after the delay, by another client of the same EHLO domain"},
     [GREYLIST_PATIENT] = {"patient", "patience", "the client waited for enough refusals to their end, at an even pace"},
-    [GREYLIST_SAME_TRANSACTION] = {"same-transaction", "", "another recipient of the same transaction passed"},
     [GREYLIST_FIRST] = {"first", "delay", "it was never tried before, or too long ago"},
     [GREYLIST_TOO_SOON] = {"too-soon", "delay", "it was tried again before the delay was over"},
 };
@@ -290,6 +291,14 @@ static struct greylist_decision by_attempts(const struct greylist_settings *sett
     return decision;
 }
 
+bool greylist_knows_client(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                           struct greylist_memory *memory, const struct greylist_attempt *attempt, int64_t now_ms)
+{
+    return names_network(&exempt->clients, attempt->ip_version, attempt->client) ||
+           (settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
+            memory->records[GREYLIST_CLIENT].passes >= settings->client_passes);
+}
+
 struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                                          struct greylist_memory *memory, const struct greylist_attempt *attempt,
                                          int64_t now_ms)
@@ -298,8 +307,7 @@ struct greylist_decision greylist_decide(const struct greylist_settings *setting
     if (is_exempt(exempt, attempt, &reason))
         return (struct greylist_decision){.pass = true, .reason = reason};
     uint32_t needs = greylist_needs(settings, exempt, attempt);
-    if (settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
-        memory->records[GREYLIST_CLIENT].passes >= settings->client_passes)
+    if (greylist_knows_client(settings, exempt, memory, attempt, now_ms))
         return (struct greylist_decision){.pass = true, .reason = GREYLIST_CLIENT_KNOWN};
     if (!attempt->tls && settings->answer_lifetime_s &&
         (is_known(settings, GREYLIST_ANSWER_DOMAIN, memory, now_ms) ||

@@ -149,6 +149,8 @@ uint32_t greylist_needs(const struct greylist_settings *settings, const struct g
                         const struct greylist_attempt *attempt);
 
 enum greylist_reason {
+    GREYLIST_OUTBOUND, /* of greylist/service, as the next */
+    GREYLIST_SAME_TRANSACTION,
     GREYLIST_EXEMPT_CLIENT,
     GREYLIST_EXEMPT_SENDER,
     GREYLIST_EXEMPT_RECIPIENT,
@@ -159,8 +161,7 @@ enum greylist_reason {
     GREYLIST_POOL_KNOWN,
     GREYLIST_POOL_DELAY_OVER,
     GREYLIST_PATIENT,
-    GREYLIST_SAME_TRANSACTION, /* of greylist/service: another recipient of it passed */
-    GREYLIST_FIRST,            /* from here on: not now */
+    GREYLIST_FIRST, /* from here on: not now */
     GREYLIST_TOO_SOON,
     GREYLIST_REASONS
 };
@@ -183,6 +184,10 @@ struct greylist_decision {
 struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                                          struct greylist_memory *memory, const struct greylist_attempt *attempt,
                                          int64_t now_ms);
+
+/* Whether a client is exempt or its network known; needs GREYLIST_CLIENT at most. */
+bool greylist_knows_client(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                           struct greylist_memory *memory, const struct greylist_attempt *attempt, int64_t now_ms);
 
 /* ---- lessons ---- */
 

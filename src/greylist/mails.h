@@ -1,0 +1,86 @@
+/*
+ * greylist/mails - the mails that open connections are about, until it is known what came of them.
+ *
+ * Owner:  the structure owns its memory, laid out by mails_init.
+ * Thread: one.
+ * Limits: `flows_max` connections, `mails_max` mails in all; the oldest connection makes room. MAIL_FLOW_MAX mails of
+ *         one connection; its oldest makes room, so that no connection can take what others need.
+ */
+#ifndef POSTERN_GREYLIST_MAILS_H
+#define POSTERN_GREYLIST_MAILS_H
+
+#include "base/pool.h"
+#include "policy/greylist.h"
+
+#define MAIL_TEXT_BYTES_MAX 256 /* of each text; as much as the engine tells */
+#define MAIL_FLOW_MAX       128 /* mails of one connection (RFC 5321 4.5.3.1.8: 100 recipients) */
+
+/* An attempt with texts of its own. */
+struct mail_attempt {
+    struct greylist_attempt attempt;
+    uint8_t texts[3][MAIL_TEXT_BYTES_MAX];
+};
+
+void mail_attempt_copy(struct mail_attempt *to, const struct greylist_attempt *attempt);
+
+enum mail_state {
+    MAIL_DEFERRED,
+    MAIL_PASSED,
+    MAIL_ADDRESSED, /* of ours, to somebody outside */
+};
+
+struct mail {
+    uint32_t next; /* of the same connection */
+    enum mail_state state;
+    uint64_t about; /* the question's id */
+    uint32_t kinds; /* what its success teaches: bits 1u << enum greylist_kind */
+    struct mail_attempt what;
+};
+
+struct mail_flow {
+    uint64_t id;
+    uint32_t next; /* in its bucket */
+    uint32_t older, newer;
+    uint32_t mails; /* the newest first */
+    uint32_t mail_count;
+    bool passed; /* a recipient of the transaction has, by merit */
+};
+
+struct mails {
+    struct pool flows;
+    struct pool mails;
+    uint32_t *buckets;
+    uint32_t bucket_mask;
+    uint32_t oldest, newest;
+    uint64_t forgotten; /* connections, and mails of a connection, that made room */
+};
+
+/* False where there is no memory. */
+bool mails_init(struct mails *mails, uint32_t flows_max, uint32_t mails_max);
+void mails_fini(struct mails *mails);
+
+/* What is known of a connection; NULL where nothing is. */
+struct mail_flow *mails_find(struct mails *mails, uint64_t flow_id);
+
+/* The same, made where nothing is. */
+struct mail_flow *mails_of(struct mails *mails, uint64_t flow_id);
+
+/* One more mail of the connection, all but `next` to be filled in; NULL where all the memory is this connection's. */
+struct mail *mails_add(struct mails *mails, struct mail_flow *flow);
+
+/* The first mail of a connection, the next one; NULL behind the last. */
+struct mail *mails_first(struct mails *mails, const struct mail_flow *flow);
+struct mail *mails_next(struct mails *mails, const struct mail *mail);
+
+/* The mail that this question was about; NULL where it is unknown. */
+struct mail *mails_about(struct mails *mails, const struct mail_flow *flow, uint64_t about);
+
+void mails_remove(struct mails *mails, struct mail_flow *flow, const struct mail *mail);
+
+/* Mails in another state than `kept`. */
+void mails_remove_except(struct mails *mails, struct mail_flow *flow, enum mail_state kept);
+
+/* The connection and its mails. */
+void mails_forget(struct mails *mails, struct mail_flow *flow);
+
+#endif

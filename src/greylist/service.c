@@ -1,0 +1,504 @@
+#include "greylist/service.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "greylist/mails.h"
+
+/* A question or lesson whose records are being looked up. */
+struct task {
+    bool learns;
+    uint32_t kinds;  /* what it is about: bits 1u << enum greylist_kind */
+    uint32_t waits;  /* of these, which the store has not answered yet */
+    uint32_t failed; /* of these, which it could not */
+    struct greylist_memory memory;
+    struct mail_attempt what;
+    enum question_kind question; /* of a question */
+    uint64_t id, flow_id;
+    enum greylist_lesson lesson; /* of a lesson */
+    uint32_t waited_ms;
+};
+
+struct greylist_service {
+    struct greylist_service_settings settings;
+    const uint8_t *secret;
+    struct store_client *client;
+    struct mails mails;
+    struct pool tasks;
+    struct greylist_counters counters;
+};
+
+static const struct greylist_exempt nobody;
+
+struct greylist_service_settings greylist_service_settings_default(void)
+{
+    return (struct greylist_service_settings){
+        .greylist = greylist_settings_default(),
+        .exempt = &nobody,
+        .flows_max = 16384,
+        .mails_max = 32768,
+        .tasks_max = 1024,
+        .store_ms = 400,
+    };
+}
+
+struct greylist_service *greylist_service_new(const struct greylist_service_settings *settings,
+                                              const struct store *store, struct store_client *client)
+{
+    uint32_t task_bytes = (uint32_t)((sizeof(struct task) + 7) / 8 * 8);
+    struct greylist_service *service = calloc(1, sizeof *service);
+    void *tasks = calloc(settings->tasks_max, task_bytes);
+    if (!service || !tasks || !mails_init(&service->mails, settings->flows_max, settings->mails_max)) {
+        free(tasks);
+        free(service);
+        return NULL;
+    }
+    service->settings = *settings;
+    service->secret = store_secret(store);
+    service->client = client;
+    pool_init(&service->tasks, tasks, task_bytes, settings->tasks_max);
+    return service;
+}
+
+void greylist_service_free(struct greylist_service *service)
+{
+    if (!service)
+        return;
+    mails_fini(&service->mails);
+    free(service->tasks.storage);
+    free(service);
+}
+
+void greylist_service_counters(const struct greylist_service *service, struct greylist_counters *counters)
+{
+    *counters = service->counters;
+    counters->forgotten = service->mails.forgotten;
+}
+
+/* ---- the store ---- */
+
+static struct store_key key_of(const struct greylist_service *service, enum greylist_kind kind,
+                               const struct greylist_attempt *attempt)
+{
+    struct greylist_key made = greylist_key(&service->settings.greylist, service->secret, kind, attempt);
+    struct store_key key;
+    _Static_assert(sizeof key.octets == sizeof made.octets && GREYLIST_VALUE_BYTES == STORE_VALUE_BYTES &&
+                       GREYLIST_SECRET_BYTES == STORE_SECRET_BYTES,
+                   "the store's sizes are the greylist's");
+    memcpy(key.octets, made.octets, sizeof key.octets);
+    return key;
+}
+
+static size_t add_network(const struct greylist_settings *settings, const struct greylist_attempt *attempt, char *text,
+                          size_t size)
+{
+    char address[INET6_ADDRSTRLEN];
+    bool v4 = attempt->ip_version == 4;
+    uint8_t prefix = v4 ? settings->prefix_v4 : settings->prefix_v6;
+    struct network network = network_of(attempt->ip_version, attempt->client, prefix);
+    inet_ntop(v4 ? AF_INET : AF_INET6, network.address + (v4 ? 12 : 0), address, sizeof address);
+    return (size_t)snprintf(text, size, "%s/%u", address, prefix);
+}
+
+/* What a record is about, in clear: its parts, each behind a TAB but the first. */
+static struct span text_of(const struct greylist_settings *settings, enum greylist_kind kind,
+                           const struct greylist_attempt *attempt, char *text, size_t size)
+{
+    bool by_domain = kind == GREYLIST_POOL || kind == GREYLIST_ANSWER_DOMAIN;
+    bool of_mail = kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL;
+    bool of_answer = kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_ANSWER_NETWORK;
+    struct span helo = kind == GREYLIST_POOL || kind == GREYLIST_TLS ? attempt->helo : (struct span){0};
+    struct span sender = of_mail || kind == GREYLIST_ANSWER_DOMAIN ? attempt->sender : (struct span){0};
+    struct span recipient = of_mail || of_answer ? attempt->recipient : (struct span){0};
+    size_t used = by_domain ? 0 : add_network(settings, attempt, text, size);
+    const struct span parts[] = {helo, sender, recipient};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].len == 0)
+            continue;
+        if (used)
+            text[used++] = '\t';
+        memcpy(text + used, parts[i].ptr, parts[i].len);
+        used += parts[i].len;
+    }
+    return (struct span){(const uint8_t *)text, used};
+}
+
+static void keep(struct greylist_service *service, enum greylist_kind kind, const struct greylist_attempt *attempt,
+                 const struct greylist_record *record)
+{
+    const struct greylist_settings *settings = &service->settings.greylist;
+    struct store_record kept = {
+        .kind = (uint8_t)kind,
+        .len = GREYLIST_VALUE_BYTES,
+        .expires_s = greylist_expires_s(settings, kind, record),
+    };
+    struct store_key key = key_of(service, kind, attempt);
+    greylist_encode(record, kept.value);
+    char text[STORE_TEXT_BYTES_MAX];
+    if (service->settings.clear_text)
+        store_put_text(service->client, &key, &kept, text_of(settings, kind, attempt, text, sizeof text));
+    else
+        store_put(service->client, &key, &kept);
+}
+
+/* ---- tasks ---- */
+
+static struct task *new_task(struct greylist_service *service, const struct greylist_attempt *attempt, uint32_t kinds,
+                             uint32_t *index)
+{
+    *index = pool_borrow(&service->tasks);
+    if (*index == POOL_NONE)
+        return NULL;
+    struct task *task = pool_at(&service->tasks, *index);
+    task->learns = false;
+    task->kinds = kinds;
+    task->waits = task->failed = 0;
+    task->memory = (struct greylist_memory){0};
+    mail_attempt_copy(&task->what, attempt);
+    return task;
+}
+
+static void take_status(struct task *task, enum greylist_kind kind, enum store_status status,
+                        const struct store_record *record)
+{
+    switch (status) {
+    case STORE_GOOD:
+        task->memory.known[kind] = record->kind == kind && greylist_decode((struct span){record->value, record->len},
+                                                                           &task->memory.records[kind]);
+        break;
+    case STORE_ABSENT:
+        break;
+    case STORE_LATER:
+        task->waits |= 1u << kind;
+        break;
+    case STORE_FAILED:
+        task->failed |= 1u << kind;
+        break;
+    }
+}
+
+/* Look up what a task is about. */
+static void look_up(struct greylist_service *service, struct task *task, uint32_t index, int64_t now_us)
+{
+    int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
+    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
+        if (!(task->kinds >> kind & 1))
+            continue;
+        struct store_key key = key_of(service, (enum greylist_kind)kind, &task->what.attempt);
+        struct store_record record = {0};
+        uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
+        take_status(task, (enum greylist_kind)kind,
+                    store_get(service->client, &key, token, now_us, deadline_us, &record), &record);
+    }
+}
+
+/* ---- lessons ---- */
+
+static void finish_learning(struct greylist_service *service, struct task *task, int64_t now_us)
+{
+    for (uint32_t i = 0; i < GREYLIST_KINDS; i++) {
+        enum greylist_kind kind = (enum greylist_kind)i;
+        if (!(task->kinds >> i & 1))
+            continue;
+        if (task->failed >> i & 1) {
+            service->counters.lessons_lost++;
+            continue;
+        }
+        struct greylist_record *record = &task->memory.records[kind];
+        struct store_key key = key_of(service, kind, &task->what.attempt);
+        switch (greylist_learn(&service->settings.greylist, kind, task->lesson, task->waited_ms,
+                               task->memory.known[kind], record, now_us / 1000)) {
+        case GREYLIST_KEEP:
+            continue;
+        case GREYLIST_PUT:
+            keep(service, kind, &task->what.attempt, record);
+            break;
+        case GREYLIST_DROP:
+            store_drop(service->client, &key);
+            break;
+        }
+        service->counters.lessons++;
+    }
+}
+
+static void learn(struct greylist_service *service, const struct mail *mail, uint32_t kinds,
+                  enum greylist_lesson lesson, uint32_t waited_ms, int64_t now_us)
+{
+    uint32_t index;
+    struct task *task = new_task(service, &mail->what.attempt, kinds, &index);
+    if (!task) {
+        service->counters.lessons_lost++;
+        return;
+    }
+    task->learns = true;
+    task->lesson = lesson;
+    task->waited_ms = waited_ms;
+    look_up(service, task, index, now_us);
+    if (task->waits)
+        return;
+    finish_learning(service, task, now_us);
+    pool_return(&service->tasks, index);
+}
+
+/* What an attempt is counted by. */
+static uint32_t counted_by(const struct mail *mail)
+{
+    return mail->what.attempt.tls ? 1u << GREYLIST_TLS : 1u << GREYLIST_TRIPLET;
+}
+
+/* The server's reply to a recipient that was asked about. */
+static void learn_recipient(struct greylist_service *service, struct mail_flow *flow, const struct question *lesson,
+                            int64_t now_us)
+{
+    struct mail *mail = mails_about(&service->mails, flow, lesson->about);
+    if (!mail || lesson->code / 100 == 2)
+        return;
+    if (mail->state == MAIL_DEFERRED) {
+        bool later = lesson->code / 100 == 4;
+        uint32_t kinds = later ? counted_by(mail) : mail->kinds & ~(1u << GREYLIST_CLIENT);
+        learn(service, mail, kinds, later ? GREYLIST_PUT_OFF : GREYLIST_REFUSED, 0, now_us);
+    }
+    mails_remove(&service->mails, flow, mail);
+}
+
+static void learn_waited(struct greylist_service *service, struct mail_flow *flow, const struct question *lesson,
+                         int64_t now_us)
+{
+    struct mail *mail = mails_about(&service->mails, flow, lesson->about);
+    if (!mail || mail->state != MAIL_DEFERRED)
+        return;
+    if (!lesson->hung_up && !mail->what.attempt.early_talker)
+        learn(service, mail, counted_by(mail), GREYLIST_WAITED, lesson->waited_ms, now_us);
+    mails_remove(&service->mails, flow, mail);
+}
+
+/* The transaction is over, with this reply to its message: what refusals of it are still being read stays. */
+static void learn_message(struct greylist_service *service, struct mail_flow *flow, uint16_t code, int64_t now_us)
+{
+    uint32_t client = 1u << GREYLIST_CLIENT; /* one message counts once for its client */
+    for (const struct mail *mail = mails_first(&service->mails, flow); mail; mail = mails_next(&service->mails, mail)) {
+        if (code / 100 != 2 || mail->state == MAIL_DEFERRED || mail->what.attempt.tls)
+            continue;
+        bool ours = mail->state == MAIL_ADDRESSED;
+        learn(service, mail, ours ? mail->kinds : mail->kinds & (~(1u << GREYLIST_CLIENT) | client),
+              ours ? GREYLIST_ADDRESSED : GREYLIST_TOOK, 0, now_us);
+        client &= ~mail->kinds;
+    }
+    mails_remove_except(&service->mails, flow, MAIL_DEFERRED);
+    flow->passed = false;
+}
+
+static void learn_end(struct greylist_service *service, struct mail_flow *flow, int64_t now_us)
+{
+    for (const struct mail *mail = mails_first(&service->mails, flow); mail; mail = mails_next(&service->mails, mail))
+        if (mail->state == MAIL_PASSED && mail->what.attempt.tls)
+            learn(service, mail, mail->kinds, GREYLIST_TOOK, 0, now_us);
+    mails_forget(&service->mails, flow);
+}
+
+/* Mail of ours: who is addressed outside may answer whom it is from. The null sender expects no answer. */
+static void note_addressed(struct greylist_service *service, const struct question *lesson)
+{
+    if (service->settings.greylist.answer_lifetime_s == 0 || lesson->sender.len == 0)
+        return;
+    struct greylist_attempt attempt = {
+        .ip_version = lesson->ip_version,
+        .sender = lesson->recipient,
+        .recipient = lesson->sender,
+    };
+    memcpy(attempt.client, lesson->server, sizeof attempt.client);
+    struct mail *mail = mails_add(&service->mails, mails_of(&service->mails, lesson->flow_id));
+    if (!mail) {
+        service->counters.lessons_lost++;
+        return;
+    }
+    mail->state = MAIL_ADDRESSED;
+    mail->about = 0;
+    mail->kinds = 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
+    mail_attempt_copy(&mail->what, &attempt);
+}
+
+static void take_lesson(struct greylist_service *service, const struct question *lesson, int64_t now_us)
+{
+    if (lesson->kind == LESSON_ADDRESSED)
+        note_addressed(service, lesson);
+    struct mail_flow *flow = mails_find(&service->mails, lesson->flow_id);
+    if (!flow)
+        return;
+    if (lesson->kind == LESSON_RECIPIENT)
+        learn_recipient(service, flow, lesson, now_us);
+    else if (lesson->kind == LESSON_WAITED)
+        learn_waited(service, flow, lesson, now_us);
+    else if (lesson->kind == LESSON_MESSAGE)
+        learn_message(service, flow, lesson->code, now_us);
+    else if (lesson->kind == LESSON_RESET)
+        learn_message(service, flow, 0, now_us);
+    else if (lesson->kind == LESSON_END)
+        learn_end(service, flow, now_us);
+}
+
+/* ---- questions ---- */
+
+static bool by_merit(enum greylist_reason reason)
+{
+    return reason > GREYLIST_EXEMPT_RECIPIENT;
+}
+
+/* What the success of a mail that passed for this reason teaches. */
+static uint32_t taught_by(const struct task *task, enum greylist_reason reason)
+{
+    uint32_t client = task->kinds & 1u << GREYLIST_CLIENT;
+    if (task->what.attempt.tls)
+        return 1u << GREYLIST_TLS; /* what the server said of the mail was not seen: nothing for the network */
+    if (reason == GREYLIST_CLIENT_KNOWN)
+        return client;
+    return client | 1u << GREYLIST_TRIPLET | (task->kinds & 1u << GREYLIST_POOL);
+}
+
+static void remember(struct greylist_service *service, const struct task *task,
+                     const struct greylist_decision *decision)
+{
+    struct mail_flow *flow = mails_of(&service->mails, task->flow_id);
+    struct mail *mail = mails_add(&service->mails, flow);
+    bool recipient = !task->what.attempt.tls;
+    flow->passed = flow->passed || (decision->pass && recipient && by_merit(decision->reason));
+    if (!mail) {
+        service->counters.lessons_lost++;
+        return;
+    }
+    mail->state = decision->pass ? MAIL_PASSED : MAIL_DEFERRED;
+    mail->about = task->id;
+    mail->kinds = taught_by(task, decision->reason);
+    mail_attempt_copy(&mail->what, &task->what.attempt);
+}
+
+static void count_answer(struct greylist_service *service, const struct greylist_answer *answer)
+{
+    service->counters.passed += answer->answer == ANSWER_PASS;
+    service->counters.deferred += answer->answer == ANSWER_DEFER;
+    service->counters.failed += answer->answer == ANSWER_FAILED;
+    if (answer->reasoned)
+        service->counters.reasons[answer->reason]++;
+}
+
+static struct greylist_answer answer_of(uint64_t id, const struct greylist_decision *decision)
+{
+    return (struct greylist_answer){
+        .id = id,
+        .answer = decision->pass ? ANSWER_PASS : ANSWER_DEFER,
+        .reasoned = true,
+        .reason = decision->reason,
+        .passes_from_ms = decision->passes_from_ms,
+    };
+}
+
+static struct greylist_answer finish_client(struct greylist_service *service, struct task *task, int64_t now_us)
+{
+    bool known = greylist_knows_client(&service->settings.greylist, service->settings.exempt, &task->memory,
+                                       &task->what.attempt, now_us / 1000);
+    enum answer unknown = task->failed ? ANSWER_FAILED : ANSWER_DEFER;
+    return (struct greylist_answer){.id = task->id, .answer = known ? ANSWER_PASS : unknown};
+}
+
+static struct greylist_answer finish_attempt(struct greylist_service *service, struct task *task, int64_t now_us)
+{
+    const struct mail_flow *flow = mails_find(&service->mails, task->flow_id);
+    struct greylist_decision decision = greylist_decide(&service->settings.greylist, service->settings.exempt,
+                                                        &task->memory, &task->what.attempt, now_us / 1000);
+    if (!task->what.attempt.tls && flow && flow->passed && (!decision.pass || task->failed))
+        decision = (struct greylist_decision){.pass = true, .reason = GREYLIST_SAME_TRANSACTION};
+    if (task->failed && !decision.pass)
+        return (struct greylist_answer){.id = task->id, .answer = ANSWER_FAILED};
+    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
+        if ((decision.put & ~task->failed) >> kind & 1)
+            keep(service, (enum greylist_kind)kind, &task->what.attempt, &task->memory.records[kind]);
+    if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION)
+        remember(service, task, &decision);
+    return answer_of(task->id, &decision);
+}
+
+static struct greylist_answer finish_question(struct greylist_service *service, struct task *task, int64_t now_us)
+{
+    struct greylist_answer answer = task->question == QUESTION_CLIENT ? finish_client(service, task, now_us)
+                                                                      : finish_attempt(service, task, now_us);
+    count_answer(service, &answer);
+    return answer;
+}
+
+static struct greylist_attempt attempt_of(const struct question *question)
+{
+    struct greylist_attempt attempt = {
+        .ip_version = question->ip_version,
+        .helo = question->helo,
+        .sender = question->sender,
+        .recipient = question->recipient,
+        .tls = question->kind == QUESTION_TLS,
+        .early_talker = question->early_talker,
+    };
+    memcpy(attempt.client, question->client, sizeof attempt.client);
+    return attempt;
+}
+
+static bool take_question(struct greylist_service *service, const struct question *question, int64_t now_us,
+                          struct greylist_answer *answer)
+{
+    const struct greylist_settings *settings = &service->settings.greylist;
+    struct greylist_attempt attempt = attempt_of(question);
+    service->counters.asked++;
+    if (question->outbound) {
+        *answer = answer_of(question->id, &(struct greylist_decision){.pass = true, .reason = GREYLIST_OUTBOUND});
+        count_answer(service, answer);
+        return true;
+    }
+    uint32_t needs = greylist_needs(settings, service->settings.exempt, &attempt), index;
+    if (question->kind == QUESTION_CLIENT)
+        needs &= 1u << GREYLIST_CLIENT;
+    struct task *task = new_task(service, &attempt, needs, &index);
+    if (!task) {
+        *answer = (struct greylist_answer){.id = question->id, .answer = ANSWER_FAILED};
+        count_answer(service, answer);
+        return true;
+    }
+    task->question = question->kind;
+    task->id = question->id;
+    task->flow_id = question->flow_id;
+    look_up(service, task, index, now_us);
+    if (task->waits)
+        return false;
+    *answer = finish_question(service, task, now_us);
+    pool_return(&service->tasks, index);
+    return true;
+}
+
+bool greylist_service_take(struct greylist_service *service, const struct question *question, int64_t now_us,
+                           struct greylist_answer *answer)
+{
+    if (question->kind <= QUESTION_CLIENT)
+        return take_question(service, question, now_us, answer);
+    take_lesson(service, question, now_us);
+    return false;
+}
+
+bool greylist_service_next(struct greylist_service *service, int64_t now_us, struct greylist_answer *answer)
+{
+    struct store_answer given;
+    while (store_next_answer(service->client, now_us, &given)) {
+        uint32_t index = (uint32_t)(given.token / GREYLIST_KINDS);
+        enum greylist_kind kind = (enum greylist_kind)(given.token % GREYLIST_KINDS);
+        struct task *task = pool_at(&service->tasks, index);
+        task->waits &= ~(1u << kind);
+        take_status(task, kind, given.status, &given.record);
+        if (task->waits)
+            continue;
+        bool answers = !task->learns;
+        if (answers)
+            *answer = finish_question(service, task, now_us);
+        else
+            finish_learning(service, task, now_us);
+        pool_return(&service->tasks, index);
+        if (answers)
+            return true;
+    }
+    return false;
+}

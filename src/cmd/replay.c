@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -7,12 +8,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/answers.h"
 #include "cmd/cmd.h"
 #include "io/capture.h"
 #include "report/dialogue.h"
 #include "report/json.h"
 #include "report/session.h"
 #include "report/table.h"
+
+enum { STORE_WAIT_MS = 2000 };
 
 enum format {
     FORMAT_DIALOGUE,
@@ -47,6 +51,9 @@ struct replay {
     struct dialogue dialogue;
     struct table *table;
     struct engine *engine;
+    const char *store_uri; /* NULL: memory: where rules ask, else none */
+    struct store *store;
+    struct answers *answers; /* NULL: nobody answers */
     struct waiting *waiting;
     uint64_t tokens;
     int64_t out_us; /* the latest stamp written */
@@ -54,7 +61,7 @@ struct replay {
 
 static int usage(void)
 {
-    return cmd_complain(CMD_USAGE, "usage: postern replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] "
+    return cmd_complain(CMD_USAGE, "usage: postern replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] "
                                    "[--format dialogue|table|json|none] [--stats] CAPTURE...");
 }
 
@@ -142,12 +149,37 @@ static bool wait_for_verdict(struct replay *replay, const struct capture_packet 
     return true;
 }
 
+/*
+ * What the greylist says of what was asked, on the capture's clock: a store that takes its time is waited for. `frame`
+ * is the current one, NULL after a tick; true where it has its verdict by now.
+ */
+static bool give_answers(struct replay *replay, const struct capture_packet *frame, int64_t now_us, bool *good)
+{
+    struct greylist_answer answer;
+    bool decided = false;
+    for (int waited_ms = 0; replay->answers && waited_ms <= STORE_WAIT_MS;) {
+        if (answers_next(replay->answers, replay->engine, now_us, &answer)) {
+            *good = show_events(replay) && *good; /* before what comes of the answer takes their place */
+            engine_answer(replay->engine, answer.id, answer.answer, now_us);
+            decided = carry_out(replay, frame, now_us) || decided;
+            continue;
+        }
+        if (answers_due_us(replay->answers) == INT64_MAX)
+            break;
+        struct pollfd fd = {.fd = answers_fd(replay->answers), .events = POLLIN};
+        poll(&fd, 1, 1);
+        waited_ms++;
+    }
+    return decided;
+}
+
 static bool take_frame(struct replay *replay, struct capture_packet *frame)
 {
     bool good = true;
     for (int64_t due; (due = engine_next_due(replay->engine)) <= frame->time_us;) {
         engine_tick(replay->engine, due);
         carry_out(replay, NULL, due);
+        give_answers(replay, NULL, due, &good);
         good = show_events(replay) && good;
     }
     if (frame->ip_len == 0 || frame->cut_short) {
@@ -162,7 +194,8 @@ static bool take_frame(struct replay *replay, struct capture_packet *frame)
         .checksum = ENGINE_CHECKSUM_GOOD,
     };
     engine_packet(replay->engine, &packet, frame->time_us);
-    if (!carry_out(replay, frame, frame->time_us))
+    bool decided = carry_out(replay, frame, frame->time_us);
+    if (!give_answers(replay, frame, frame->time_us, &good) && !decided)
         good = wait_for_verdict(replay, frame) && good;
     return show_events(replay) && good;
 }
@@ -225,7 +258,8 @@ static int replay_capture(struct replay *replay, const char *path)
         return code;
     }
     replay->engine = cmd_engine_new(&replay->conf.engine, &replay->conf.policy);
-    if (!replay->engine) {
+    replay->answers = replay->store ? answers_new(&replay->conf, replay->store) : NULL;
+    if (!replay->engine || (replay->store && !replay->answers)) {
         capture_close(reader);
         return cmd_complain(CMD_FAILED, "no memory for %u flows; lower 'flows' in the rules",
                             replay->conf.engine.flows_max);
@@ -244,8 +278,9 @@ static int replay_capture(struct replay *replay, const char *path)
     good = stop_logs(replay, last_us) && good;
     if (replay->stats)
         show_stats(replay, path, cpu_ns() - began_ns);
+    answers_free(replay->answers);
+    replay->answers = NULL;
     cmd_engine_free(replay->engine, &replay->conf.engine);
-    conf_free(&replay->conf);
     capture_close(reader);
     if (!good)
         return cmd_complain(CMD_FAILED, "%s: the output cannot be written or memory ran out", path);
@@ -267,6 +302,8 @@ static int finish(struct replay *replay, int code)
     }
     if (fflush(stdout) != 0)
         code = cmd_complain(CMD_FAILED, "standard output cannot be written");
+    store_close(replay->store, STORE_WAIT_MS);
+    conf_free(&replay->conf);
     return code;
 }
 
@@ -277,6 +314,18 @@ static bool add_log(struct replay *replay, FILE *out)
     *log = (struct log){out, sessions_new(SESSIONS_BYTES_DEFAULT)};
     replay->conf.engine.events = sessions_events();
     return log->sessions != NULL;
+}
+
+/* Where what is asked is remembered: nowhere beyond this run, unless somebody says where. */
+static bool open_store(struct replay *replay)
+{
+    char message[CMD_MESSAGE_BYTES];
+    struct store_settings settings = store_settings_default();
+    const char *uri = replay->store_uri ? replay->store_uri : "memory:";
+    replay->store = store_open(uri, &settings, time(NULL), message, sizeof message);
+    if (!replay->store || message[0])
+        cmd_complain(CMD_FAILED, "%s", message);
+    return replay->store != NULL;
 }
 
 static bool format_of(const char *word, enum format *format)
@@ -291,9 +340,13 @@ static bool format_of(const char *word, enum format *format)
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},  {"write", required_argument, NULL, 'w'},
-    {"events", required_argument, NULL, 'e'}, {"format", required_argument, NULL, 'f'},
-    {"stats", no_argument, NULL, 's'},        {0},
+    {"rules", required_argument, NULL, 'r'},
+    {"write", required_argument, NULL, 'w'},
+    {"events", required_argument, NULL, 'e'},
+    {"format", required_argument, NULL, 'f'},
+    {"stats", no_argument, NULL, 's'},
+    {"store", required_argument, NULL, 'd'},
+    {0},
 };
 
 int cmd_replay(int argc, char **argv)
@@ -319,6 +372,9 @@ int cmd_replay(int argc, char **argv)
             if (!format_of(optarg, &replay.format))
                 return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json or none", optarg);
             break;
+        case 'd':
+            replay.store_uri = optarg;
+            break;
         case 's':
             replay.stats = true;
             break;
@@ -330,7 +386,10 @@ int cmd_replay(int argc, char **argv)
     if (events_path && !(events = fopen(events_path, "w")))
         return cmd_complain(CMD_FAILED, "%s: cannot be written: %m", events_path);
 
+    if ((replay.store_uri || answers_wanted(&replay.conf.policy)) && !open_store(&replay))
+        return CMD_FAILED;
     replay.conf.engine.peers = ENGINE_PEERS_RECORDED;
+    replay.conf.engine.questions = replay.store ? answers_questions() : 0;
     replay.dialogue = (struct dialogue){.out = stdout, .colour = isatty(STDOUT_FILENO)};
     if (replay.format == FORMAT_DIALOGUE)
         replay.conf.engine.events = dialogue_events();

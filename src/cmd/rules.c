@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/queues.h"
 
 static struct conf *conf_new(void)
 {
@@ -88,6 +89,18 @@ static void use_all(const struct rules *rules, const struct policy *policy)
     }
 }
 
+bool rules_answer(const struct rules *rules, const struct conf *conf)
+{
+    struct answers *made[QUEUES_WORKERS_MAX] = {0};
+    bool good = true;
+    for (unsigned i = 0; good && i < rules->worker_count; i++)
+        good = (made[i] = answers_new(conf, rules->store)) != NULL;
+    for (unsigned i = 0; i < rules->worker_count; i++)
+        if (!good || !worker_use_answers(rules->workers[i], made[i]))
+            answers_free(made[i]);
+    return good;
+}
+
 /* ---- reload ---- */
 
 /* Give back what nobody needs any more. Returns a free place; RULES_KEPT_MAX where there is none. */
@@ -135,6 +148,17 @@ int rules_reload(void *context, char *message, size_t message_size)
     if (place == RULES_KEPT_MAX || !all_have_room(rules)) {
         snprintf(message, message_size, "connections still need the rules of the last %d reloads; try again later",
                  ENGINE_POLICIES_MAX - 1);
+        conf_drop(conf);
+        return CMD_FAILED;
+    }
+    if (!rules->store && answers_wanted(&conf->policy)) {
+        snprintf(message, message_size, "%s: these rules ask the greylist; start postern anew to open its store",
+                 rules->path);
+        conf_drop(conf);
+        return CMD_FAILED;
+    }
+    if (rules->store && !rules_answer(rules, conf)) {
+        snprintf(message, message_size, "no memory for the greylist of the new rules");
         conf_drop(conf);
         return CMD_FAILED;
     }

@@ -18,12 +18,16 @@ struct rules {
     const char *path; /* NULL: there is no file */
     struct conf *now;
     struct conf *before[RULES_KEPT_MAX]; /* NULL: none */
+    struct store *store;                 /* the caller's; NULL: nobody is asked */
     struct worker *const *workers;
     unsigned worker_count;
 };
 
 /* What holds without a file. False where there is no memory. */
 bool rules_init(struct rules *rules);
+
+/* All workers answer by the greylist of these rules. False where there is no memory; nothing has changed then. */
+bool rules_answer(const struct rules *rules, const struct conf *conf);
 
 /* No worker may use them any more. */
 void rules_fini(struct rules *rules);

@@ -19,14 +19,16 @@
 enum {
     QUEUE_LEN = 65536,
     RECEIVE_BYTES = 64 * 1024 * 1024,
+    STORE_WAIT_MS = 2000, /* for what is not written yet when the filter ends */
 };
 
 struct run {
     struct rules rules;
-    const char *events;  /* where they are written; NULL: nowhere */
-    const char *control; /* the path of the socket; NULL: the usual one, where its folder is there */
-    const char *group;   /* who else but root may ask there; NULL: nobody */
-    const char *state;   /* the folder that keeps what the next process must know; NULL: the usual one */
+    const char *store_uri; /* NULL: what the rules say, where they ask */
+    const char *events;    /* where they are written; NULL: nowhere */
+    const char *control;   /* the path of the socket; NULL: the usual one, where its folder is there */
+    const char *group;     /* who else but root may ask there; NULL: nobody */
+    const char *state;     /* the folder that keeps what the next process must know; NULL: the usual one */
     char offsets[QUEUES_WORKERS_MAX][PATH_MAX];
     const char *user; /* to run as */
     bool stay_root;
@@ -37,9 +39,10 @@ struct run {
 
 static int usage(void)
 {
-    return cmd_complain(CMD_USAGE, "usage: postern run [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] "
-                                   "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask "
-                                   "MASK] [--state FOLDER] [--user NAME | --stay-root]");
+    return cmd_complain(CMD_USAGE,
+                        "usage: postern run [-r RULES] [-q FIRST[:LAST]] [--store URI] [-e EVENTS.jsonl|syslog:] "
+                        "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask "
+                        "MASK] [--state FOLDER] [--user NAME | --stay-root]");
 }
 
 /* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
@@ -130,6 +133,24 @@ static int open_all(struct run *run)
     return code == CMD_GOOD ? open_control(run) : code;
 }
 
+/* Where what is asked is remembered. As the user that the filter runs as. */
+static int open_store(struct run *run)
+{
+    char message[CMD_MESSAGE_BYTES];
+    struct store_settings settings = store_settings_default();
+    const struct conf *conf = run->rules.now;
+    const char *uri = run->store_uri ? run->store_uri : conf->store;
+    if (!run->store_uri && !answers_wanted(&conf->policy))
+        return CMD_GOOD;
+    settings.clients_max = 2 * run->service.queues.workers; /* at a reload two each */
+    run->rules.store = store_open(uri, &settings, clock_now_us() / 1000000, message, sizeof message);
+    if (!run->rules.store)
+        return cmd_complain(CMD_FAILED, "%s", message);
+    if (message[0])
+        cmd_complain(CMD_GOOD, "%s", message);
+    return rules_answer(&run->rules, conf) ? CMD_GOOD : cmd_complain(CMD_FAILED, "no memory for the greylist");
+}
+
 /* What was made as root will be made anew as that user. */
 static int drop_privileges(const struct run *run)
 {
@@ -196,17 +217,12 @@ static void close_all(struct run *run)
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},
-    {"queues", required_argument, NULL, 'q'},
-    {"events", required_argument, NULL, 'e'},
-    {"control", required_argument, NULL, 'c'},
-    {"control-group", required_argument, NULL, 'g'},
-    {"metrics", required_argument, NULL, 'm'},
-    {"mark-mask", required_argument, NULL, 'k'},
-    {"state", required_argument, NULL, 's'},
-    {"user", required_argument, NULL, 'u'},
-    {"stay-root", no_argument, NULL, 'S'},
-    {0},
+    {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
+    {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
+    {"control-group", required_argument, NULL, 'g'}, {"metrics", required_argument, NULL, 'm'},
+    {"mark-mask", required_argument, NULL, 'k'},     {"state", required_argument, NULL, 's'},
+    {"user", required_argument, NULL, 'u'},          {"stay-root", no_argument, NULL, 'S'},
+    {"store", required_argument, NULL, 'd'},         {0},
 };
 
 int cmd_run(int argc, char **argv)
@@ -245,6 +261,9 @@ int cmd_run(int argc, char **argv)
         case 'S':
             run.stay_root = true;
             break;
+        case 'd':
+            run.store_uri = optarg;
+            break;
         case 's':
             run.state = optarg;
             break;
@@ -260,6 +279,7 @@ int cmd_run(int argc, char **argv)
     if (run.events)
         run.rules.now->engine.events = sessions_events();
     run.rules.now->engine.release = run.mark.mask != 0;
+    run.rules.now->engine.questions = answers_questions();
     clock_begin();
     run.service.began_us = clock_now_us();
     run.service.reload = rules_reload;
@@ -270,6 +290,8 @@ int cmd_run(int argc, char **argv)
     if (code == CMD_GOOD)
         code = drop_privileges(&run);
     if (code == CMD_GOOD)
+        code = open_store(&run);
+    if (code == CMD_GOOD)
         code = start_threads(&run);
     if (code == CMD_GOOD) {
         notify("READY=1");
@@ -278,6 +300,7 @@ int cmd_run(int argc, char **argv)
         stop(&run);
     }
     close_all(&run);
+    store_close(run.rules.store, STORE_WAIT_MS);
     rules_fini(&run.rules);
     return code;
 }

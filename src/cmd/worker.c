@@ -25,6 +25,7 @@ struct worker {
     struct nfqueue *queue;
     struct engine *engine;
     struct mapping offsets;
+    struct answers *answers; /* NULL: nobody answers */
     struct feed *feed;
     struct log *log;
     pthread_t thread;
@@ -79,6 +80,15 @@ static void carry_out(struct worker *worker)
         give_events(worker);
 }
 
+static void give_answers(struct worker *worker, int64_t now)
+{
+    struct greylist_answer answer;
+    while (worker->answers && answers_next(worker->answers, worker->engine, now, &answer)) {
+        engine_answer(worker->engine, answer.id, answer.answer, now);
+        carry_out(worker);
+    }
+}
+
 static void take_packet(struct worker *worker, const struct nfqueue_packet *in, int64_t now)
 {
     if (in->cut_short) {
@@ -101,6 +111,7 @@ static void take_packet(struct worker *worker, const struct nfqueue_packet *in, 
     };
     engine_packet(worker->engine, &packet, now);
     carry_out(worker);
+    give_answers(worker, now);
 }
 
 /* What waits in the socket, up to a bound; false where the socket is of no more use. */
@@ -126,6 +137,8 @@ static void look(const struct worker *worker, struct worker_status *status)
         .gauges = engine_gauges(worker->engine),
         .queue = *nfqueue_counters(worker->queue),
     };
+    if (worker->answers)
+        answers_counters(worker->answers, &status->greylist);
 }
 
 static void take_requests(struct worker *worker)
@@ -204,11 +217,43 @@ bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void
     return ran;
 }
 
+struct swap {
+    struct worker *worker;
+    struct answers *answers;
+};
+
+static void swap_answers(struct engine *engine, void *context)
+{
+    struct swap *swap = context;
+    struct question question;
+    struct answers *before = swap->worker->answers;
+    while (engine_next_question(engine, &question)) /* from before anybody answered */
+        ;
+    swap->worker->answers = swap->answers;
+    swap->answers = before;
+}
+
+bool worker_use_answers(struct worker *worker, struct answers *answers)
+{
+    struct swap swap = {worker, answers};
+    if (!worker_call(worker, swap_answers, &swap))
+        return false;
+    answers_free(swap.answers);
+    return true;
+}
+
 /* ---- the thread ---- */
+
+static int64_t next_due(const struct worker *worker)
+{
+    int64_t due = engine_next_due(worker->engine);
+    int64_t answers = worker->answers ? answers_due_us(worker->answers) : INT64_MAX;
+    return due < answers ? due : answers;
+}
 
 static int timeout_ms(const struct worker *worker)
 {
-    int64_t due = engine_next_due(worker->engine);
+    int64_t due = next_due(worker);
     if (due == INT64_MAX)
         return -1;
     int64_t wait_us = due - clock_now_us();
@@ -219,12 +264,14 @@ static int timeout_ms(const struct worker *worker)
 
 static bool serve(struct worker *worker)
 {
-    struct pollfd fds[2] = {
+    struct pollfd fds[3] = {
         {.fd = nfqueue_fd(worker->queue), .events = POLLIN},
         {.fd = worker->wake, .events = POLLIN},
+        {.events = POLLIN},
     };
     while (!atomic_load(&worker->stop)) {
-        if (poll(fds, 2, timeout_ms(worker)) < 0 && errno != EINTR) {
+        fds[2].fd = worker->answers ? answers_fd(worker->answers) : -1;
+        if (poll(fds, 3, timeout_ms(worker)) < 0 && errno != EINTR) {
             cmd_complain(CMD_FAILED, "cannot wait for packets: %m");
             return false;
         }
@@ -234,11 +281,13 @@ static bool serve(struct worker *worker)
         }
         if (fds[1].revents)
             take_requests(worker);
-        if (engine_next_due(worker->engine) <= clock_now_us()) {
-            engine_tick(worker->engine, clock_now_us());
+        int64_t now = clock_now_us();
+        if (engine_next_due(worker->engine) <= now) {
+            engine_tick(worker->engine, now);
             carry_out(worker);
-            nfqueue_flush(worker->queue);
         }
+        give_answers(worker, now);
+        nfqueue_flush(worker->queue);
     }
     return true;
 }
@@ -384,6 +433,7 @@ void worker_free(struct worker *worker)
         return;
     nfqueue_close(worker->queue);
     cmd_engine_free(worker->engine, &worker->settings.engine);
+    answers_free(worker->answers);
     mapping_close(&worker->offsets);
     feed_free(worker->feed);
     if (worker->wake >= 0)

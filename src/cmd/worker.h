@@ -12,6 +12,7 @@
 #ifndef POSTERN_CMD_WORKER_H
 #define POSTERN_CMD_WORKER_H
 
+#include "cmd/answers.h"
 #include "cmd/mark.h"
 #include "engine/engine.h"
 #include "io/nfqueue.h"
@@ -35,6 +36,7 @@ struct worker_status {
     struct engine_counters engine;
     struct engine_gauges gauges;
     struct nfqueue_counters queue;
+    struct greylist_counters greylist;
 };
 
 /*
@@ -54,6 +56,12 @@ bool worker_ask(struct worker *worker, struct worker_status *status, uint32_t wa
 
 /* Run `call` in its thread, between two packets, and wait for it. False where its thread has ended. */
 bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void *context), void *context);
+
+/*
+ * From here on questions are answered by `answers`, which the worker then owns; NULL: by nobody. Those that were under
+ * way are as if the store had failed. False where its thread has ended; the caller keeps them.
+ */
+bool worker_use_answers(struct worker *worker, struct answers *answers);
 
 /* Ask it to give every packet that waits its verdict, and wait until its thread has ended. */
 void worker_stop(struct worker *worker);

@@ -262,7 +262,7 @@ static uint32_t write_slice(struct lmdb *lmdb, uint32_t shard)
     struct table *table = &lmdb->store->table;
     size_t count = 0;
     while (shard < table->shards_count && count < lmdb->slice) {
-        size_t room = lmdb->slice - count, taken = table_take(table, shard, lmdb->writes + count, room);
+        size_t room = lmdb->slice - count, taken = table_take_writes(table, shard, lmdb->writes + count, room);
         count += taken;
         shard += taken < room;
     }

@@ -309,7 +309,7 @@ static void send_writes(struct redis *redis, int64_t now_ms)
     for (uint32_t shard = 0; shard < table->shards_count; shard++) {
         if (redis->phase != PHASE_UP || now_ms < redis->writes_from_ms)
             return;
-        size_t count = table_take(table, shard, redis->taken, WRITES_MAX - redis->writes_busy);
+        size_t count = table_take_writes(table, shard, redis->taken, WRITES_MAX - redis->writes_busy);
         for (size_t i = 0; i < count; i++)
             send_write(redis, &redis->taken[i]);
     }

@@ -356,7 +356,7 @@ static size_t take_some(struct table *table, struct table_shard *shard, struct t
     return count;
 }
 
-size_t table_take(struct table *table, uint32_t shard, struct table_write *writes, size_t max)
+size_t table_take_writes(struct table *table, uint32_t shard, struct table_write *writes, size_t max)
 {
     size_t count = 0, taken = TAKEN_AT_ONCE;
     for (; count < max && taken == TAKEN_AT_ONCE; count += taken) {

@@ -108,7 +108,7 @@ enum table_found table_learn(struct table *table, const struct store_key *key, u
                              const struct store_record *found, struct store_record *record);
 
 /* Up to `max` puts of one shard, the oldest first. Each must be settled. */
-size_t table_take(struct table *table, uint32_t shard, struct table_write *writes, size_t max);
+size_t table_take_writes(struct table *table, uint32_t shard, struct table_write *writes, size_t max);
 
 /* They were written, or not: then they wait again, as the oldest. */
 void table_settle(struct table *table, const struct table_write *writes, size_t count, bool written);

@@ -1,0 +1,74 @@
+#include "cmd/answers.h"
+
+#include <stdlib.h>
+
+struct answers {
+    struct store_client *client;
+    struct greylist_service *service;
+};
+
+bool answers_wanted(const struct policy *policy)
+{
+    for (uint32_t i = 0; i < policy->rule_count; i++)
+        if (policy->rules[i].action.ask || policy->rules[i].known != RULE_EITHER)
+            return true;
+    return false;
+}
+
+uint32_t answers_questions(void)
+{
+    return (1u << QUESTION_KINDS) - 1;
+}
+
+struct answers *answers_new(const struct conf *conf, struct store *store)
+{
+    struct answers *answers = calloc(1, sizeof *answers);
+    if (!answers)
+        return NULL;
+    struct greylist_service_settings settings = greylist_service_settings_default();
+    settings.greylist = conf->greylist;
+    settings.exempt = &conf->exempt;
+    settings.clear_text = conf->keep_addresses;
+    answers->client = store_client_new(store);
+    if (answers->client)
+        answers->service = greylist_service_new(&settings, store, answers->client);
+    if (answers->service)
+        return answers;
+    answers_free(answers);
+    return NULL;
+}
+
+void answers_free(struct answers *answers)
+{
+    if (!answers)
+        return;
+    if (answers->service)
+        greylist_service_free(answers->service);
+    if (answers->client)
+        store_client_free(answers->client);
+    free(answers);
+}
+
+bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, struct greylist_answer *answer)
+{
+    struct question question;
+    while (engine_next_question(engine, &question))
+        if (greylist_service_take(answers->service, &question, now_us, answer))
+            return true;
+    return greylist_service_next(answers->service, now_us, answer);
+}
+
+int answers_fd(const struct answers *answers)
+{
+    return store_client_fd(answers->client);
+}
+
+int64_t answers_due_us(const struct answers *answers)
+{
+    return store_next_due(answers->client);
+}
+
+void answers_counters(const struct answers *answers, struct greylist_counters *counters)
+{
+    greylist_service_counters(answers->service, counters);
+}

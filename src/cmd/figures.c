@@ -3,7 +3,9 @@
 #define ENGINE(field) #field, offsetof(struct worker_status, engine.field)
 #define QUEUE(field)  offsetof(struct worker_status, queue.field)
 #define NOW(field)    #field "_now", offsetof(struct worker_status, gauges.field)
-#define LOG(field)    "events_" #field, offsetof(struct log_counters, field)
+#define GREY(field)   "greylist_" #field, offsetof(struct worker_status, greylist.field)
+#define LOG(field)    "events_" #field, offsetof(struct common_status, log.field)
+#define STORE(field)  "store_" #field, offsetof(struct common_status, store.field)
 
 const struct figure worker_figures[] = {
     {ENGINE(packets), "packets given to the filter", false},
@@ -51,6 +53,13 @@ const struct figure worker_figures[] = {
     {"queue_too_long", QUEUE(too_long), "packets dropped because no verdict could carry them", false},
     {"queue_overruns", QUEUE(overruns), "packets lost because the filter read too slowly", false},
     {"queue_full", QUEUE(queue_full), "packets the kernel dropped because too many waited for a verdict", false},
+    {GREY(asked), "questions that the greylist was asked", false},
+    {GREY(passed), "of these: it passes", false},
+    {GREY(deferred), "of these: not now", false},
+    {GREY(failed), "of these: the store gave no answer", false},
+    {GREY(lessons), "lessons that changed what is remembered", false},
+    {GREY(lessons_lost), "lessons that did not, for want of room or of the store", false},
+    {GREY(forgotten), "connections, and recipients of one, that made room for others in the greylist", false},
     {NOW(flows), "connections in the table", true},
     {NOW(held), "packets that wait for their verdict", true},
     {NOW(tarpitted), "connections in which a reply waits for its time", true},
@@ -59,16 +68,25 @@ const struct figure worker_figures[] = {
 const size_t worker_figure_count = sizeof worker_figures / sizeof worker_figures[0];
 
 /* No counter of the engine without a name, none of them twice. */
-enum { OTHERS = 10 };
+enum { OTHERS = 17 };
 static_assert(sizeof worker_figures / sizeof worker_figures[0] == sizeof(struct engine_counters) / 8 + OTHERS,
               "each counter has its figure");
 
-const struct figure log_figures[] = {
+const struct figure common_figures[] = {
     {LOG(written), "events written", false},
     {LOG(failed), "events that could not be written", false},
     {LOG(dropped), "events that found no room on their way to the log", false},
+    {STORE(gets), "look-ups in the store", false},
+    {STORE(answered_at_once), "of these: answered at once", false},
+    {STORE(failed), "of these: answered by nobody in time", false},
+    {STORE(puts), "records to be kept or dropped", false},
+    {STORE(written), "of these: on the disk or with the server; several of one key are one", false},
+    {STORE(waiting), "of these: not written yet", false},
+    {STORE(lost), "of these: forgotten before they could be written", false},
+    {STORE(reconnects), "times that the store's server was found again", false},
+    {STORE(records), "records in the store, about", false},
 };
-const size_t log_figure_count = sizeof log_figures / sizeof log_figures[0];
+const size_t common_figure_count = sizeof common_figures / sizeof common_figures[0];
 
 uint64_t figure_value(const struct figure *figure, const void *structure)
 {

@@ -10,6 +10,12 @@
 #include "cmd/worker.h"
 #include "report/log.h"
 
+/* What there is once, however many workers there are. */
+struct common_status {
+    struct log_counters log;
+    struct store_counters store;
+};
+
 struct figure {
     const char *name;
     size_t offset;    /* of its field in the structure that the table is about */
@@ -19,8 +25,8 @@ struct figure {
 
 extern const struct figure worker_figures[]; /* of struct worker_status */
 extern const size_t worker_figure_count;
-extern const struct figure log_figures[]; /* of struct log_counters */
-extern const size_t log_figure_count;
+extern const struct figure common_figures[]; /* of struct common_status */
+extern const size_t common_figure_count;
 
 /* The figure in that structure. */
 uint64_t figure_value(const struct figure *figure, const void *structure);

@@ -38,7 +38,7 @@ static void write_workers(FILE *out, const struct figure *figure, const struct w
 static void write_page(FILE *out, struct service *service)
 {
     static struct worker_status workers[QUEUES_WORKERS_MAX];
-    struct log_counters log = service->log ? log_counters(service->log) : (struct log_counters){0};
+    struct common_status common = service_common(service);
     for (unsigned i = 0; i < service->queues.workers; i++)
         worker_ask(service->workers[i], &workers[i], SERVICE_ANSWER_MS);
     head(out, "info", "", "gauge", "the version that runs");
@@ -47,9 +47,10 @@ static void write_page(FILE *out, struct service *service)
     fprintf(out, "postern_uptime_seconds %" PRId64 "\n", (clock_now_us() - service->began_us) / 1000000);
     for (size_t i = 0; i < worker_figure_count; i++)
         write_workers(out, &worker_figures[i], workers, service->queues.workers);
-    for (size_t i = 0; i < log_figure_count; i++) {
-        head(out, log_figures[i].name, "_total", "counter", log_figures[i].help);
-        fprintf(out, "postern_%s_total %" PRIu64 "\n", log_figures[i].name, figure_value(&log_figures[i], &log));
+    for (size_t i = 0; i < common_figure_count; i++) {
+        head(out, common_figures[i].name, "_total", "counter", common_figures[i].help);
+        fprintf(out, "postern_%s_total %" PRIu64 "\n", common_figures[i].name,
+                figure_value(&common_figures[i], &common));
     }
 }
 

@@ -143,7 +143,8 @@ static int open_store(struct run *run)
     if (!run->store_uri && !answers_wanted(&conf->policy))
         return CMD_GOOD;
     settings.clients_max = 2 * run->service.queues.workers; /* at a reload two each */
-    run->rules.store = store_open(uri, &settings, clock_now_us() / 1000000, message, sizeof message);
+    run->rules.store = run->service.store =
+        store_open(uri, &settings, clock_now_us() / 1000000, message, sizeof message);
     if (!run->rules.store)
         return cmd_complain(CMD_FAILED, "%s", message);
     if (message[0])

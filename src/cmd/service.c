@@ -47,17 +47,32 @@ static json_t *describe_worker(struct service *service, unsigned number, struct 
                      figures_of(worker_figures, worker_figure_count, &status));
 }
 
+struct common_status service_common(const struct service *service)
+{
+    struct common_status common = {0};
+    if (service->log)
+        common.log = log_counters(service->log);
+    if (service->store)
+        store_counters(service->store, &common.store);
+    return common;
+}
+
 json_t *service_describe(struct service *service)
 {
     struct worker_status sum = {0};
     json_t *workers = json_array();
     for (unsigned i = 0; i < service->queues.workers; i++)
         json_array_append_new(workers, describe_worker(service, i, &sum));
-    struct log_counters log = service->log ? log_counters(service->log) : (struct log_counters){0};
-    return json_pack("{s:s, s:i, s:I, s:s?, s:o, s:o, s:b, s:o}", "version", POSTERN_VERSION, "pid", (int)getpid(),
-                     "uptime_s", (json_int_t)((clock_now_us() - service->began_us) / 1000000), "rules", service->rules,
-                     "figures", figures_of(worker_figures, worker_figure_count, &sum), "workers", workers, "events",
-                     service->log != NULL, "event_figures", figures_of(log_figures, log_figure_count, &log));
+    struct common_status common = service_common(service);
+    json_t *object = json_pack(
+        "{s:s, s:i, s:I, s:s?, s:o, s:o, s:b, s:b, s:o}", "version", POSTERN_VERSION, "pid", (int)getpid(), "uptime_s",
+        (json_int_t)((clock_now_us() - service->began_us) / 1000000), "rules", service->rules, "figures",
+        figures_of(worker_figures, worker_figure_count, &sum), "workers", workers, "events", service->log != NULL,
+        "store", service->store != NULL, "common_figures", figures_of(common_figures, common_figure_count, &common));
+    char fault[CMD_MESSAGE_BYTES];
+    bool faulty = service->store && store_fault(service->store, fault, sizeof fault);
+    json_object_set_new(object, "store_fault", faulty ? json_string(fault) : json_null());
+    return object;
 }
 
 /* ---- requests ---- */

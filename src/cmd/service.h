@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "cmd/figures.h"
 #include "cmd/queues.h"
 #include "cmd/worker.h"
 #include "report/log.h"
@@ -30,6 +31,7 @@ struct service {
     struct queues queues;
     struct worker *workers[QUEUES_WORKERS_MAX];
     struct log *log;         /* NULL: none */
+    struct store *store;     /* NULL: none */
     struct control *control; /* NULL: none */
     struct metrics *metrics; /* NULL: none */
     const char *rules;       /* their file; NULL: what holds without one */
@@ -48,6 +50,9 @@ int service_run(struct service *service);
 
 /* What all workers say of themselves, added up. */
 void service_ask_workers(struct service *service, struct worker_status *sum);
+
+/* What there is once. */
+struct common_status service_common(const struct service *service);
 
 /* The service in JSON, as `postern status --json` prints it. */
 json_t *service_describe(struct service *service);

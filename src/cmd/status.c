@@ -20,8 +20,8 @@ static void print_list(void)
     for (size_t i = 0; i < worker_figure_count; i++)
         printf("%-20s %-8s %s\n", worker_figures[i].name, worker_figures[i].gauge ? "gauge" : "counter",
                worker_figures[i].help);
-    for (size_t i = 0; i < log_figure_count; i++)
-        printf("%-20s %-8s %s\n", log_figures[i].name, "counter", log_figures[i].help);
+    for (size_t i = 0; i < common_figure_count; i++)
+        printf("%-20s %-8s %s\n", common_figures[i].name, "counter", common_figures[i].help);
 }
 
 static void print_head(const json_t *status, size_t workers)
@@ -68,11 +68,15 @@ static void print_table(const json_t *status)
             printf(" %14" PRIu64, ask_number(worker_at(status, w), "figures", worker_figures[i].name));
         putchar('\n');
     }
-    for (size_t i = 0; i < log_figure_count; i++)
-        printf("%-20s %14" PRIu64 "\n", log_figures[i].name, ask_number(status, "event_figures", log_figures[i].name));
+    for (size_t i = 0; i < common_figure_count; i++)
+        printf("%-20s %14" PRIu64 "\n", common_figures[i].name,
+               ask_number(status, "common_figures", common_figures[i].name));
     for (size_t w = 0; w < all; w++)
         if (!json_is_true(json_object_get(worker_at(status, w), "answers")))
             printf("worker %zu did not answer in time; its figures are older\n", w);
+    const char *fault = json_string_value(json_object_get(status, "store_fault"));
+    if (fault)
+        printf("store: %s\n", fault);
 }
 
 int cmd_status(int argc, char **argv)

@@ -72,9 +72,9 @@ static void print_frame(const struct frame *frame)
     fprintf(frame->out,
             "postern %s  up %" JSON_INTEGER_FORMAT ":%02d:%02d  events: %" PRIu64 " written, %" PRIu64 " lost\n",
             version ? version : "?", up_s / 3600, (int)(up_s / 60 % 60), (int)(up_s % 60),
-            ask_number(frame->now, "event_figures", "events_written"),
-            ask_number(frame->now, "event_figures", "events_dropped") +
-                ask_number(frame->now, "event_figures", "events_failed"));
+            ask_number(frame->now, "common_figures", "events_written"),
+            ask_number(frame->now, "common_figures", "events_dropped") +
+                ask_number(frame->now, "common_figures", "events_failed"));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         fprintf(frame->out, "%s\n", rows[i].title);
         for (int n = 0; n < 5 && rows[i].figures[n]; n++)

@@ -120,22 +120,27 @@ static enum store_status ask(struct store_client *client, const struct store_key
 /* ---- puts that were set aside ---- */
 
 static void put_in_table(struct store_client *client, const struct store_key *key, const struct store_record *record,
-                         struct span text, bool patient, bool *done)
+                         struct span text, enum table_patience patience, bool *done)
 {
-    enum table_put put = table_put(&client->store->table, key, record, text, patient);
+    enum table_put put = table_put(&client->store->table, key, record, text, patience);
     *done = put != TABLE_PUT_BUSY;
     if (put == TABLE_PUT_URGENT)
         waker_wake(&client->store->written);
 }
 
-/* In their order; all of them, where `patient`. */
-static void put_aside_back(struct store_client *client, bool patient)
+static enum table_patience patience_of(const struct store_client *client)
+{
+    return client->patient ? TABLE_PATIENT : TABLE_SHORTLY;
+}
+
+/* In their order, up to the first that finds its place locked. */
+static void put_aside_back(struct store_client *client, enum table_patience patience)
 {
     uint32_t done_count = 0;
     for (bool done = true; done_count < client->aside_count; done_count++) {
         struct client_aside *aside = &client->aside[done_count];
         put_in_table(client, &aside->key, aside->absent ? NULL : &aside->record,
-                     (struct span){aside->text, aside->text_len}, patient, &done);
+                     (struct span){aside->text, aside->text_len}, patience, &done);
         if (!done)
             break;
         free(aside->text);
@@ -149,7 +154,7 @@ static void set_aside(struct store_client *client, const struct store_key *key, 
                       struct span text)
 {
     if (client->aside_count == CLIENT_ASIDE_MAX)
-        put_aside_back(client, true);
+        put_aside_back(client, TABLE_PATIENT);
     struct client_aside *aside = &client->aside[client->aside_count++];
     text = span_head(text, STORE_TEXT_BYTES_MAX);
     *aside = (struct client_aside){.key = *key, .absent = record == NULL};
@@ -184,11 +189,11 @@ enum store_status store_get(struct store_client *client, const struct store_key 
     enum table_found found = TABLE_UNKNOWN;
     count(&client->gets);
     if (client->aside_count) {
-        put_aside_back(client, false);
+        put_aside_back(client, TABLE_ONCE);
         found = find_aside(client, key, now_us / 1000000, record);
     }
     if (found == TABLE_UNKNOWN)
-        found = table_get(&client->store->table, key, now_us / 1000000, client->patient, record);
+        found = table_get(&client->store->table, key, now_us / 1000000, patience_of(client), record);
     switch (found) {
     case TABLE_RECORD:
         count(&client->answered_at_once);
@@ -209,11 +214,11 @@ static void put(struct store_client *client, const struct store_key *key, const 
     bool done = false;
     count(&client->puts);
     if (client->aside_count)
-        put_aside_back(client, false);
+        put_aside_back(client, TABLE_ONCE);
     /* What is set aside must not come after what was put later. */
     struct store_record before;
     if (client->aside_count == 0 || find_aside(client, key, 0, &before) == TABLE_UNKNOWN)
-        put_in_table(client, key, record, text, client->patient, &done);
+        put_in_table(client, key, record, text, patience_of(client), &done);
     if (!done)
         set_aside(client, key, record, text);
 }
@@ -259,7 +264,7 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
 {
     uint64_t told;
     if (client->aside_count)
-        put_aside_back(client, false);
+        put_aside_back(client, TABLE_ONCE);
     if (take_answer(client, answer))
         return true;
     if (atomic_load(&client->told)) {
@@ -282,7 +287,7 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
 int64_t store_next_due(const struct store_client *client)
 {
     if (client->aside_count)
-        return INT64_MIN; /* it must be tried again soon */
+        return 0; /* it must be tried again soon */
     return client->earliest ? client->questions[client->earliest].deadline_us : INT64_MAX;
 }
 
@@ -327,7 +332,7 @@ void store_client_free(struct store_client *client)
     if (!client)
         return;
     struct store *store = client->store;
-    put_aside_back(client, true);
+    put_aside_back(client, TABLE_PATIENT);
     pthread_mutex_lock(&store->clients_lock);
     for (uint32_t i = 0; i < store->settings.clients_max; i++)
         if (store->clients[i] == client)

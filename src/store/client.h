@@ -42,7 +42,7 @@ struct client_aside {
 struct store_client {
     struct store *store;
     bool patient; /* there are no threads but those of clients to wait for */
-    uint32_t aside_count;
+    _Atomic uint32_t aside_count;
     struct client_aside aside[CLIENT_ASIDE_MAX]; /* the oldest first */
     uint64_t number;
     struct client_question questions[STORE_PENDING_MAX + 1]; /* slots from 1 on */

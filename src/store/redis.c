@@ -153,6 +153,7 @@ static const char *error_words(const redisReply *reply)
 
 static void part(struct redis *redis, const char *what, const char *words)
 {
+    atomic_store(&redis->store->down, true);
     if (what)
         tell(redis, what, words);
     if (redis->connection)
@@ -440,6 +441,7 @@ static void forget_connection(void *context)
 static void take_end(const redisAsyncContext *connection, int status)
 {
     struct redis *redis = connection->data;
+    atomic_store(&redis->store->down, true);
     if (status != REDIS_OK)
         tell(redis, "the connection broke", connection->errstr);
 }

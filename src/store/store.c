@@ -251,6 +251,7 @@ bool store_fault(struct store *store, char *message, size_t size)
 
 void store_counters(struct store *store, struct store_counters *counters)
 {
+    uint64_t aside = 0;
     pthread_mutex_lock(&store->clients_lock);
     *counters = store->past;
     for (uint32_t i = 0; i < store->settings.clients_max; i++) {
@@ -261,11 +262,12 @@ void store_counters(struct store *store, struct store_counters *counters)
         counters->answered_at_once += atomic_load(&client->answered_at_once);
         counters->failed += atomic_load(&client->failed);
         counters->puts += atomic_load(&client->puts);
+        aside += atomic_load(&client->aside_count);
     }
     pthread_mutex_unlock(&store->clients_lock);
     counters->written = atomic_load(&store->written_count);
     counters->lost = table_lost(&store->table);
-    counters->waiting = store->backend->has_table ? table_unwritten(&store->table) : 0;
+    counters->waiting = aside + (store->backend->has_table ? table_unwritten(&store->table) : 0);
     counters->reconnects = atomic_load(&store->reconnects);
     counters->records = store->backend->records(store);
 }

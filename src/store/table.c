@@ -206,11 +206,15 @@ void table_fini(struct table *table)
 
 /* ---- clients ---- */
 
-static bool lock(struct table_shard *shard, bool patient)
+static bool lock(struct table_shard *shard, enum table_patience patience)
 {
-    for (int i = 0; i < TRIES && pthread_mutex_trylock(&shard->lock) != 0; i++)
-        if (i == TRIES - 1 && (!patient || pthread_mutex_lock(&shard->lock) != 0))
-            return false;
+    int tries = patience == TABLE_ONCE ? 1 : TRIES;
+    for (int i = 0; i < tries; i++)
+        if (pthread_mutex_trylock(&shard->lock) == 0)
+            return true;
+    if (patience != TABLE_PATIENT)
+        return false;
+    pthread_mutex_lock(&shard->lock);
     return true;
 }
 
@@ -228,12 +232,12 @@ static enum table_found tell(struct entry *entry, int64_t now_s, struct store_re
     return TABLE_RECORD;
 }
 
-enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s, bool patient,
-                           struct store_record *record)
+enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s,
+                           enum table_patience patience, struct store_record *record)
 {
     struct table_shard *shard = shard_of(table, key);
     enum table_found found = table->is_all ? TABLE_NONE : TABLE_UNKNOWN;
-    if (!lock(shard, patient))
+    if (!lock(shard, patience))
         return TABLE_BUSY;
     uint32_t index = find(shard, key);
     if (index != POOL_NONE && !is_outdated(table, entry_at(shard, index))) {
@@ -264,14 +268,14 @@ static void overwrite(struct entry *entry, const struct store_record *record, ui
 }
 
 enum table_put table_put(struct table *table, const struct store_key *key, const struct store_record *record,
-                         struct span text, bool patient)
+                         struct span text, enum table_patience patience)
 {
     struct table_shard *shard = shard_of(table, key);
     uint16_t text_len = (uint16_t)(text.len < STORE_TEXT_BYTES_MAX ? text.len : STORE_TEXT_BYTES_MAX);
     uint8_t *copy = text_len && record ? malloc(text_len) : NULL;
     if (copy)
         memcpy(copy, text.ptr, text_len);
-    if (!lock(shard, patient)) {
+    if (!lock(shard, patience)) {
         free(copy);
         return TABLE_PUT_BUSY;
     }

@@ -5,8 +5,8 @@
  *         puts has been written there.
  * Out:    what is known of a key; puts to be written, in the order in which they came within a shard.
  * Owner:  the table copies records and texts.
- * Thread: any; a shard has a lock of its own, held for a few hundred nanoseconds, unless its holder loses the
- *         processor. Who is not `patient` does not wait for that.
+ * Thread: any; a shard has a lock of its own, held for some microseconds at most, unless its holder loses the
+ *         processor. Who must not wait for that says so.
  * Limits: clean_max and unwritten_max, spread over the shards. Beyond clean_max the one unused for longest makes room;
  *         beyond unwritten_max the oldest put is forgotten and counted.
  * Note:   shards divide keys by their first octet, so that what one shard has to write lies together in a sorted file.
@@ -35,6 +35,12 @@ enum table_found {
     TABLE_RECORD,
     TABLE_NONE, /* there is no such record, or it has expired */
     TABLE_BUSY, /* another thread holds the lock, and does not go on: it lost the processor */
+};
+
+enum table_patience {
+    TABLE_ONCE,    /* only if nobody has the lock */
+    TABLE_SHORTLY, /* for as long as a holder needs that goes on */
+    TABLE_PATIENT,
 };
 
 enum table_put {
@@ -84,12 +90,12 @@ bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
 
 void table_fini(struct table *table);
 
-enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s, bool patient,
-                           struct store_record *record);
+enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s,
+                           enum table_patience patience, struct store_record *record);
 
 /* `record` NULL: the record is dropped. */
 enum table_put table_put(struct table *table, const struct store_key *key, const struct store_record *record,
-                         struct span text, bool patient);
+                         struct span text, enum table_patience patience);
 
 /* The number to give with what is looked up from now on. */
 uint32_t table_generation(const struct table *table);

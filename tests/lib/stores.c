@@ -50,6 +50,18 @@ int64_t wall_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+void put_now(struct store_client *client, const struct store_key *key, const struct store_record *record)
+{
+    struct store_answer answer;
+    if (record)
+        store_put(client, key, record);
+    else
+        store_drop(client, key);
+    while (store_next_due(client) == 0)
+        if (store_next_answer(client, 0, &answer))
+            abort(); /* nothing was asked */
+}
+
 enum store_status look_up(struct store_client *client, const struct store_key *key, struct store_record *record)
 {
     static uint64_t token;

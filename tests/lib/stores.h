@@ -19,6 +19,9 @@ bool records_equal(const struct store_record *a, const struct store_record *b);
 
 int64_t wall_us(void);
 
+/* Put (drop, where `record` is NULL), and see to it that other clients know of it now. */
+void put_now(struct store_client *client, const struct store_key *key, const struct store_record *record);
+
 /* Ask, and wait for the answer where it comes later, for up to 5 s. */
 enum store_status look_up(struct store_client *client, const struct store_key *key, struct store_record *record);
 

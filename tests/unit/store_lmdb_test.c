@@ -98,7 +98,7 @@ static void put_made(struct store_client *client, uint32_t number, uint32_t vers
 {
     struct store_key key = key_of(number);
     struct store_record record = made(number, version);
-    store_put(client, &key, &record);
+    put_now(client, &key, &record);
 }
 
 /* ---- killed at random ---- */

@@ -47,7 +47,7 @@ static void put_number(struct store_client *client, uint64_t number, uint32_t ve
 {
     struct store_key key = key_of(number);
     struct store_record record = record_of(number, version, 28);
-    store_put(client, &key, &record);
+    put_now(client, &key, &record);
 }
 
 static enum store_status get_number(struct store_client *client, uint64_t number, uint32_t *version)

@@ -54,15 +54,15 @@ static void test_a_put_is_seen_by_all_clients_at_once(void **state)
         struct store_key key = fresh_key();
         struct store_record put = record_of(i, 1, STORE_VALUE_BYTES), got;
         assert_int_equal(look_up(one, &key, &got), STORE_ABSENT);
-        store_put(one, &key, &put);
-        assert_int_equal(store_get(other, &key, 0, wall_us(), 0, &got), STORE_GOOD);
+        put_now(one, &key, &put);
+        assert_int_equal(look_up(other, &key, &got), STORE_GOOD);
         assert_true(records_equal(&put, &got));
         put = record_of(i, 2, 7);
-        store_put(other, &key, &put);
-        assert_int_equal(store_get(one, &key, 0, wall_us(), 0, &got), STORE_GOOD);
+        put_now(other, &key, &put);
+        assert_int_equal(look_up(one, &key, &got), STORE_GOOD);
         assert_true(records_equal(&put, &got));
-        store_drop(one, &key);
-        assert_int_equal(store_get(other, &key, 0, wall_us(), 0, &got), STORE_ABSENT);
+        put_now(one, &key, NULL);
+        assert_int_equal(look_up(other, &key, &got), STORE_ABSENT);
     }
     store_client_free(one);
     store_client_free(other);
@@ -77,12 +77,12 @@ static void test_expired_records_count_as_absent(void **state)
     struct store_client *client = store_client_new(store);
     struct store_key key = fresh_key();
     struct store_record put = record_of(1, 1, 20), got;
-    store_put(client, &key, &put);
+    put_now(client, &key, &put);
     assert_int_equal(store_get(client, &key, 0, put.expires_s * 1000000 - 1, 0, &got), STORE_GOOD);
     assert_int_equal(store_get(client, &key, 0, put.expires_s * 1000000, 0, &got), STORE_ABSENT);
     /* Put again, it is there again. */
     put.expires_s += 10;
-    store_put(client, &key, &put);
+    put_now(client, &key, &put);
     assert_int_equal(store_get(client, &key, 0, put.expires_s * 1000000 - 1, 0, &got), STORE_GOOD);
     store_client_free(client);
     store_close(store, 1000);
@@ -134,7 +134,7 @@ static void test_a_walk_visits_each_record_with_its_text(void **state)
         if (i % 2)
             store_put_text(client, &key, &record, span_of(text));
         else
-            store_put(client, &key, &record);
+            put_now(client, &key, &record);
     }
     assert_true(store_walk(store, visit, &walked, message, sizeof message));
     for (uint64_t i = 0; i < walked.count; i++)
@@ -148,7 +148,7 @@ static void test_a_walk_visits_each_record_with_its_text(void **state)
     for (uint64_t i = 0; i < walked.count; i++) {
         struct store_key key = key_of(walked.from + i);
         seen += walked.seen[i];
-        store_drop(client, &key);
+        put_now(client, &key, NULL);
     }
     assert_int_equal(seen, 5);
     walked.most = UINT32_MAX;
@@ -172,7 +172,7 @@ static void test_a_text_that_is_too_long_is_cut(void **state)
     store_put_text(client, &key, &put, (struct span){text, sizeof text});
     assert_int_equal(look_up(client, &key, &got), STORE_GOOD);
     assert_true(records_equal(&put, &got));
-    store_drop(client, &key);
+    put_now(client, &key, NULL);
     store_client_free(client);
     store_close(store, 1000);
 }
@@ -187,9 +187,9 @@ static void test_what_was_put_is_there_after_a_restart(void **state)
     struct store *store = open_or_fail(kind->uri, &settings);
     struct store_client *client = store_client_new(store);
     memcpy(secret, store_secret(store), sizeof secret);
-    store_put(client, &key, &put);
-    store_put(client, &dropped, &put);
-    store_drop(client, &dropped);
+    put_now(client, &key, &put);
+    put_now(client, &dropped, &put);
+    put_now(client, &dropped, NULL);
     store_client_free(client);
     store_close(store, 5000);
 
@@ -231,7 +231,7 @@ static void change_one(struct model *model, struct random_source *random, struct
 {
     struct store_key key = key_of(model->first + i);
     if (random_below(random, 4) == 0) {
-        store_drop(client, &key);
+        put_now(client, &key, NULL);
         model->version[i] = 0;
         return;
     }
@@ -239,7 +239,7 @@ static void change_one(struct model *model, struct random_source *random, struct
     model->len[i] = (uint8_t)random_below(random, STORE_VALUE_BYTES + 1);
     struct store_record put = record_of(model->first + i, model->version[i], model->len[i]);
     model->expires_s[i] = put.expires_s;
-    store_put(client, &key, &put);
+    put_now(client, &key, &put);
 }
 
 static void test_at_random_as_a_plain_list_would(void **state)
@@ -274,7 +274,7 @@ static void test_at_random_as_a_plain_list_would(void **state)
     for (uint32_t i = 0; i < MODEL_KEYS; i++) {
         check_one(&model, clients[0], i);
         struct store_key key = key_of(model.first + i);
-        store_drop(clients[0], &key);
+        put_now(clients[0], &key, NULL);
     }
     store_client_free(clients[0]);
     store_client_free(clients[1]);
@@ -374,7 +374,7 @@ static void test_memory_is_bounded_and_the_oldest_makes_room(void **state)
     for (uint64_t i = 0; i < 150; i++) {
         struct store_key key = key_of(i), first = key_of(0);
         struct store_record put = record_of(i, 1, 10);
-        store_put(client, &key, &put);
+        put_now(client, &key, &put);
         /* One that is used stays. */
         assert_int_equal(look_up(client, &first, &got), STORE_GOOD);
     }

@@ -36,7 +36,7 @@ LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 
-.PHONY: all deps demo test test-programs sim check-core asan bench record format tidy install uninstall clean
+.PHONY: man deb all deps demo test test-programs sim check-core asan bench record format tidy install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -132,11 +132,55 @@ format:
 tidy:
 	clang-tidy --quiet $(CORE_SRC) $(OUTER_SRC) -- $(CPPFLAGS) -std=c17
 
-install: all
-	install -D -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/sbin/postern
+SBINDIR    := $(PREFIX)/sbin
+DATADIR    := $(PREFIX)/share
+LIBDIR     := $(PREFIX)/lib
+SYSCONFDIR ?= /etc
+PUT        := sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@DATADIR@|$(DATADIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g; s|@VERSION@|$(VERSION)|g'
+MAN        := $(BUILD)/man/postern.8 $(BUILD)/man/postern.conf.5
 
+man: $(MAN)
+
+$(BUILD)/man/postern.8: docs/man/postern.8 dist/commands_to_man $(BUILD)/postern
+	@mkdir -p $(@D)
+	@echo '  MAN   $@'
+	@dist/commands_to_man $(BUILD)/postern $< >$@
+
+$(BUILD)/man/postern.conf.5: docs/man/postern.conf.5 docs/keys.md dist/keys_to_man
+	@mkdir -p $(@D)
+	@echo '  MAN   $@'
+	@dist/keys_to_man docs/keys.md >$(BUILD)/man/keys
+	@sed -e '/^@KEYS@$$/ { r $(BUILD)/man/keys' -e 'd; }' $< >$@
+
+# What becomes of each file: source and place, then its mode.
+install: all man
+	install -D -m 755 $(BUILD)/postern $(DESTDIR)$(SBINDIR)/postern
+	@$(call put,$(BUILD)/man/postern.8,$(DATADIR)/man/man8/postern.8)
+	@$(call put,$(BUILD)/man/postern.conf.5,$(DATADIR)/man/man5/postern.conf.5)
+	@$(call put,dist/postern.service,$(LIBDIR)/systemd/system/postern.service)
+	@$(call put,dist/postern.sysusers,$(LIBDIR)/sysusers.d/postern.conf)
+	@$(call put,dist/postern.tmpfiles,$(LIBDIR)/tmpfiles.d/postern.conf)
+	@$(call put,dist/postern.bash,$(DATADIR)/bash-completion/completions/postern)
+	@$(call put,dist/postern.logrotate,$(SYSCONFDIR)/logrotate.d/postern)
+	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
+	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 644 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
+
+put = echo '  PUT   $(DESTDIR)$2'; install -d $(DESTDIR)$(dir $2) && $(PUT) $1 >$(DESTDIR)$2 && chmod 644 $(DESTDIR)$2
+
+# The rule file stays: it is the administrator's.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/postern
+	rm -f $(DESTDIR)$(SBINDIR)/postern $(DESTDIR)$(DATADIR)/man/man8/postern.8 $(DESTDIR)$(DATADIR)/man/man5/postern.conf.5 \
+	    $(DESTDIR)$(LIBDIR)/systemd/system/postern.service $(DESTDIR)$(LIBDIR)/sysusers.d/postern.conf \
+	    $(DESTDIR)$(LIBDIR)/tmpfiles.d/postern.conf $(DESTDIR)$(DATADIR)/bash-completion/completions/postern \
+	    $(DESTDIR)$(SYSCONFDIR)/logrotate.d/postern
+	rm -rf $(DESTDIR)$(DATADIR)/postern
+
+# The package appears in $(BUILD)/deb.
+deb: all
+	@rm -rf $(BUILD)/deb
+	@$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(abspath $(BUILD))/deb/stage
+	@dist/deb/build $(abspath $(BUILD))/deb/stage $(abspath $(BUILD))/deb $(VERSION)
+	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error $(BUILD)/deb/*.deb; fi
 
 clean:
 	rm -rf $(BUILD)

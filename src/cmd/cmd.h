@@ -23,6 +23,7 @@ int cmd_setup(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
+int cmd_reopen(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 
 /* "postern: " and the message on standard error, one line; returns `code`. */

@@ -17,6 +17,7 @@ static const struct subcommand subcommands[] = {
      "[--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER] [--user NAME | --stay-root]"},
     {"status", cmd_status, "status  [--json | --list] [--control PATH]"},
     {"reload", cmd_reload, "reload  [--control PATH]"},
+    {"reopen", cmd_reopen, "reopen  [--control PATH]"},
     {"top", cmd_top, "top     [--once] [--control PATH]"},
     {"setup", cmd_setup,
      "setup   [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]... "

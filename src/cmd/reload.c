@@ -5,16 +5,17 @@
 #include "cmd/cmd.h"
 #include "cmd/service.h"
 
-int cmd_reload(int argc, char **argv)
+/* A request without arguments, and what the service says to it. */
+static int request(int argc, char **argv)
 {
     static const struct option options[] = {{"control", required_argument, NULL, 'c'}, {0}};
-    const char *path = SERVICE_CONTROL_PATH;
+    const char *path = SERVICE_CONTROL_PATH, *name = argv[0];
+    bool good = true;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1; path = optarg)
-        if (c != 'c')
-            return cmd_complain(CMD_USAGE, "usage: postern reload [--control PATH]");
-    if (optind != argc)
-        return cmd_complain(CMD_USAGE, "usage: postern reload [--control PATH]");
-    json_t *answer = ask(path, "reload");
+        good = good && c == 'c';
+    if (!good || optind != argc)
+        return cmd_complain(CMD_USAGE, "usage: postern %s [--control PATH]", name);
+    json_t *answer = ask(path, name);
     if (!answer)
         return CMD_FAILED;
     int code = (int)json_integer_value(json_object_get(answer, "code"));
@@ -25,4 +26,14 @@ int cmd_reload(int argc, char **argv)
         cmd_complain(CMD_FAILED, "%s", message);
     json_decref(answer);
     return code;
+}
+
+int cmd_reload(int argc, char **argv)
+{
+    return request(argc, argv);
+}
+
+int cmd_reopen(int argc, char **argv)
+{
+    return request(argc, argv);
 }

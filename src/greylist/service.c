@@ -97,7 +97,7 @@ static size_t add_network(const struct greylist_settings *settings, const struct
     bool v4 = attempt->ip_version == 4;
     uint8_t prefix = v4 ? settings->prefix_v4 : settings->prefix_v6;
     struct network network = network_of(attempt->ip_version, attempt->client, prefix);
-    inet_ntop(v4 ? AF_INET : AF_INET6, network.address + (v4 ? 12 : 0), address, sizeof address);
+    inet_ntop(v4 ? AF_INET : AF_INET6, network.address + 1, address, sizeof address);
     return (size_t)snprintf(text, size, "%s/%u", address, prefix);
 }
 

@@ -227,7 +227,7 @@ static bool ask(uint32_t round)
 
 int main(void)
 {
-    static char names[RULES][8];
+    static char names[RULES][16];
     static uint8_t memory[8 << 20] __attribute__((aligned(16)));
     bool good = true;
     for (uint32_t round = 1; good && round <= ROUNDS; round++) {

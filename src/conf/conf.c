@@ -112,7 +112,7 @@ static uint32_t blocks_for(cfg_t *cfg, const char *key)
     uint64_t octets = 0;
     const char *wrong;
     units_size(cfg_getstr(cfg, key), &octets, &wrong);
-    return (uint32_t)(octets / RETAIN_BLOCK_BYTES);
+    return (uint32_t)(octets / ENGINE_BLOCK_BYTES);
 }
 
 static void take_pairing(struct policy *policy, bool reset)

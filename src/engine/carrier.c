@@ -39,7 +39,7 @@ static void compose(const struct carrier *carrier, uint32_t from, uint32_t to, s
     uint32_t retained_end = half_retained_end(half);
     if (seq_before(from, to) && seq_before(from, retained_end)) {
         uint32_t len = seq_min(to, retained_end) - from;
-        retain_read(&half->retained, &carrier->engine->blocks, from - anchor, out, len);
+        retain_read(&half->retained, &carrier->engine->pieces, from - anchor, out, len);
         out += len;
         from += len;
     }
@@ -393,9 +393,9 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
         .other = &flow->halves[!held->side],
         .checksum_absent = held->checksum == ENGINE_CHECKSUM_ABSENT,
     };
-    memcpy(engine->original, held->header, held->header_len);
-    retain_read(&held->payload, &engine->blocks, 0, engine->original + held->header_len, held->payload.len);
-    enum packet_status status = packet_parse(&carrier.packet, engine->original, held->header_len + held->payload.len);
+    memcpy(engine->original, held->octets, held->header_len);
+    held_read(engine, held, engine->original + held->header_len);
+    enum packet_status status = packet_parse(&carrier.packet, engine->original, held->header_len + held->payload_len);
     assert(status == PACKET_TCP);
     (void)status;
     carry(&carrier, held->probe ? CARRY_PROBE : CARRY_WAITED, verdict);

@@ -36,10 +36,24 @@ static void *lay_out(struct layout *layout, size_t octets)
 
 struct pieces {
     struct engine *engine;
-    void *flows, *buckets, *nodes, *entries, *blocks, *held, *events, *arena, *scratch, *original;
+    void *flows, *buckets, *nodes, *entries, *blocks, *pieces, *held, *events, *arena, *scratch, *original;
     void *inquiries, *inquiry_buckets, *questions, *tarpits;
     size_t bytes;
 };
+
+/* A quarter of the memory for octets is whole blocks: lines, ledgers, what is kept of a message. */
+static uint32_t blocks_count(const struct engine_settings *settings)
+{
+    enum { LEAST = 4 };
+    uint32_t count = settings->blocks_max / 4 + LEAST;
+    return count < settings->blocks_max ? count : settings->blocks_max;
+}
+
+/* The rest is cut in pieces, most of which hold a reply that is not acknowledged. */
+static uint32_t pieces_count(const struct engine_settings *settings)
+{
+    return (settings->blocks_max - blocks_count(settings)) * JUDGE_PIECES_A_BLOCK;
+}
 
 static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
 {
@@ -50,7 +64,8 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
     p.nodes = lay_out(&layout, ((size_t)s->flows_max + 1) * sizeof(struct timer_node));
     p.entries = lay_out(&layout, pool_bytes(EDIT_ENTRY_BYTES, s->flows_max * ENTRIES_PER_FLOW));
-    p.blocks = lay_out(&layout, pool_bytes(RETAIN_BLOCK_BYTES, s->blocks_max));
+    p.blocks = lay_out(&layout, pool_bytes(ENGINE_BLOCK_BYTES, blocks_count(s)));
+    p.pieces = lay_out(&layout, pool_bytes(RETAIN_BLOCK_BYTES, pieces_count(s)));
     p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
     p.events = lay_out(&layout, (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event));
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
@@ -81,7 +96,8 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     flow_table_init(&engine->table, p.flows, p.buckets, settings->flows_max, settings->seed);
     timer_init(&engine->wheel, p.nodes, settings->flows_max);
     pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
-    pool_init(&engine->blocks, p.blocks, RETAIN_BLOCK_BYTES, settings->blocks_max);
+    pool_init(&engine->blocks, p.blocks, ENGINE_BLOCK_BYTES, blocks_count(settings));
+    pool_init(&engine->pieces, p.pieces, RETAIN_BLOCK_BYTES, pieces_count(settings));
     pool_init(&engine->held, p.held, sizeof(struct held), settings->held_max);
     pool_init(&engine->tarpits, p.tarpits, sizeof(struct tarpit), settings->flows_max);
     if (settings->questions) {
@@ -249,9 +265,9 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
 /* Whether what must be held or retained may soon find no room. */
 static bool is_scarce(const struct engine *engine)
 {
-    enum { HELD_PART = 16, BLOCKS_PART = 2 }; /* see held_add */
+    enum { HELD_PART = 16, PIECES_PART = 4 };
     return pool_free_count(&engine->held) <= engine->settings.held_max / HELD_PART ||
-           judge_spare_blocks(engine) <= engine->settings.blocks_max / BLOCKS_PART;
+           judge_spare_pieces(engine) <= engine->pieces.count / PIECES_PART;
 }
 
 void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us)
@@ -370,7 +386,7 @@ struct engine_gauges engine_gauges(const struct engine *engine)
     return (struct engine_gauges){
         .flows = engine->table.flows.used,
         .held = engine->held.used,
-        .blocks = engine->blocks.used,
+        .blocks = engine->blocks.used + (engine->pieces.used + JUDGE_PIECES_A_BLOCK - 1) / JUDGE_PIECES_A_BLOCK,
         .tarpitted = engine->tarpitted,
         .flow_bytes = sizeof(struct flow) + sizeof(struct timer_node) +
                       flow_table_buckets_bytes(flows_max) / (flows_max ? flows_max : 1) +

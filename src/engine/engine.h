@@ -28,6 +28,8 @@
 
 #define ENGINE_PACKET_BYTES_MAX 65535 /* an IP packet, or an aggregate (GSO) of several */
 
+#define ENGINE_BLOCK_BYTES 2048 /* the unit in which memory for octets is given */
+
 struct engine;
 struct policy;
 

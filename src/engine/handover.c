@@ -118,7 +118,7 @@ static bool fill(const struct engine *engine, const struct flow *flow, struct re
             return false;
         record->halves[side].retained_len = len;
         if (len)
-            retain_read(&half->retained, &engine->blocks, 0, record->octets + used, len);
+            retain_read(&half->retained, &engine->pieces, 0, record->octets + used, len);
         used += len;
     }
     record->len = (uint32_t)sizeof *record + used;
@@ -217,7 +217,7 @@ static bool restore_half(struct engine *engine, struct half *half, const struct 
     half->closed = in->closed;
     half->timestamped = in->timestamped;
     half->synchronized = true;
-    return retain_append(&half->retained, &engine->blocks, (struct span){octets, in->retained_len});
+    return retain_append(&half->retained, &engine->pieces, (struct span){octets, in->retained_len});
 }
 
 static bool restore(struct engine *engine, const struct record *record)

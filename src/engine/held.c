@@ -15,10 +15,11 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
         return false;
     struct held *held = held_at(engine, id);
     held->payload = (struct retain){0};
-    /* Half of the blocks are for what comes in order: what waits for it must not keep it from coming. */
-    uint32_t needed = retain_blocks_needed(&held->payload, packet->payload_len);
-    if ((needed && needed + engine->settings.blocks_max / 2 > judge_spare_blocks(engine)) ||
-        !retain_append(&held->payload, &engine->blocks, packet_payload(packet))) {
+    bool fits = packet->payload_at + packet->payload_len <= sizeof held->octets;
+    /* Half of the pieces are for what comes in order: what waits for it must not keep it from coming. */
+    if (!fits && (retain_blocks_needed(&held->payload, packet->payload_len) + engine->pieces.count / 2 >
+                      judge_spare_pieces(engine) ||
+                  !retain_append(&held->payload, &engine->pieces, packet_payload(packet)))) {
         pool_return(&engine->held, id);
         return false;
     }
@@ -31,7 +32,8 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     held->side = (uint8_t)side;
     held->checksum = engine->current.checksum_absent ? ENGINE_CHECKSUM_ABSENT : ENGINE_CHECKSUM_GOOD;
     held->drop = held->probe = held->told = held->kept = false;
-    memcpy(held->header, packet->bytes, packet->payload_at);
+    held->payload_len = packet->payload_len;
+    memcpy(held->octets, packet->bytes, fits ? packet->payload_at + packet->payload_len : packet->payload_at);
 
     uint32_t *place = &half->held;
     while (*place != POOL_NONE && !seq_after(held_at(engine, *place)->seq, held->seq))
@@ -114,7 +116,7 @@ static uint32_t *probe_place(const struct engine *engine, uint32_t index, enum s
         told += held->told;
         untold += !held->told;
         /* The lowest: the gap grows by it, and all behind is one stretch. An aggregate cannot be one (case 71). */
-        if (!first && !held->told && held->payload.len <= half_mss(&flow->halves[!side]))
+        if (!first && !held->told && held->payload_len <= half_mss(&flow->halves[!side]))
             first = place;
     }
     return untold > 1 && untold > told ? first : NULL;
@@ -206,9 +208,17 @@ uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t sinc
     return dropped;
 }
 
+void held_read(const struct engine *engine, const struct held *held, uint8_t *out)
+{
+    if (held->payload.len)
+        retain_read(&held->payload, &engine->pieces, 0, out, held->payload_len);
+    else if (held->payload_len)
+        memcpy(out, held->octets + held->header_len, held->payload_len);
+}
+
 void held_return(struct engine *engine, uint32_t index)
 {
     struct held *held = held_at(engine, index);
-    retain_release(&held->payload, &engine->blocks, held->payload.len);
+    retain_release(&held->payload, &engine->pieces, held->payload.len);
     pool_return(&engine->held, index);
 }

@@ -13,31 +13,32 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
     };
 }
 
-/* A line and what may be added to it, cut over blocks at worst. */
-enum { BLOCKS_A_LINE = 3 };
+/* A line and what may be added to it, cut over pieces at worst. */
+enum { PIECES_A_LINE = (SMTP_LINE_BYTES_MAX + SMTP_REFUSAL_BYTES_MAX) / RETAIN_BLOCK_PAYLOAD + 2 };
 
-uint32_t judge_spare_blocks(const struct engine *engine)
+uint32_t judge_spare_pieces(const struct engine *engine)
 {
-    uint32_t reserved = engine->waiting_count * BLOCKS_A_LINE;
-    uint32_t available = pool_free_count(&engine->blocks);
+    uint32_t reserved = engine->waiting_count * PIECES_A_LINE;
+    uint32_t available = pool_free_count(&engine->pieces);
     return available > reserved ? available - reserved : 0;
 }
 
 bool judge_has_room(const struct engine *engine, const struct half *half, uint32_t len)
 {
-    /* What leaves may be longer than what came by a reply's worth; a line and a long ledger take a block each, and
-       what will wait a reserve. */
+    enum { BLOCKS_NEEDED = 2 }; /* a line, a long ledger */
+    /* What leaves may be longer than what came by a reply's worth; and what will wait takes a reserve. */
     uint32_t retained = retain_blocks_needed(&half->retained, len + half_waiting(half) + SMTP_LINE_BYTES_MAX);
-    return retained + 2 + BLOCKS_A_LINE <= judge_spare_blocks(engine) &&
-           retain_blocks(&half->retained) + retained <= engine->settings.flow_blocks_max;
+    return pool_free_count(&engine->blocks) >= BLOCKS_NEEDED &&
+           retained + PIECES_A_LINE <= judge_spare_pieces(engine) &&
+           retain_blocks(&half->retained) + retained <= engine->settings.flow_blocks_max * JUDGE_PIECES_A_BLOCK;
 }
 
 uint32_t judge_window_max(const struct engine *engine)
 {
     enum { SCARCE_BYTES = 8192 };
-    uint32_t flow_bytes = (engine->settings.flow_blocks_max > 8 ? engine->settings.flow_blocks_max - 8 : 1) *
-                          (uint32_t)RETAIN_BLOCK_PAYLOAD;
-    bool scarce = judge_spare_blocks(engine) < engine->settings.blocks_max / 4;
+    uint32_t blocks = engine->settings.flow_blocks_max > 8 ? engine->settings.flow_blocks_max - 8 : 1;
+    uint32_t flow_bytes = blocks * JUDGE_PIECES_A_BLOCK * (uint32_t)RETAIN_BLOCK_PAYLOAD;
+    bool scarce = judge_spare_pieces(engine) < engine->pieces.count / 4;
     return scarce && flow_bytes > SCARCE_BYTES ? SCARCE_BYTES : flow_bytes;
 }
 
@@ -314,7 +315,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
     edit_decide(&half->log, &engine->entries, (uint32_t)unit->octets.len, (uint32_t)leaves.len);
     if (unit->kind != SMTP_UNIT_OPAQUE) {
-        bool kept = retain_append(&half->retained, &engine->blocks, leaves);
+        bool kept = retain_append(&half->retained, &engine->pieces, leaves);
         assert(kept); /* judge_has_room */
     }
     count_change(engine, unit, action);

@@ -222,7 +222,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         engine->waiting_count -= flow->line_due_us[side] != 0;
         held_drop_before(engine, &flow->halves[side], INT64_MAX);
-        half_clear(&flow->halves[side], &engine->entries, &engine->blocks);
+        half_clear(&flow->halves[side], &engine->entries, &engine->pieces);
     }
     smtp_session_fini(&flow->smtp, &engine->blocks);
     message_forget(engine, flow);

@@ -1,6 +1,6 @@
 #include "engine/state.h"
 
-_Static_assert(sizeof(struct content) <= RETAIN_BLOCK_BYTES, "what is kept of a message lies in a block");
+_Static_assert(sizeof(struct content) <= ENGINE_BLOCK_BYTES, "what is kept of a message lies in a block");
 
 /* The rules about the inside of messages. */
 static bool looks_inside(const struct policy *policy)
@@ -27,7 +27,7 @@ static struct content *content_of(struct engine *engine, struct flow *flow)
 {
     enum { BLOCKS_LEFT = 8 };
     if (flow->content == POOL_NONE) {
-        if (judge_spare_blocks(engine) < BLOCKS_LEFT)
+        if (pool_free_count(&engine->blocks) < BLOCKS_LEFT)
             return NULL;
         flow->content = pool_borrow(&engine->blocks);
         content_begin(pool_at(&engine->blocks, flow->content));

@@ -47,7 +47,7 @@ static bool take_acknowledgment(struct engine *engine, uint32_t index, enum smtp
     } else if (seq_after(ack, other->sent_egress)) {
         return false;
     }
-    half_acknowledge(other, &engine->entries, &engine->blocks, ack);
+    half_acknowledge(other, &engine->entries, &engine->pieces, ack);
     tarpit_acknowledged(engine, index, !side);
     uint32_t window = (uint32_t)packet->window << half->window_shift;
     other->window_end_egress = seq_max(other->window_end_egress, ack + window);
@@ -93,10 +93,10 @@ static bool take_in_order(struct engine *engine, uint32_t index, enum smtp_side 
 static bool take_held(struct engine *engine, const struct held *held)
 {
     struct half *half = &flow_at(&engine->table, held->flow)->halves[held->side];
-    uint32_t payload_len = held->payload.len;
+    uint32_t payload_len = held->payload_len;
     if (!judge_has_room(engine, half, payload_len))
         return false;
-    retain_read(&held->payload, &engine->blocks, 0, engine->original, payload_len);
+    held_read(engine, held, engine->original);
     take_in_order(engine, held->flow, (enum smtp_side)held->side, held->seq,
                   (struct span){engine->original, payload_len}, held->len > payload_len);
     return true;

@@ -36,7 +36,8 @@ struct held {
     uint32_t flow;
     uint32_t seq; /* ingress */
     uint32_t len; /* sequence space it takes */
-    struct retain payload;
+    uint32_t payload_len;
+    struct retain payload; /* where it does not fit in `octets` */
     uint16_t header_len;
     uint8_t side;     /* enum smtp_side that sent it */
     uint8_t checksum; /* enum engine_checksum */
@@ -46,7 +47,7 @@ struct held {
     bool cut;         /* once ready: it leaves up to `limit` only */
     uint32_t limit;   /* egress */
     bool told;        /* its sender was told that it is here, or will be by the answer to a probe on its way */
-    uint8_t header[HELD_HEADER_BYTES_MAX];
+    uint8_t octets[HELD_HEADER_BYTES_MAX]; /* its headers, and its payload where that fits */
 };
 
 /* Packets that have their verdict, in the order in which they leave. */
@@ -158,7 +159,8 @@ struct engine {
     struct flow_table table;
     struct timer_wheel wheel;
     struct pool entries; /* of the edit logs */
-    struct pool blocks;
+    struct pool blocks;  /* of lines, ledgers, and what is kept of a message */
+    struct pool pieces;  /* of octets that left and are not acknowledged, and of held packets */
     struct pool held;
     uint32_t oldest[3], newest[3]; /* by enum flow_class: flows by age */
 
@@ -249,8 +251,10 @@ static inline const struct policy *policy_of(const struct engine *engine, const 
 struct smtp_context judge_context(struct engine *engine, const struct flow *flow);
 /* The connection has begun: what rules say of its ends. */
 void judge_connect(struct engine *engine, struct flow *flow);
-/* Free blocks that are not reserved for what waits: its release must not fail. */
-uint32_t judge_spare_blocks(const struct engine *engine);
+#define JUDGE_PIECES_A_BLOCK (ENGINE_BLOCK_BYTES / RETAIN_BLOCK_BYTES)
+
+/* Free pieces that are not reserved for what waits: its release must not fail. */
+uint32_t judge_spare_pieces(const struct engine *engine);
 /* Whether there is room to take in `len` more octets of this half. */
 bool judge_has_room(const struct engine *engine, const struct half *half, uint32_t len);
 /* The widest window that may be advertised: what its sender then sends can be retained. */
@@ -308,6 +312,8 @@ struct held *held_kept(const struct engine *engine, const struct half *half);
 void held_keep_no_more(struct engine *engine, struct half *half);
 /* Make one of those of a half ready that need not be its first. */
 void held_ready_one(struct engine *engine, struct half *half, const struct held *held, bool drop);
+/* Its payload, payload_len octets, into `out`. */
+void held_read(const struct engine *engine, const struct held *held, uint8_t *out);
 /* It has left. */
 void held_return(struct engine *engine, uint32_t index);
 

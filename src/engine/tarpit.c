@@ -175,7 +175,7 @@ static uint32_t line_at(const struct engine *engine, const struct half *half, co
     uint32_t line = tarpit->line;
     for (uint32_t at = tarpit->allowed, len; seq_before(at, cut); at += len) {
         len = cut - at < sizeof part ? cut - at : (uint32_t)sizeof part;
-        retain_read(&half->retained, &engine->blocks, at - half->log.anchor_egress, part, len);
+        retain_read(&half->retained, &engine->pieces, at - half->log.anchor_egress, part, len);
         const uint8_t *feed = memrchr(part, '\n', len);
         if (feed)
             line = at + (uint32_t)(feed - part) + 1;

@@ -14,7 +14,7 @@
 #include "base/pool.h"
 #include "base/span.h"
 
-#define RETAIN_BLOCK_BYTES   2048
+#define RETAIN_BLOCK_BYTES   512
 #define RETAIN_BLOCK_PAYLOAD (RETAIN_BLOCK_BYTES - 4)
 
 struct retain {

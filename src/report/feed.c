@@ -45,20 +45,34 @@ void feed_free(struct feed *feed)
     free(feed);
 }
 
+/* Of these the reason may be a rule's name, which lives as long as its rules; others have static words. */
+static bool has_own_reason(const struct event *event)
+{
+    const unsigned kinds =
+        1u << EVENT_COMMAND | 1u << EVENT_REPLY | 1u << EVENT_PAYLOAD | 1u << EVENT_ANOMALY | 1u << EVENT_RULE;
+    return kinds >> event->kind & 1;
+}
+
+static uint8_t *put_octets(uint8_t *at, const void *octets, size_t len)
+{
+    if (len)
+        memcpy(at, octets, len);
+    return at + len;
+}
+
 /* Copy it in, where `keep_free` connections' ends still find room then. */
 static bool append(struct feed *feed, const struct event *event, uint32_t keep_free)
 {
-    size_t len = sizeof *event + event->text.len + event->shown.len;
+    size_t reason_len = has_own_reason(event) ? strlen(event->reason) + 1 : 0;
+    size_t len = sizeof *event + event->text.len + event->shown.len + reason_len;
     size_t kept = keep_free * ring_record_bytes(sizeof *event);
     if (ring_room(feed->ring) < ring_record_bytes(len) + kept)
         return false;
     uint8_t *at = ring_reserve(feed->ring, len);
-    memcpy(at, event, sizeof *event);
-    at += sizeof *event;
-    if (event->text.len)
-        memcpy(at, event->text.ptr, event->text.len);
-    if (event->shown.len)
-        memcpy(at + event->text.len, event->shown.ptr, event->shown.len);
+    at = put_octets(at, event, sizeof *event);
+    at = put_octets(at, event->text.ptr, event->text.len);
+    at = put_octets(at, event->shown.ptr, event->shown.len);
+    put_octets(at, event->reason, reason_len);
     ring_commit(feed->ring);
     return true;
 }
@@ -115,6 +129,8 @@ bool feed_take(struct feed *feed, struct event *event)
     memcpy(event, at, sizeof *event);
     event->text.ptr = at + sizeof *event;
     event->shown.ptr = event->text.ptr + event->text.len;
+    if (has_own_reason(event))
+        event->reason = (const char *)event->shown.ptr + event->shown.len;
     return true;
 }
 

@@ -3,8 +3,8 @@
  *
  * In:     events as engine_next_event gives them, of connections with places 1 to `flows_max`.
  * Out:    copies of them, in order, for one other thread.
- * Owner:  the feed owns the copies; their spans live until the next feed_take. Reasons are not copied: what they live
- *         in must outlive the log.
+ * Owner:  the feed owns the copies; their spans and reasons live until the next feed_take. So nothing is needed of the
+ *         rules any more once an event was put.
  * Thread: feed_put is one thread's, feed_take and feed_waits another's; nothing waits.
  * Limits: the ring's. What finds no room is left out and counted. The first event of a connection reserves the room of
  *         its last one, so the end of a connection that was told is told; one whose first event found no room is not

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "report/json.h"
+#include "report/reasons.h"
 #include "report/session.h"
 
 struct log {
@@ -18,6 +19,7 @@ struct log {
     char *lines;      /* of syslog: what was written to `out` since it was rewound */
     size_t lines_len;
     struct sessions *sessions;
+    struct reasons *reasons; /* records are told when the rules behind them may be gone */
     struct feed *feeds[LOG_FEEDS_MAX];
     unsigned feed_count;
     pthread_t thread;
@@ -87,6 +89,7 @@ static bool write_batch(struct log *log)
     for (unsigned i = 0; i < log->feed_count; i++) {
         struct event event;
         for (int n = 0; n < BATCH && feed_take(log->feeds[i], &event); n++) {
+            event.reason = reasons_keep(log->reasons, event.reason);
             event.flow_id = (event.flow_id - 1) * log->feed_count + i + 1;
             write_event(log, &event);
             any = true;
@@ -148,6 +151,7 @@ static void release(struct log *log)
 {
     close_destination(log);
     sessions_free(log->sessions);
+    reasons_free(log->reasons);
     if (log->wake >= 0)
         close(log->wake);
     free(log);
@@ -167,9 +171,10 @@ struct log *log_open(const char *destination, struct feed *const *feeds, unsigne
     memcpy(log->feeds, feeds, feed_count * sizeof *feeds);
     log->wake = eventfd(0, EFD_CLOEXEC);
     log->sessions = sessions_new(SESSIONS_BYTES_DEFAULT);
+    log->reasons = reasons_new();
     if (!open_destination(log))
         snprintf(message, message_size, "%s: events cannot be written: %m", destination);
-    else if (log->wake < 0 || !log->sessions)
+    else if (log->wake < 0 || !log->sessions || !log->reasons)
         snprintf(message, message_size, "no memory");
     else
         return log;

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include <pthread.h>
 
 #include "../lib/random.h"
+#include "report/reasons.h"
 #include "sys/ring.h"
 
 enum { RECORDS = 200000, RECORD_BYTES_MAX = 700 };
@@ -96,19 +98,23 @@ static void test_feed_copies_texts(void **state)
 {
     (void)state;
     uint8_t text[] = "MAIL", shown[] = "NOOP";
+    char reason[] = "no guests";
     struct feed *feed = feed_new(4);
     struct event event = event_of(EVENT_FLOW_START, 1, 1), got;
     feed_put(feed, &event);
     event = event_of(EVENT_COMMAND, 1, 1);
     event.text = (struct span){text, 4};
     event.shown = (struct span){shown, 4};
+    event.reason = reason;
     feed_put(feed, &event);
+    memset(reason, 'x', sizeof reason - 1);
     memset(text, 0, sizeof text);
     memset(shown, 0, sizeof shown);
     assert_true(feed_waits(feed) && feed_take(feed, &got) && got.kind == EVENT_FLOW_START);
     assert_true(feed_take(feed, &got) && got.kind == EVENT_COMMAND);
     assert_memory_equal(got.text.ptr, "MAIL", 4);
     assert_memory_equal(got.shown.ptr, "NOOP", 4);
+    assert_string_equal(got.reason, "no guests");
     assert_false(feed_take(feed, &got));
     assert_false(feed_waits(feed));
     feed_free(feed);
@@ -196,6 +202,24 @@ static void test_feed_tells_what_is_not_followed(void **state)
     feed_free(feed);
 }
 
+static void test_names_are_kept_once(void **state)
+{
+    (void)state;
+    struct reasons *reasons = reasons_new();
+    char name[16];
+    const char *kept[3000];
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 3000; i++) {
+            snprintf(name, sizeof name, "rule %d", i);
+            const char *copy = reasons_keep(reasons, name);
+            assert_string_equal(copy, name);
+            assert_true(round == 0 || copy == kept[i]);
+            kept[i] = copy;
+        }
+    assert_string_equal(reasons_keep(reasons, ""), "");
+    reasons_free(reasons);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -204,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_feed_copies_texts),
         cmocka_unit_test(test_feed_never_loses_an_end),
         cmocka_unit_test(test_feed_tells_what_is_not_followed),
+        cmocka_unit_test(test_names_are_kept_once),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("feed", tests, NULL, NULL);

@@ -20,6 +20,7 @@ enum { FLOWS = 4, CLIENT_ISN = 1000, SERVER_ISN = 5000, PORT = 40000 };
 #define OFFERED  "250-host\r\n250 OK\r\n"
 
 static struct policy policy;
+static uint8_t ip_version = 4;
 
 struct gateway {
     struct engine *engine;
@@ -58,6 +59,7 @@ static struct left carry(struct gateway *gateway, bool from_server, uint32_t seq
                          const char *text)
 {
     struct segment segment = {
+        .ip_version = ip_version,
         .source = from_server ? 25 : 2,
         .destination = from_server ? 2 : 25,
         .source_port = from_server ? 25 : PORT,
@@ -124,9 +126,8 @@ static void expect_goes_on(struct gateway *next)
     expect_left(&left, LEFT_END, CLIENT_NEXT + 13, OFFER);
 }
 
-static void test_the_next_engine_goes_on(void **state)
+static void check_goes_on(void)
 {
-    (void)state;
     struct gateway first = begin(), second = begin(), third = begin();
     play(&first);
     struct handover_result result = take(&second, first.records);
@@ -140,6 +141,15 @@ static void test_the_next_engine_goes_on(void **state)
     end(&first);
     end(&second);
     end(&third);
+}
+
+static void test_the_next_engine_goes_on(void **state)
+{
+    (void)state;
+    check_goes_on();
+    ip_version = 6;
+    check_goes_on();
+    ip_version = 4;
 }
 
 static void test_what_ended_is_forgotten(void **state)

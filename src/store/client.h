@@ -49,12 +49,11 @@ struct store_client {
     uint32_t free, earliest, latest;
 
     struct client_asked asked[STORE_PENDING_MAX];
-    _Alignas(64) _Atomic uint32_t asked_in;
-    _Alignas(64) _Atomic uint32_t asked_out;
 
     struct client_answer answers[STORE_PENDING_MAX];
-    _Alignas(64) _Atomic uint32_t answers_in;
-    _Alignas(64) _Atomic uint32_t answers_out;
+    /* Each line of the processor's cache has one writer. */
+    _Alignas(64) _Atomic uint32_t asked_in, answers_out;
+    _Alignas(64) _Atomic uint32_t asked_out, answers_in;
     int fd;
     _Atomic bool told; /* `fd` is readable */
 

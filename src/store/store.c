@@ -183,7 +183,7 @@ static struct store *new_store(const struct store_backend *backend, const struct
     pthread_mutex_init(&store->fault_lock, NULL);
     bool woken = waker_init(&store->asked);
     woken = waker_init(&store->written) && woken;
-    store->clients = calloc(settings->clients_max, sizeof *store->clients);
+    store->clients = calloc(settings->clients_max, sizeof(void *));
     uint32_t kept = backend->has_table ? settings->cache_max : settings->records_max;
     uint32_t unwritten = backend->has_table ? settings->backlog_max : 0;
     if (!woken || !store->clients || !table_init(&store->table, kept, unwritten)) {

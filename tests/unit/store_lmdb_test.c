@@ -18,6 +18,7 @@
 
 #include "../lib/random.h"
 #include "../lib/stores.h"
+#include "store/backend.h"
 
 /* A child that does not outlive the test. */
 static pid_t fork_child(void)
@@ -719,6 +720,64 @@ static void test_a_process_that_holds_the_file_stops_no_decision(void **state)
     close(ends[1]);
 }
 
+/* ---- locks ---- */
+
+/* A thread that lost the processor while it held a lock is played by this one. */
+static void test_a_lock_that_is_held_delays_no_client(void **state)
+{
+    (void)state;
+    enum { KEYS = 300 };
+    char uri[128];
+    struct store_settings settings = quick_settings();
+    struct store *store = open_or_fail(fresh_uri(uri), &settings);
+    struct store_client *client = store_client_new(store), *other = store_client_new(store);
+    struct table *table = &store->table;
+    struct store_counters counters;
+    struct store_record got;
+    unsigned known = 0, asked = 0;
+    for (uint32_t i = 0; i < table->shards_count; i += 2)
+        pthread_mutex_lock(&table->shards[i].lock);
+    for (uint32_t version = 1; version <= 2; version++)
+        for (uint32_t i = 0; i < KEYS / 2; i++) {
+            struct store_key key = key_of(i);
+            struct store_record record = made(i, version);
+            store_put(client, &key, &record);
+            assert_int_equal(store_get(client, &key, i, wall_us(), wall_us() + 5000000, &got), STORE_GOOD);
+            assert_int_equal(version_of(&got), version);
+        }
+    assert_true(store_next_due(client) == 0);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        struct store_key key = key_of(i);
+        enum store_status status = store_get(other, &key, i, wall_us(), wall_us() + 5000000, &got);
+        known += status == STORE_GOOD;
+        asked += status == STORE_LATER;
+    }
+    assert_int_equal(known + asked, KEYS);
+    assert_true(known > 0 && asked > KEYS / 2);
+    for (uint32_t i = 0; i < table->shards_count; i += 2)
+        pthread_mutex_unlock(&table->shards[i].lock);
+    /* What had been set aside is known to all with this client's next call. */
+    struct store_answer answer;
+    assert_false(store_next_answer(client, 0, &answer));
+    assert_true(store_next_due(client) == INT64_MAX);
+    while (asked) {
+        asked -= store_next_answer(other, wall_us(), &answer);
+        poll(NULL, 0, 1);
+    }
+    for (uint32_t i = 0; i < KEYS; i++) {
+        struct store_key key = key_of(i);
+        assert_int_equal(look_up(other, &key, &got), i < KEYS / 2 ? STORE_GOOD : STORE_ABSENT);
+        assert_true(i >= KEYS / 2 || version_of(&got) == 2);
+    }
+    wait_written(store);
+    store_counters(store, &counters);
+    assert_int_equal(counters.records, KEYS / 2);
+    assert_int_equal(counters.lost + counters.failed, 0);
+    store_client_free(client);
+    store_client_free(other);
+    store_close(store, 5000);
+}
+
 /* ---- upkeep ---- */
 
 static void test_expired_records_are_removed_in_time(void **state)
@@ -794,6 +853,7 @@ int main(void)
          NULL, NULL, NULL},
         {"a process that holds the file stops no decision", test_a_process_that_holds_the_file_stops_no_decision, NULL,
          NULL, NULL},
+        {"a lock that is held delays no client", test_a_lock_that_is_held_delays_no_client, NULL, NULL, NULL},
         {"expired records are removed in time", test_expired_records_are_removed_in_time, NULL, NULL, NULL},
         {"a record takes 100 octets at most", test_a_record_takes_100_octets_at_most, NULL, NULL, NULL},
     };

@@ -40,6 +40,8 @@ struct client_aside {
 #define CLIENT_ASIDE_MAX 512 /* while one of the shards stands still */
 
 struct store_client {
+    /* Lines of the processor's cache with one writer each: here the client's thread, at the end the other. */
+    _Alignas(64) _Atomic uint32_t asked_in, answers_out;
     struct store *store;
     bool patient; /* there are no threads but those of clients to wait for */
     _Atomic uint32_t aside_count;
@@ -51,13 +53,12 @@ struct store_client {
     struct client_asked asked[STORE_PENDING_MAX];
 
     struct client_answer answers[STORE_PENDING_MAX];
-    /* Each line of the processor's cache has one writer. */
-    _Alignas(64) _Atomic uint32_t asked_in, answers_out;
-    _Alignas(64) _Atomic uint32_t asked_out, answers_in;
     int fd;
     _Atomic bool told; /* `fd` is readable */
 
     _Atomic uint64_t gets, answered_at_once, failed, puts; /* written by the client's thread only */
+
+    _Alignas(64) _Atomic uint32_t asked_out, answers_in;
 };
 
 /* What the backend's thread does with a client; under clients_lock. */

@@ -16,7 +16,6 @@
 #include "store/redis_uri.h"
 
 #define PREFIX     "postern:r:"
-#define PATTERN    PREFIX "*"
 #define FORMAT     "1" /* docs/store.md */
 #define KEY_BYTES  (sizeof PREFIX - 1 + 2 * STORE_KEY_BYTES)
 #define TEXT_WORDS 80 /* of a server's own words in a message */
@@ -686,9 +685,10 @@ static bool visit_names(struct walk *walk, const redisReply *names)
 
 static bool walk_all(struct walk *walk)
 {
+    static const char pattern[] = PREFIX "*";
     char cursor[24] = "0";
     do {
-        const char *words[] = {"SCAN", cursor, "MATCH", PATTERN, "COUNT", "1000"};
+        const char *words[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
         redisReply *step = ask(walk, REDIS_REPLY_ARRAY, 6, words, NULL);
         if (!step)
             return false;

@@ -374,7 +374,7 @@ static void take_secret(redisAsyncContext *connection, void *answer, void *conte
     redis->other_secret = redis->been_up && memcmp(secret, redis->store->secret, sizeof secret) != 0;
     if (redis->other_secret)
         tell(redis, "another gateway began anew there; restart postern to share with it", NULL);
-    else
+    else if (!redis->been_up)
         memcpy(redis->store->secret, secret, sizeof secret);
     go_up(redis);
 }

@@ -113,7 +113,8 @@ void store_client_free(struct store_client *client);
 enum store_status store_get(struct store_client *client, const struct store_key *key, uint64_t token, int64_t now_us,
                             int64_t deadline_us, struct store_record *record);
 
-/* Keep a record; seen by all clients of this store at once, by others when it is written. Cannot fail here. */
+/* Keep a record; seen by all clients of this store at once (after store_next_due where that says so), by others when it
+   is written. Cannot fail here. */
 void store_put(struct store_client *client, const struct store_key *key, const struct store_record *record);
 
 /* The same with a text that store_walk gives back with it (an address, where a setting asks for it in clear). */

@@ -36,7 +36,7 @@ LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 
-.PHONY: man deb all deps demo test test-programs sim check-core asan bench record format tidy install uninstall clean
+.PHONY: man deb all deps demo test test-programs sim population check-core asan bench record format tidy install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -69,11 +69,16 @@ TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
-	@$(CC) $(LDFLAGS) $(if $(filter %_fuzz,$@),$(FUZZER)) -o $@ $^ -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS) $(if $(filter %_fuzz,$@),$(FUZZER)) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
-# The simulator: its parts beside its main.
-SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/*.c)))
+# The simulators: their parts beside their mains.
+SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c tests/sim/population%,$(wildcard tests/sim/*.c)))
 $(BUILD)/tests/sim/sim_main $(BUILD)/tests/sim/tarpit_main: $(SIM_PARTS)
+POPULATION_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/population*.c)))
+$(BUILD)/tests/sim/population_main: $(POPULATION_PARTS)
+
+population: $(BUILD)/tests/sim/population_main
+	$(BUILD)/tests/sim/population_main $(or $(MAILS),20000)
 
 sim: $(BUILD)/tests/sim/sim_main
 	$(BUILD)/tests/sim/sim_main 1:$(or $(SEEDS),2000)

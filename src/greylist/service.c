@@ -241,10 +241,10 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
     pool_return(&service->tasks, index);
 }
 
-/* What an attempt is counted by. */
+/* The records that an attempt is counted in. */
 static uint32_t counted_by(const struct mail *mail)
 {
-    return mail->what.attempt.tls ? 1u << GREYLIST_TLS : 1u << GREYLIST_TRIPLET;
+    return mail->kinds & ~(1u << GREYLIST_CLIENT);
 }
 
 /* The server's reply to a recipient that was asked about. */
@@ -256,8 +256,7 @@ static void learn_recipient(struct greylist_service *service, struct mail_flow *
         return;
     if (mail->state == MAIL_DEFERRED) {
         bool later = lesson->code / 100 == 4;
-        uint32_t kinds = later ? counted_by(mail) : mail->kinds & ~(1u << GREYLIST_CLIENT);
-        learn(service, mail, kinds, later ? GREYLIST_PUT_OFF : GREYLIST_REFUSED, 0, now_us);
+        learn(service, mail, counted_by(mail), later ? GREYLIST_PUT_OFF : GREYLIST_REFUSED, 0, now_us);
     }
     mails_remove(&service->mails, flow, mail);
 }
@@ -268,8 +267,8 @@ static void learn_waited(struct greylist_service *service, struct mail_flow *flo
     struct mail *mail = mails_about(&service->mails, flow, lesson->about);
     if (!mail || mail->state != MAIL_DEFERRED)
         return;
-    if (!lesson->hung_up && !mail->what.attempt.early_talker)
-        learn(service, mail, counted_by(mail), GREYLIST_WAITED, lesson->waited_ms, now_us);
+    bool patient = !lesson->hung_up && !mail->what.attempt.early_talker;
+    learn(service, mail, counted_by(mail), patient ? GREYLIST_WAITED : GREYLIST_HUNG_UP, lesson->waited_ms, now_us);
     mails_remove(&service->mails, flow, mail);
 }
 

@@ -8,6 +8,7 @@ struct greylist_settings greylist_settings_default(void)
 {
     return (struct greylist_settings){
         .delay_s = 5 * MINUTE_S,
+        .hung_up_delay_s = HOUR_S,
         .retry_window_s = 2 * DAY_S,
         .lifetime_s = 36 * DAY_S,
         .client_passes = 5,
@@ -15,7 +16,7 @@ struct greylist_settings greylist_settings_default(void)
         .pass_spacing_s = HOUR_S,
         .answer_lifetime_s = 7 * DAY_S,
         .stutter_ms = 30000,
-        .patience = {.attempts = 3, .wait_ms = 20000, .total_ms = 75000, .uneven_times = 4},
+        .patience = {.attempts = 3, .wait_ms = 20000, .total_ms = 75000, .uneven_times = 3, .at_once = 3},
         .prefix_v4 = 24,
         .prefix_v6 = 64,
         .pools = true,
@@ -77,7 +78,7 @@ static bool is_exempt(const struct greylist_exempt *exempt, const struct greylis
 enum {
     VERSION = 1,
     TIME_BYTES = 6,
-    VALUE_BYTES = 1 + 3 * TIME_BYTES + 4 * 4 + 2 + 1 + 1,
+    VALUE_BYTES = 1 + 3 * TIME_BYTES + 2 * 4 + 3 * 2 + 4,
 };
 _Static_assert(VALUE_BYTES <= GREYLIST_VALUE_BYTES, "a record is a store's value");
 
@@ -102,11 +103,13 @@ void greylist_encode(const struct greylist_record *record, uint8_t value[GREYLIS
     value += 3 * TIME_BYTES;
     store_be32(value, record->attempts);
     store_be32(value + 4, record->waited_ms);
-    store_be32(value + 8, record->pace_min_ms);
-    store_be32(value + 12, record->pace_max_ms);
-    store_be16(value + 16, record->passes);
-    value[18] = record->patient;
-    value[19] = record->excused;
+    store_be16(value + 8, record->pace_min_s);
+    store_be16(value + 10, record->pace_max_s);
+    store_be16(value + 12, record->passes);
+    value[14] = record->patient;
+    value[15] = record->beside;
+    value[16] = record->excused;
+    value[17] = record->hung_up;
 }
 
 bool greylist_decode(struct span value, struct greylist_record *record)
@@ -123,12 +126,15 @@ bool greylist_decode(struct span value, struct greylist_record *record)
     at += 3 * TIME_BYTES;
     record->attempts = load_be32(at);
     record->waited_ms = load_be32(at + 4);
-    record->pace_min_ms = load_be32(at + 8);
-    record->pace_max_ms = load_be32(at + 12);
-    record->passes = load_be16(at + 16);
-    record->patient = at[18];
-    record->excused = at[19];
-    return record->first_ms <= record->last_ms && record->pace_min_ms <= record->pace_max_ms;
+    record->pace_min_s = load_be16(at + 8);
+    record->pace_max_s = load_be16(at + 10);
+    record->passes = load_be16(at + 12);
+    record->patient = at[14];
+    record->beside = at[15];
+    record->excused = at[16];
+    record->hung_up = at[17];
+    return record->hung_up <= 1 && record->first_ms <= record->last_ms && record->pace_min_s <= record->pace_max_s &&
+           (record->waited_ms == 0 || record->waited_ms <= record->waited_until_ms - record->first_ms);
 }
 
 static uint32_t lifetime_of(const struct greylist_settings *settings, enum greylist_kind kind,
@@ -163,10 +169,9 @@ static bool is_known(const struct greylist_settings *settings, enum greylist_kin
     struct greylist_record *record = &memory->records[kind];
     if (!memory->known[kind] || now_ms / 1000 >= greylist_expires_s(settings, kind, record))
         return false;
-    if (record->last_ms > now_ms) {
-        record->last_ms = now_ms;
-        record->waited_until_ms = record->waited_until_ms < now_ms ? record->waited_until_ms : now_ms;
-        record->first_ms = record->first_ms < now_ms ? record->first_ms : now_ms;
+    if (record->last_ms > now_ms || record->waited_until_ms > now_ms) {
+        record->first_ms = record->last_ms = record->waited_until_ms = now_ms;
+        record->waited_ms = 0;
     }
     return true;
 }
@@ -195,6 +200,7 @@ static const struct {
                                   "it was tried again after the delay, by another client of the same EHLO domain"},
     [GREYLIST_PATIENT] = {"patient", "patience", "the client waited for enough refusals to their end, at an even pace"},
     [GREYLIST_FIRST] = {"first", "delay", "it was never tried before, or too long ago"},
+    [GREYLIST_HUNG_UP_ON] = {"hung-up", "hung-up-delay", "its client hung up instead of waiting for the last refusal"},
     [GREYLIST_TOO_SOON] = {"too-soon", "delay", "it was tried again before the delay was over"},
 };
 
@@ -236,23 +242,27 @@ static bool is_patient(const struct greylist_patience *patience, const struct gr
         return false;
     uint64_t credit_ms = (uint64_t)record->excused * patience->total_ms / patience->attempts;
     return record->waited_ms + credit_ms >= patience->total_ms &&
-           record->pace_max_ms <= (uint64_t)record->pace_min_ms * patience->uneven_times;
+           record->patient + record->beside <= record->patient * patience->at_once &&
+           record->pace_max_s <= (uint64_t)record->pace_min_s * patience->uneven_times;
 }
 
 /* The decision by one record of attempts. */
 static struct greylist_decision by_record(const struct greylist_settings *settings,
                                           const struct greylist_record *record, bool known, int64_t now_ms)
 {
-    int64_t delay_ms = (int64_t)settings->delay_s * 1000;
+    bool hung_up = known && record->hung_up;
+    int64_t delay_ms = (int64_t)(hung_up ? settings->hung_up_delay_s : settings->delay_s) * 1000;
     if (!known)
         return (struct greylist_decision){.reason = GREYLIST_FIRST, .passes_from_ms = now_ms + delay_ms};
+    int64_t from_ms = record->first_ms + delay_ms + record->waited_ms;
     if (record->passes)
         return (struct greylist_decision){.pass = true, .reason = GREYLIST_KNOWN};
-    if (now_ms - record->first_ms >= delay_ms)
+    if (now_ms >= from_ms)
         return (struct greylist_decision){.pass = true, .reason = GREYLIST_DELAY_OVER};
     if (is_patient(&settings->patience, record))
         return (struct greylist_decision){.pass = true, .reason = GREYLIST_PATIENT};
-    return (struct greylist_decision){.reason = GREYLIST_TOO_SOON, .passes_from_ms = record->first_ms + delay_ms};
+    return (struct greylist_decision){.reason = hung_up ? GREYLIST_HUNG_UP_ON : GREYLIST_TOO_SOON,
+                                      .passes_from_ms = from_ms};
 }
 
 static void note_attempt(struct greylist_record *record, bool known, int64_t now_ms)
@@ -320,24 +330,33 @@ struct greylist_decision greylist_decide(const struct greylist_settings *setting
 
 static void learn_pace(struct greylist_record *record, int64_t pace_ms)
 {
-    uint32_t pace = pace_ms < UINT32_MAX ? (uint32_t)pace_ms : UINT32_MAX;
-    if (record->patient == 1 || pace < record->pace_min_ms)
-        record->pace_min_ms = pace;
-    if (pace > record->pace_max_ms)
-        record->pace_max_ms = pace;
+    uint16_t pace_s = pace_ms / 1000 < UINT16_MAX ? (uint16_t)(pace_ms / 1000) : UINT16_MAX;
+    if (record->patient == 1 || pace_s < record->pace_min_s)
+        record->pace_min_s = pace_s;
+    if (pace_s > record->pace_max_s)
+        record->pace_max_s = pace_s;
 }
 
-/* One refusal after the other counts; of those that were waited for at the same time, the first to end. */
+/*
+ * One refusal after the other counts; of those that were waited for at the same time, the first to end. A client that
+ * has several mails alike waits for a few at once, one that fires in parallel for many.
+ */
 static enum greylist_change learn_waited(const struct greylist_patience *patience, struct greylist_record *record,
-                                         uint32_t waited_ms, int64_t now_ms)
+                                         bool to_its_end, uint32_t waited_ms, int64_t now_ms)
 {
-    if (waited_ms < patience->wait_ms || now_ms - waited_ms < record->waited_until_ms || record->patient == UINT8_MAX)
-        return GREYLIST_KEEP;
-    if (record->patient)
+    bool counts = to_its_end && waited_ms >= patience->wait_ms;
+    if (now_ms - waited_ms < record->waited_until_ms) {
+        if (counts && record->beside < UINT8_MAX)
+            record->beside++;
+        return counts ? GREYLIST_PUT : GREYLIST_KEEP;
+    }
+    if (counts && record->patient)
         learn_pace(record, now_ms - record->waited_until_ms);
-    record->patient++;
+    if (counts && record->patient < UINT8_MAX)
+        record->patient++;
     record->waited_ms += waited_ms < UINT32_MAX - record->waited_ms ? waited_ms : UINT32_MAX - record->waited_ms;
     record->waited_until_ms = now_ms;
+    record->hung_up = !to_its_end;
     return GREYLIST_PUT;
 }
 
@@ -368,7 +387,9 @@ enum greylist_change greylist_learn(const struct greylist_settings *settings, en
         *record = (struct greylist_record){.first_ms = now_ms, .last_ms = now_ms};
         return GREYLIST_PUT;
     case GREYLIST_WAITED:
-        return known ? learn_waited(&settings->patience, record, waited_ms, now_ms) : GREYLIST_KEEP;
+    case GREYLIST_HUNG_UP:
+        return known ? learn_waited(&settings->patience, record, lesson == GREYLIST_WAITED, waited_ms, now_ms)
+                     : GREYLIST_KEEP;
     case GREYLIST_PUT_OFF:
         if (!known || record->excused == UINT8_MAX)
             return GREYLIST_KEEP;

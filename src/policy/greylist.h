@@ -13,7 +13,7 @@
  * mail of ours; the same was let through before; or it is tried again after the delay. It passes earlier if its client
  * proves patience: a refusal leaves slowly (the rule's delay), and a client that reads some of them to their end, one
  * after the other and at an even pace, is none that fires and forgets. Exchange 2003 proves it with the four attempts
- * after which some of its versions lose the mail.
+ * after which some of its versions lose the mail. It passes later if its client does not wait for a refusal at all.
  */
 #ifndef POSTERN_POLICY_GREYLIST_H
 #define POSTERN_POLICY_GREYLIST_H
@@ -34,10 +34,13 @@ struct greylist_patience {
     uint32_t wait_ms;      /* a refusal counts that took so long at least */
     uint32_t total_ms;     /* and all of them together so long */
     uint32_t uneven_times; /* the longest time from one to the next is at most so many times the shortest */
+    uint32_t at_once;      /* and on average so many of the same mail were waited for at the same time */
 };
 
 struct greylist_settings {
-    uint32_t delay_s;           /* a retry passes so long after the first attempt */
+    uint32_t delay_s;           /* a retry passes so long after the first attempt, refusals' own time not counted */
+    uint32_t hung_up_delay_s;   /* the same for a client that hung up on the last refusal: RFC 5321 4.5.3.2 would have
+                                   it wait for minutes */
     uint32_t retry_window_s;    /* so long after the last attempt the next is a first one */
     uint32_t lifetime_s;        /* so long after its last mail a sender passes at once */
     uint32_t client_passes;     /* mails after which a client's network passes at once; 0: it never does */
@@ -94,14 +97,16 @@ struct greylist_key {
 /* Times are milliseconds since 1970. */
 struct greylist_record {
     int64_t first_ms, last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail */
-    int64_t waited_until_ms; /* the end of the last refusal that was waited out; of GREYLIST_CLIENT, the last mail that
-counted; 0: none */
+    int64_t waited_until_ms;   /* the end of the last refusal that was read, or hung up on; of GREYLIST_CLIENT, the
+                                  last mail that counted; 0: none */
     uint32_t attempts;
-    uint32_t waited_ms;                /* in all, of those that count */
-    uint32_t pace_min_ms, pace_max_ms; /* from the end of one of those to the next */
-    uint16_t passes;                   /* mails that the server took */
-    uint8_t patient;                   /* refusals that were waited out */
-    uint8_t excused;                   /* attempts that the server itself put off */
+    uint32_t waited_ms;              /* for refusals, one after the other, in all */
+    uint16_t pace_min_s, pace_max_s; /* from the end of one that was read to its end to that of the next */
+    uint16_t passes;                 /* mails that the server took */
+    uint8_t patient;                 /* refusals that were waited out, one after the other */
+    uint8_t beside;                  /* those that were waited out at the same time as one of them */
+    uint8_t hung_up;                 /* 1: on the last refusal */
+    uint8_t excused;                 /* attempts that the server itself put off */
 };
 
 void greylist_encode(const struct greylist_record *record, uint8_t value[GREYLIST_VALUE_BYTES]);
@@ -163,6 +168,7 @@ enum greylist_reason {
     GREYLIST_PATIENT,
     GREYLIST_FIRST, /* from here on: not now */
     GREYLIST_TOO_SOON,
+    GREYLIST_HUNG_UP_ON,
     GREYLIST_REASONS
 };
 
@@ -194,6 +200,7 @@ bool greylist_knows_client(const struct greylist_settings *settings, const struc
 enum greylist_lesson {
     GREYLIST_TOOK,      /* the server took the mail, or the connection encrypted */
     GREYLIST_WAITED,    /* a refusal was read to its end */
+    GREYLIST_HUNG_UP,   /* one was not */
     GREYLIST_PUT_OFF,   /* the server itself put the recipient off: the attempt is given back */
     GREYLIST_REFUSED,   /* the server does not want the recipient */
     GREYLIST_ADDRESSED, /* a server outside took mail of ours */
@@ -206,7 +213,8 @@ enum greylist_change {
     GREYLIST_DROP,
 };
 
-/* `known`: *record is; else it is made where the lesson makes one. `waited_ms` belongs to GREYLIST_WAITED. */
+/* `known`: *record is; else it is made where the lesson makes one. `waited_ms` belongs to GREYLIST_WAITED and _HUNG_UP.
+ */
 enum greylist_change greylist_learn(const struct greylist_settings *settings, enum greylist_kind kind,
                                     enum greylist_lesson lesson, uint32_t waited_ms, bool known,
                                     struct greylist_record *record, int64_t now_ms);

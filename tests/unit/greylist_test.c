@@ -181,14 +181,16 @@ static void test_records(void **state)
     struct greylist_record record = {
         .first_ms = start_ms,
         .last_ms = start_ms + 5,
-        .waited_until_ms = start_ms + 3,
+        .waited_until_ms = start_ms + 0x89abcdef,
         .attempts = 0xfedcba98,
         .waited_ms = 0x89abcdef,
-        .pace_min_ms = 0x80000001,
-        .pace_max_ms = 0xffffffff,
+        .pace_min_s = 0x8001,
+        .pace_max_s = 0xffff,
         .passes = 0xfffe,
         .patient = 0xfd,
         .excused = 0xfc,
+        .hung_up = 1,
+        .beside = 0xfb,
     };
     uint8_t value[GREYLIST_VALUE_BYTES];
     greylist_encode(&record, value);
@@ -200,11 +202,13 @@ static void test_records(void **state)
     assert_int_equal(back.waited_until_ms, record.waited_until_ms);
     assert_int_equal(back.attempts, record.attempts);
     assert_int_equal(back.waited_ms, record.waited_ms);
-    assert_int_equal(back.pace_min_ms, record.pace_min_ms);
-    assert_int_equal(back.pace_max_ms, record.pace_max_ms);
+    assert_int_equal(back.pace_min_s, record.pace_min_s);
+    assert_int_equal(back.pace_max_s, record.pace_max_s);
     assert_int_equal(back.passes, record.passes);
     assert_int_equal(back.patient, record.patient);
     assert_int_equal(back.excused, record.excused);
+    assert_int_equal(back.hung_up, record.hung_up);
+    assert_int_equal(back.beside, record.beside);
     for (size_t len = 0; len < sizeof value; len++)
         assert_false(greylist_decode(span_head(whole, len), &back));
     value[0]++;
@@ -212,6 +216,10 @@ static void test_records(void **state)
     value[0]--;
     value[sizeof value - 1] = 1;
     assert_false(greylist_decode(whole, &back));
+    record.waited_until_ms--; /* more was waited than there was time */
+    greylist_encode(&record, value);
+    assert_false(greylist_decode(whole, &back));
+    record.waited_until_ms++;
     record.last_ms = record.first_ms - 1;
     greylist_encode(&record, value);
     assert_false(greylist_decode(whole, &back));
@@ -359,16 +367,50 @@ static void test_patience(void **state)
 static void test_impatience(void **state)
 {
     (void)state;
+    for (int at_once = 1; at_once <= 6; at_once++) {
+        struct greylist_memory memory = {0};
+        decide(&memory, 0);
+        for (int round = 0; round < 3; round++)
+            for (int i = 0; i < at_once; i++)
+                learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 30000 + round * 40000 + i * 100);
+        assert_int_equal(memory.records[GREYLIST_TRIPLET].patient, 3);
+        assert_int_equal(decide(&memory, 120000).reason, at_once <= 3 ? GREYLIST_PATIENT : GREYLIST_TOO_SOON);
+    }
     struct greylist_memory memory = {0};
     decide(&memory, 0);
-    for (int i = 0; i < 9; i++) /* nine at the same time */
-        learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 30000 + i);
-    assert_int_equal(memory.records[GREYLIST_TRIPLET].patient, 1);
-    assert_int_equal(decide(&memory, 40000).reason, GREYLIST_TOO_SOON);
+    learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 30000);
     learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 61000);
     learn(&memory, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, 61000 + 125000); /* 31 s, then 125 s */
     assert_int_equal(memory.records[GREYLIST_TRIPLET].patient, 3);
     assert_int_equal(decide(&memory, 190000).reason, GREYLIST_TOO_SOON);
+}
+
+static void read_refusal(struct greylist_memory *memory, enum greylist_lesson lesson, uint32_t ms, int64_t after_ms)
+{
+    learn(memory, GREYLIST_TRIPLET, lesson, ms, after_ms);
+    learn(memory, GREYLIST_POOL, lesson, ms, after_ms);
+}
+
+/* The time of refusals is none of the delay's; a client that hangs up waits longer, until it waits. */
+static void test_hanging_up(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    int64_t delay_ms = (int64_t)settings.delay_s * 1000, longer_ms = (int64_t)settings.hung_up_delay_s * 1000;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    read_refusal(&memory, GREYLIST_WAITED, 30000, 30000);
+    struct greylist_memory other = memory;
+    assert_int_equal(decide(&memory, delay_ms + 29999).reason, GREYLIST_TOO_SOON);
+    assert_int_equal(decide(&memory, delay_ms + 30000).reason, GREYLIST_DELAY_OVER);
+    read_refusal(&other, GREYLIST_HUNG_UP, 10000, 50000);
+    struct greylist_decision decision = decide(&other, delay_ms + 50000);
+    assert_int_equal(decision.reason, GREYLIST_HUNG_UP_ON);
+    assert_int_equal(decision.passes_from_ms, start_ms + longer_ms + 40000);
+    struct greylist_memory waits = other;
+    read_refusal(&waits, GREYLIST_WAITED, 30000, delay_ms + 80000);
+    assert_int_equal(decide(&waits, delay_ms + 80000).reason, GREYLIST_DELAY_OVER);
+    assert_int_equal(decide(&other, longer_ms + 40000).reason, GREYLIST_DELAY_OVER);
 }
 
 static void test_attempts_given_back(void **state)
@@ -460,9 +502,12 @@ static void test_any_record(void **state)
     int decoded = 0;
     for (int run = 0; run < 100000; run++) {
         uint8_t value[GREYLIST_VALUE_BYTES] = {1};
-        for (size_t i = 1; i < sizeof value - 2; i++)
+        for (size_t i = 1; i < sizeof value; i++)
             value[i] = (uint8_t)random_next(&source);
         value[1] = value[7] = value[13] = 1; /* times within decades of now */
+        value[19] = value[20] = 0;           /* waited for a minute or less */
+        value[36] &= 1;
+        memset(value + 37, 0, sizeof value - 37);
         struct greylist_memory memory = {0};
         struct greylist_record *record = &memory.records[GREYLIST_TRIPLET];
         memory.known[GREYLIST_TRIPLET] = greylist_decode((struct span){value, sizeof value}, record);
@@ -470,10 +515,10 @@ static void test_any_record(void **state)
         struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
         struct greylist_decision decision = greylist_decide(&settings, &nobody, &memory, &attempt, start_ms);
         assert_true(decision.pass || (decision.passes_from_ms > start_ms &&
-                                      decision.passes_from_ms <= start_ms + (int64_t)settings.delay_s * 1000));
+                                      decision.passes_from_ms <= start_ms + (int64_t)settings.hung_up_delay_s * 1000));
         memory.known[GREYLIST_TRIPLET] = true;
         greylist_learn(&settings, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, true, record, start_ms + 40000);
-        assert_true(decide(&memory, (int64_t)settings.delay_s * 1000).pass);
+        assert_true(decide(&memory, (int64_t)settings.hung_up_delay_s * 1000 + 30000).pass);
     }
     assert_true(decoded > 1000);
 }
@@ -494,6 +539,7 @@ int main(void)
         {"a retry from elsewhere with the same EHLO domain", test_pool, NULL, NULL, NULL},
         {"who waits for refusals to their end passes before the delay", test_patience, NULL, NULL, NULL},
         {"who fires in parallel, or unevenly, does not", test_impatience, NULL, NULL, NULL},
+        {"who hangs up waits longer; the time of refusals does not count", test_hanging_up, NULL, NULL, NULL},
         {"an attempt that the server put off is given back", test_attempts_given_back, NULL, NULL, NULL},
         {"a recipient that the server does not want is forgotten", test_unwanted_recipient, NULL, NULL, NULL},
         {"who is never greylisted", test_exempt, NULL, NULL, NULL},

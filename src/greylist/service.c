@@ -452,7 +452,7 @@ static bool take_question(struct greylist_service *service, const struct questio
     }
     uint32_t needs = greylist_needs(settings, service->settings.exempt, &attempt), index;
     if (question->kind == QUESTION_CLIENT)
-        needs &= 1u << GREYLIST_CLIENT;
+        needs &= GREYLIST_CLIENT_KINDS;
     struct task *task = new_task(service, &attempt, needs, &index);
     if (!task) {
         *answer = (struct greylist_answer){.id = question->id, .answer = ANSWER_FAILED};

@@ -137,6 +137,28 @@ bool greylist_decode(struct span value, struct greylist_record *record)
            (record->waited_ms == 0 || record->waited_ms <= record->waited_until_ms - record->first_ms);
 }
 
+static const char *const kind_names[GREYLIST_KINDS] = {
+    [GREYLIST_TRIPLET] = "triplet",
+    [GREYLIST_POOL] = "pool",
+    [GREYLIST_TLS] = "tls",
+    [GREYLIST_CLIENT] = "client",
+    [GREYLIST_ANSWER_DOMAIN] = "answer-domain",
+    [GREYLIST_ANSWER_NETWORK] = "answer-network",
+    [GREYLIST_RULED_HOST] = "ruled-host",
+    [GREYLIST_RULED_NETWORK] = "ruled-network",
+    [GREYLIST_RULED_SITE] = "ruled-site",
+    [GREYLIST_RULED_BLOCK] = "ruled-block",
+    [GREYLIST_RULED_SENDER] = "ruled-sender",
+    [GREYLIST_RULED_SENDER_DOMAIN] = "ruled-sender-domain",
+    [GREYLIST_RULED_RECIPIENT] = "ruled-recipient",
+    [GREYLIST_RULED_RECIPIENT_DOMAIN] = "ruled-recipient-domain",
+};
+
+const char *greylist_kind_name(enum greylist_kind kind)
+{
+    return kind_names[kind];
+}
+
 static uint32_t lifetime_of(const struct greylist_settings *settings, enum greylist_kind kind,
                             const struct greylist_record *record)
 {
@@ -150,6 +172,15 @@ static uint32_t lifetime_of(const struct greylist_settings *settings, enum greyl
     case GREYLIST_ANSWER_DOMAIN:
     case GREYLIST_ANSWER_NETWORK:
         return settings->answer_lifetime_s;
+    case GREYLIST_RULED_HOST:
+    case GREYLIST_RULED_NETWORK:
+    case GREYLIST_RULED_SITE:
+    case GREYLIST_RULED_BLOCK:
+    case GREYLIST_RULED_SENDER:
+    case GREYLIST_RULED_SENDER_DOMAIN:
+    case GREYLIST_RULED_RECIPIENT:
+    case GREYLIST_RULED_RECIPIENT_DOMAIN:
+        return UINT32_MAX; /* 136 years */
     case GREYLIST_KINDS:
         break;
     }
@@ -159,6 +190,8 @@ static uint32_t lifetime_of(const struct greylist_settings *settings, enum greyl
 int64_t greylist_expires_s(const struct greylist_settings *settings, enum greylist_kind kind,
                            const struct greylist_record *record)
 {
+    if (greylist_is_ruling(kind) && record->waited_until_ms)
+        return record->waited_until_ms / 1000;
     return record->last_ms / 1000 + lifetime_of(settings, kind, record);
 }
 
@@ -176,6 +209,83 @@ static bool is_known(const struct greylist_settings *settings, enum greylist_kin
     return true;
 }
 
+/* ---- rulings ---- */
+
+struct greylist_record greylist_ruling(bool allowed, int64_t now_ms, int64_t until_ms)
+{
+    return (struct greylist_record){
+        .first_ms = now_ms, .last_ms = now_ms, .waited_until_ms = until_ms, .passes = allowed};
+}
+
+bool greylist_is_ruling(enum greylist_kind kind)
+{
+    return kind >= GREYLIST_RULED_HOST && kind < GREYLIST_KINDS;
+}
+
+uint8_t greylist_ruled_prefix(enum greylist_kind kind, uint8_t ip_version)
+{
+    static const uint8_t v4[] = {32, 24, 16, 8}, v6[] = {128, 64, 48, 32};
+    if (kind < GREYLIST_RULED_HOST || kind > GREYLIST_RULED_BLOCK)
+        return 0;
+    return ip_version == 4 ? v4[kind - GREYLIST_RULED_HOST] : v6[kind - GREYLIST_RULED_HOST];
+}
+
+static bool has_domain(struct span address)
+{
+    return address.len && memchr(address.ptr, '@', address.len);
+}
+
+/* Which rulings may be about an attempt. */
+static uint32_t ruled_by(const struct greylist_attempt *attempt)
+{
+    uint32_t kinds = GREYLIST_CLIENT_KINDS & ~(1u << GREYLIST_CLIENT);
+    if (attempt->tls)
+        return kinds;
+    kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_RECIPIENT;
+    kinds |= has_domain(attempt->sender) ? 1u << GREYLIST_RULED_SENDER_DOMAIN : 0;
+    return kinds | (has_domain(attempt->recipient) ? 1u << GREYLIST_RULED_RECIPIENT_DOMAIN : 0);
+}
+
+enum ruling { RULING_NONE, RULING_ALLOWED, RULING_DENIED };
+
+/* The ruling about a client, a sender or a recipient: kinds from `first` to `last`, the narrowest first. */
+static enum ruling ruling_about(const struct greylist_settings *settings, struct greylist_memory *memory,
+                                enum greylist_kind first, enum greylist_kind last, int64_t now_ms)
+{
+    for (enum greylist_kind kind = first; kind <= last; kind++)
+        if (is_known(settings, kind, memory, now_ms))
+            return memory->records[kind].passes ? RULING_ALLOWED : RULING_DENIED;
+    return RULING_NONE;
+}
+
+static enum ruling ruling_about_client(const struct greylist_settings *settings, struct greylist_memory *memory,
+                                       int64_t now_ms)
+{
+    return ruling_about(settings, memory, GREYLIST_RULED_HOST, GREYLIST_RULED_BLOCK, now_ms);
+}
+
+/* Of what is ruled about a client, a sender and a recipient, denials come first. */
+static enum ruling ruling_of(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms,
+                             enum greylist_reason *reason)
+{
+    const enum ruling rulings[] = {
+        ruling_about_client(settings, memory, now_ms),
+        ruling_about(settings, memory, GREYLIST_RULED_SENDER, GREYLIST_RULED_SENDER_DOMAIN, now_ms),
+        ruling_about(settings, memory, GREYLIST_RULED_RECIPIENT, GREYLIST_RULED_RECIPIENT_DOMAIN, now_ms),
+    };
+    static const enum greylist_reason allowed[] = {GREYLIST_ALLOWED_CLIENT, GREYLIST_ALLOWED_SENDER,
+                                                   GREYLIST_ALLOWED_RECIPIENT};
+    static const enum greylist_reason denied[] = {GREYLIST_DENIED_CLIENT, GREYLIST_DENIED_SENDER,
+                                                  GREYLIST_DENIED_RECIPIENT};
+    enum ruling ruling = RULING_NONE;
+    for (size_t i = 0; i < sizeof rulings / sizeof rulings[0]; i++)
+        if (rulings[i] > ruling) {
+            ruling = rulings[i];
+            *reason = ruling == RULING_ALLOWED ? allowed[i] : denied[i];
+        }
+    return ruling;
+}
+
 /* ---- decisions ---- */
 
 static const struct {
@@ -183,6 +293,9 @@ static const struct {
 } reasons[GREYLIST_REASONS] = {
     [GREYLIST_OUTBOUND] = {"outbound", "protected", "the client is one of the protected servers"},
     [GREYLIST_SAME_TRANSACTION] = {"same-transaction", "", "another recipient of the same transaction passed"},
+    [GREYLIST_ALLOWED_CLIENT] = {"allowed-client", "allow", "an administrator allowed the client"},
+    [GREYLIST_ALLOWED_SENDER] = {"allowed-sender", "allow", "an administrator allowed the sender"},
+    [GREYLIST_ALLOWED_RECIPIENT] = {"allowed-recipient", "allow", "an administrator allowed the recipient"},
     [GREYLIST_EXEMPT_CLIENT] = {"exempt-client", "exempt",
                                 "the client is on the list of those that are never greylisted"},
     [GREYLIST_EXEMPT_SENDER] = {"exempt-sender", "exempt",
@@ -202,6 +315,9 @@ static const struct {
     [GREYLIST_FIRST] = {"first", "delay", "it was never tried before, or too long ago"},
     [GREYLIST_HUNG_UP_ON] = {"hung-up", "hung-up-delay", "its client hung up instead of waiting for the last refusal"},
     [GREYLIST_TOO_SOON] = {"too-soon", "delay", "it was tried again before the delay was over"},
+    [GREYLIST_DENIED_CLIENT] = {"denied-client", "deny", "an administrator denied the client"},
+    [GREYLIST_DENIED_SENDER] = {"denied-sender", "deny", "an administrator denied the sender"},
+    [GREYLIST_DENIED_RECIPIENT] = {"denied-recipient", "deny", "an administrator denied the recipient"},
 };
 
 const char *greylist_reason_name(enum greylist_reason reason)
@@ -225,7 +341,7 @@ uint32_t greylist_needs(const struct greylist_settings *settings, const struct g
     enum greylist_reason reason;
     if (is_exempt(exempt, attempt, &reason))
         return 0;
-    uint32_t needs = settings->client_passes ? 1u << GREYLIST_CLIENT : 0;
+    uint32_t needs = ruled_by(attempt) | (settings->client_passes ? 1u << GREYLIST_CLIENT : 0);
     if (attempt->tls)
         return needs | 1u << GREYLIST_TLS;
     if (settings->answer_lifetime_s)
@@ -304,9 +420,12 @@ static struct greylist_decision by_attempts(const struct greylist_settings *sett
 bool greylist_knows_client(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                            struct greylist_memory *memory, const struct greylist_attempt *attempt, int64_t now_ms)
 {
-    return names_network(&exempt->clients, attempt->ip_version, attempt->client) ||
-           (settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
-            memory->records[GREYLIST_CLIENT].passes >= settings->client_passes);
+    if (names_network(&exempt->clients, attempt->ip_version, attempt->client))
+        return true;
+    enum ruling ruling = ruling_about_client(settings, memory, now_ms);
+    return ruling != RULING_NONE ? ruling == RULING_ALLOWED
+                                 : settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
+                                       memory->records[GREYLIST_CLIENT].passes >= settings->client_passes;
 }
 
 struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
@@ -317,6 +436,13 @@ struct greylist_decision greylist_decide(const struct greylist_settings *setting
     if (is_exempt(exempt, attempt, &reason))
         return (struct greylist_decision){.pass = true, .reason = reason};
     uint32_t needs = greylist_needs(settings, exempt, attempt);
+    enum ruling ruling = ruling_of(settings, memory, now_ms, &reason);
+    if (ruling == RULING_ALLOWED)
+        return (struct greylist_decision){.pass = true, .reason = reason};
+    if (ruling == RULING_DENIED) {
+        uint32_t put = by_attempts(settings, memory, needs, attempt->tls, now_ms).put;
+        return (struct greylist_decision){.reason = reason, .put = put};
+    }
     if (greylist_knows_client(settings, exempt, memory, attempt, now_ms))
         return (struct greylist_decision){.pass = true, .reason = GREYLIST_CLIENT_KNOWN};
     if (!attempt->tls && settings->answer_lifetime_s &&

@@ -9,11 +9,12 @@
  * Errors: a value that does not decode is as if it were absent: it may come from another program, or a damaged disk.
  * Source: RFC 6647; the policies of spamd and postgrey; Microsoft KB 950757 for what Exchange 2003 does.
  *
- * A mail passes if its client, sender or recipient is exempt; its client's network has brought enough mail; it answers
- * mail of ours; the same was let through before; or it is tried again after the delay. It passes earlier if its client
- * proves patience: a refusal leaves slowly (the rule's delay), and a client that reads some of them to their end, one
- * after the other and at an even pace, is none that fires and forgets. Exchange 2003 proves it with the four attempts
- * after which some of its versions lose the mail. It passes later if its client does not wait for a refusal at all.
+ * A mail passes if its client, sender or recipient is exempt, or was allowed by hand; its client's network has brought
+ * enough mail; it answers mail of ours; the same was let through before; or it is tried again after the delay. It
+ * passes earlier if its client proves patience: a refusal leaves slowly (the rule's delay), and a client that reads
+ * some of them to their end, one after the other and at an even pace, is none that fires and forgets. Exchange 2003
+ * proves it with the four attempts after which some of its versions lose the mail. It passes later if its client does
+ * not wait for a refusal at all. What was denied by hand does not pass, unless it is exempt.
  */
 #ifndef POSTERN_POLICY_GREYLIST_H
 #define POSTERN_POLICY_GREYLIST_H
@@ -87,8 +88,21 @@ enum greylist_kind {
     GREYLIST_CLIENT,         /* network of the client */
     GREYLIST_ANSWER_DOMAIN,  /* domain outside, address of ours */
     GREYLIST_ANSWER_NETWORK, /* network outside, address of ours */
+    /* Rulings, what an administrator allowed or denied; of clients by networks of some widths (greylist_ruled_prefix).
+     */
+    GREYLIST_RULED_HOST,
+    GREYLIST_RULED_NETWORK,
+    GREYLIST_RULED_SITE,
+    GREYLIST_RULED_BLOCK,
+    GREYLIST_RULED_SENDER,
+    GREYLIST_RULED_SENDER_DOMAIN, /* the domain itself, not what is below it */
+    GREYLIST_RULED_RECIPIENT,
+    GREYLIST_RULED_RECIPIENT_DOMAIN,
     GREYLIST_KINDS
 };
+
+/* A word for records of a kind; static. */
+const char *greylist_kind_name(enum greylist_kind kind);
 
 struct greylist_key {
     uint8_t octets[GREYLIST_KEY_BYTES];
@@ -96,13 +110,14 @@ struct greylist_key {
 
 /* Times are milliseconds since 1970. */
 struct greylist_record {
-    int64_t first_ms, last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail */
-    int64_t waited_until_ms;   /* the end of the last refusal that was read, or hung up on; of GREYLIST_CLIENT, the
-                                  last mail that counted; 0: none */
+    int64_t first_ms, last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail, of rulings when it was said */
+    /* The end of the last refusal that was read, or hung up on; of GREYLIST_CLIENT, the last mail that counted; of
+       rulings the time until which they hold; 0: none, of rulings for ever. */
+    int64_t waited_until_ms;
     uint32_t attempts;
     uint32_t waited_ms;              /* for refusals, one after the other, in all */
     uint16_t pace_min_s, pace_max_s; /* from the end of one that was read to its end to that of the next */
-    uint16_t passes;                 /* mails that the server took */
+    uint16_t passes;                 /* mails that the server took; of rulings 1: allowed, 0: denied */
     uint8_t patient;                 /* refusals that were waited out, one after the other */
     uint8_t beside;                  /* those that were waited out at the same time as one of them */
     uint8_t hung_up;                 /* 1: on the last refusal */
@@ -117,6 +132,15 @@ bool greylist_decode(struct span value, struct greylist_record *record);
 /* When it is to be forgotten, seconds since 1970. */
 int64_t greylist_expires_s(const struct greylist_settings *settings, enum greylist_kind kind,
                            const struct greylist_record *record);
+
+/* ---- rulings ---- */
+
+struct greylist_record greylist_ruling(bool allowed, int64_t now_ms, int64_t until_ms);
+
+bool greylist_is_ruling(enum greylist_kind kind);
+
+/* The bits of a client's network that this kind of ruling is about; 0 where it is about no client. */
+uint8_t greylist_ruled_prefix(enum greylist_kind kind, uint8_t ip_version);
 
 /* ---- attempts ---- */
 
@@ -139,6 +163,9 @@ struct span greylist_fold(struct span sender, uint8_t room[GREYLIST_ADDRESS_BYTE
 /* The domain of an EHLO name: its last two labels, three where the second last is short; a literal as it is. */
 struct span greylist_helo_domain(struct span helo);
 
+/* The bits of a client's network that records of a kind are about. */
+uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_kind kind, uint8_t ip_version);
+
 /* The key of each kind. `secret` is what makes it tell nothing of whom it is about. */
 struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
                                  enum greylist_kind kind, const struct greylist_attempt *attempt);
@@ -156,6 +183,9 @@ uint32_t greylist_needs(const struct greylist_settings *settings, const struct g
 enum greylist_reason {
     GREYLIST_OUTBOUND, /* of greylist/service, as the next */
     GREYLIST_SAME_TRANSACTION,
+    GREYLIST_ALLOWED_CLIENT,
+    GREYLIST_ALLOWED_SENDER,
+    GREYLIST_ALLOWED_RECIPIENT,
     GREYLIST_EXEMPT_CLIENT,
     GREYLIST_EXEMPT_SENDER,
     GREYLIST_EXEMPT_RECIPIENT,
@@ -169,6 +199,9 @@ enum greylist_reason {
     GREYLIST_FIRST, /* from here on: not now */
     GREYLIST_TOO_SOON,
     GREYLIST_HUNG_UP_ON,
+    GREYLIST_DENIED_CLIENT, /* from here on: not until the ruling ends */
+    GREYLIST_DENIED_SENDER,
+    GREYLIST_DENIED_RECIPIENT,
     GREYLIST_REASONS
 };
 
@@ -182,8 +215,10 @@ const char *greylist_reason_setting(enum greylist_reason reason);
 struct greylist_decision {
     bool pass;
     enum greylist_reason reason;
-    int64_t passes_from_ms; /* of one that does not pass: from when on it will, if it does nothing to prove patience */
-    uint32_t put;           /* kinds whose record in `memory` has changed and is to be kept */
+    /* Of one that does not pass: from when on it will, if it does nothing to prove patience; 0: of denied ones, never.
+     */
+    int64_t passes_from_ms;
+    uint32_t put; /* kinds whose record in `memory` has changed and is to be kept */
 };
 
 /* Decide, and note the attempt in *memory. */
@@ -191,7 +226,10 @@ struct greylist_decision greylist_decide(const struct greylist_settings *setting
                                          struct greylist_memory *memory, const struct greylist_attempt *attempt,
                                          int64_t now_ms);
 
-/* Whether a client is exempt or its network known; needs GREYLIST_CLIENT at most. */
+/* Whether a client is exempt, allowed, or its network known and not denied; needs GREYLIST_CLIENT_KINDS at most. */
+#define GREYLIST_CLIENT_KINDS                                                                                          \
+    (1u << GREYLIST_CLIENT | 1u << GREYLIST_RULED_HOST | 1u << GREYLIST_RULED_NETWORK | 1u << GREYLIST_RULED_SITE |    \
+     1u << GREYLIST_RULED_BLOCK)
 bool greylist_knows_client(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                            struct greylist_memory *memory, const struct greylist_attempt *attempt, int64_t now_ms);
 

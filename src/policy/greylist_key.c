@@ -198,10 +198,8 @@ struct key_input {
     size_t len;
 };
 
-static void add_network(struct key_input *input, const struct greylist_settings *settings,
-                        const struct greylist_attempt *attempt)
+static void add_network(struct key_input *input, const struct greylist_attempt *attempt, uint8_t prefix)
 {
-    uint8_t prefix = attempt->ip_version == 4 ? settings->prefix_v4 : settings->prefix_v6;
     struct network network = network_of(attempt->ip_version, attempt->client, prefix);
     memcpy(input->octets + input->len, network.address, sizeof network.address);
     input->len += sizeof network.address;
@@ -230,20 +228,33 @@ static void add_folded(struct key_input *input, struct span address)
     add_text(input, greylist_fold(address, room));
 }
 
+uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_kind kind, uint8_t ip_version)
+{
+    uint8_t ruled = greylist_ruled_prefix(kind, ip_version);
+    uint8_t usual = ip_version == 4 ? settings->prefix_v4 : settings->prefix_v6;
+    return ruled ? ruled : usual;
+}
+
 struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
                                  enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
     struct key_input input = {.octets = {(uint8_t)kind}, .len = 1};
-    bool network = kind != GREYLIST_POOL && kind != GREYLIST_ANSWER_DOMAIN;
-    if (network)
-        add_network(&input, settings, attempt);
+    bool address = kind == GREYLIST_POOL || kind == GREYLIST_ANSWER_DOMAIN || kind >= GREYLIST_RULED_SENDER;
+    if (!address)
+        add_network(&input, attempt, greylist_prefix(settings, kind, attempt->ip_version));
     if (kind == GREYLIST_POOL || kind == GREYLIST_TLS)
         add_text(&input, greylist_helo_domain(attempt->helo));
     if (kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL) {
         add_folded(&input, attempt->sender);
         add_text(&input, attempt->recipient);
     }
-    if (kind == GREYLIST_ANSWER_DOMAIN)
+    if (kind == GREYLIST_RULED_SENDER)
+        add_folded(&input, attempt->sender);
+    if (kind == GREYLIST_RULED_RECIPIENT)
+        add_text(&input, attempt->recipient);
+    if (kind == GREYLIST_RULED_RECIPIENT_DOMAIN)
+        add_domain(&input, attempt->recipient);
+    if (kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_RULED_SENDER_DOMAIN)
         add_domain(&input, attempt->sender);
     if (kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_ANSWER_NETWORK)
         add_folded(&input, attempt->recipient);

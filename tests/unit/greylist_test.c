@@ -476,7 +476,119 @@ static void test_exempt(void **state)
         assert_int_equal(decision.pass, rows[i].reason != GREYLIST_FIRST);
     }
     struct greylist_attempt tls = {.ip_version = 4, .client = {192, 0, 2, 1}, .tls = true};
-    assert_int_equal(greylist_needs(&settings, &exempt, &tls), 1u << GREYLIST_TLS | 1u << GREYLIST_CLIENT);
+    assert_int_equal(greylist_needs(&settings, &exempt, &tls), 1u << GREYLIST_TLS | GREYLIST_CLIENT_KINDS);
+}
+
+/* ---- rulings ---- */
+
+/* What one ruling says of an attempt: made for one, found for the other by its key. */
+static bool rules(enum greylist_kind kind, const struct greylist_attempt *made, const struct greylist_attempt *found)
+{
+    struct greylist_settings settings = greylist_settings_default();
+    return greylist_needs(&settings, &nobody, found) >> kind & 1 && same_key(kind, made, found);
+}
+
+static void test_whom_rulings_are_about(void **state)
+{
+    (void)state;
+    struct greylist_attempt made = attempt_of(1, "a+1@example.net", "B@example.com");
+    struct greylist_attempt found = attempt_of(1, "A+2@Example.NET", "b@example.com");
+    for (int kind = GREYLIST_RULED_HOST; kind < GREYLIST_KINDS; kind++) {
+        assert_true(greylist_is_ruling((enum greylist_kind)kind));
+        assert_true(rules((enum greylist_kind)kind, &made, &found));
+    }
+    static const uint8_t prefixes[][2] = {{32, 128}, {24, 64}, {16, 48}, {8, 32}};
+    for (unsigned i = 0; i < 4; i++) {
+        enum greylist_kind kind = (enum greylist_kind)(GREYLIST_RULED_HOST + i);
+        assert_int_equal(greylist_ruled_prefix(kind, 4), prefixes[i][0]);
+        assert_int_equal(greylist_ruled_prefix(kind, 6), prefixes[i][1]);
+        struct greylist_attempt outside = found;
+        outside.client[(prefixes[i][0] - 1) / 8] ^= 1;
+        assert_false(rules(kind, &made, &outside));
+    }
+    found = attempt_of(1, "c@example.net", "d@example.com");
+    assert_false(rules(GREYLIST_RULED_SENDER, &made, &found));
+    assert_true(rules(GREYLIST_RULED_SENDER_DOMAIN, &made, &found));
+    assert_false(rules(GREYLIST_RULED_RECIPIENT, &made, &found));
+    assert_true(rules(GREYLIST_RULED_RECIPIENT_DOMAIN, &made, &found));
+    found = attempt_of(1, "a@mail.example.net", "b@mail.example.com");
+    assert_false(rules(GREYLIST_RULED_SENDER_DOMAIN, &made, &found));
+    assert_false(rules(GREYLIST_RULED_RECIPIENT_DOMAIN, &made, &found));
+    found = attempt_of(1, "example.net", "example.com");
+    assert_false(rules(GREYLIST_RULED_SENDER_DOMAIN, &made, &found));
+    assert_false(rules(GREYLIST_RULED_RECIPIENT_DOMAIN, &made, &found));
+    found.tls = true;
+    assert_true(rules(GREYLIST_RULED_BLOCK, &made, &found));
+    assert_false(rules(GREYLIST_RULED_SENDER, &made, &found));
+}
+
+static void rule(struct greylist_memory *memory, enum greylist_kind kind, bool allowed)
+{
+    memory->known[kind] = true;
+    memory->records[kind] = greylist_ruling(allowed, start_ms, 0);
+}
+
+static void test_rulings(void **state)
+{
+    (void)state;
+    static const struct {
+        enum greylist_kind allowed, denied;
+        enum greylist_reason reason;
+    } rows[] = {
+        {GREYLIST_RULED_HOST, GREYLIST_KINDS, GREYLIST_ALLOWED_CLIENT},
+        {GREYLIST_RULED_BLOCK, GREYLIST_KINDS, GREYLIST_ALLOWED_CLIENT},
+        {GREYLIST_RULED_SENDER_DOMAIN, GREYLIST_KINDS, GREYLIST_ALLOWED_SENDER},
+        {GREYLIST_RULED_RECIPIENT, GREYLIST_KINDS, GREYLIST_ALLOWED_RECIPIENT},
+        {GREYLIST_KINDS, GREYLIST_RULED_SITE, GREYLIST_DENIED_CLIENT},
+        {GREYLIST_KINDS, GREYLIST_RULED_SENDER, GREYLIST_DENIED_SENDER},
+        {GREYLIST_KINDS, GREYLIST_RULED_RECIPIENT_DOMAIN, GREYLIST_DENIED_RECIPIENT},
+        {GREYLIST_RULED_HOST, GREYLIST_RULED_NETWORK, GREYLIST_ALLOWED_CLIENT}, /* the narrower */
+        {GREYLIST_RULED_BLOCK, GREYLIST_RULED_NETWORK, GREYLIST_DENIED_CLIENT},
+        {GREYLIST_RULED_SENDER, GREYLIST_RULED_SENDER_DOMAIN, GREYLIST_ALLOWED_SENDER},
+        {GREYLIST_RULED_RECIPIENT, GREYLIST_RULED_RECIPIENT_DOMAIN, GREYLIST_ALLOWED_RECIPIENT},
+        {GREYLIST_RULED_HOST, GREYLIST_RULED_SENDER, GREYLIST_DENIED_SENDER}, /* of two, the denial */
+        {GREYLIST_RULED_RECIPIENT, GREYLIST_RULED_SENDER_DOMAIN, GREYLIST_DENIED_SENDER},
+        {GREYLIST_RULED_RECIPIENT, GREYLIST_RULED_BLOCK, GREYLIST_DENIED_CLIENT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct greylist_memory memory = {0};
+        if (rows[i].allowed != GREYLIST_KINDS)
+            rule(&memory, rows[i].allowed, true);
+        if (rows[i].denied != GREYLIST_KINDS)
+            rule(&memory, rows[i].denied, false);
+        struct greylist_decision decision = decide(&memory, 0);
+        assert_int_equal(decision.reason, rows[i].reason);
+        assert_int_equal(decision.pass, rows[i].reason < GREYLIST_FIRST);
+    }
+}
+
+/* Not by waiting, nor by what was known; until the ruling is forgotten, or its time is over. */
+static void test_denied_does_not_pass(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
+    struct greylist_memory memory = {.known[GREYLIST_CLIENT] = true, .known[GREYLIST_ANSWER_DOMAIN] = true};
+    memory.records[GREYLIST_CLIENT] =
+        (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms, .passes = 1000};
+    memory.records[GREYLIST_ANSWER_DOMAIN] = (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms};
+    assert_true(greylist_knows_client(&settings, &nobody, &memory, &attempt, start_ms));
+    rule(&memory, GREYLIST_RULED_NETWORK, false);
+    assert_false(greylist_knows_client(&settings, &nobody, &memory, &attempt, start_ms));
+    for (int64_t at_ms = 0; at_ms < 86400000; at_ms += 600000) {
+        struct greylist_decision decision = decide(&memory, at_ms);
+        assert_int_equal(decision.reason, GREYLIST_DENIED_CLIENT);
+        assert_int_equal(decision.passes_from_ms, 0);
+    }
+    assert_int_equal(memory.records[GREYLIST_TRIPLET].attempts, 144);
+    memory.records[GREYLIST_RULED_NETWORK].waited_until_ms = start_ms + 5000;
+    assert_int_equal(decide(&memory, 4999).reason, GREYLIST_DENIED_CLIENT);
+    assert_int_equal(decide(&memory, 5000).reason, GREYLIST_CLIENT_KNOWN);
+    rule(&memory, GREYLIST_RULED_HOST, true);
+    memory.known[GREYLIST_CLIENT] = false;
+    assert_true(greylist_knows_client(&settings, &nobody, &memory, &attempt, start_ms));
+    assert_true(greylist_expires_s(&settings, GREYLIST_RULED_HOST, &memory.records[GREYLIST_RULED_HOST]) >
+                start_ms / 1000 + INT64_C(100) * 365 * 86400);
 }
 
 static void test_reasons(void **state)
@@ -543,6 +655,9 @@ int main(void)
         {"an attempt that the server put off is given back", test_attempts_given_back, NULL, NULL, NULL},
         {"a recipient that the server does not want is forgotten", test_unwanted_recipient, NULL, NULL, NULL},
         {"who is never greylisted", test_exempt, NULL, NULL, NULL},
+        {"whom a ruling is about", test_whom_rulings_are_about, NULL, NULL, NULL},
+        {"the narrower ruling holds, and of two the denial", test_rulings, NULL, NULL, NULL},
+        {"what was denied does not pass by waiting", test_denied_does_not_pass, NULL, NULL, NULL},
         {"each reason has a name and a sentence of its own", test_reasons, NULL, NULL, NULL},
         {"any record of a store leads to a decision, and passes after the delay", test_any_record, NULL, NULL, NULL},
     };

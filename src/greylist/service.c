@@ -1,9 +1,8 @@
 #include "greylist/service.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "greylist/keep.h"
 #include "greylist/mails.h"
 
 /* A question or lesson whose records are being looked up. */
@@ -22,8 +21,7 @@ struct task {
 
 struct greylist_service {
     struct greylist_service_settings settings;
-    const uint8_t *secret;
-    struct store_client *client;
+    struct keeper keeper;
     struct mails mails;
     struct pool tasks;
     struct greylist_counters counters;
@@ -55,8 +53,12 @@ struct greylist_service *greylist_service_new(const struct greylist_service_sett
         return NULL;
     }
     service->settings = *settings;
-    service->secret = store_secret(store);
-    service->client = client;
+    service->keeper = (struct keeper){
+        .settings = &service->settings.greylist,
+        .secret = store_secret(store),
+        .client = client,
+        .clear_text = settings->clear_text,
+    };
     pool_init(&service->tasks, tasks, task_bytes, settings->tasks_max);
     return service;
 }
@@ -74,72 +76,6 @@ void greylist_service_counters(const struct greylist_service *service, struct gr
 {
     *counters = service->counters;
     counters->forgotten = service->mails.forgotten;
-}
-
-/* ---- the store ---- */
-
-static struct store_key key_of(const struct greylist_service *service, enum greylist_kind kind,
-                               const struct greylist_attempt *attempt)
-{
-    struct greylist_key made = greylist_key(&service->settings.greylist, service->secret, kind, attempt);
-    struct store_key key;
-    _Static_assert(sizeof key.octets == sizeof made.octets && GREYLIST_VALUE_BYTES == STORE_VALUE_BYTES &&
-                       GREYLIST_SECRET_BYTES == STORE_SECRET_BYTES,
-                   "the store's sizes are the greylist's");
-    memcpy(key.octets, made.octets, sizeof key.octets);
-    return key;
-}
-
-static size_t add_network(const struct greylist_settings *settings, const struct greylist_attempt *attempt, char *text,
-                          size_t size)
-{
-    char address[INET6_ADDRSTRLEN];
-    bool v4 = attempt->ip_version == 4;
-    uint8_t prefix = v4 ? settings->prefix_v4 : settings->prefix_v6;
-    struct network network = network_of(attempt->ip_version, attempt->client, prefix);
-    inet_ntop(v4 ? AF_INET : AF_INET6, network.address + 1, address, sizeof address);
-    return (size_t)snprintf(text, size, "%s/%u", address, prefix);
-}
-
-/* What a record is about, in clear: its parts, each behind a TAB but the first. */
-static struct span text_of(const struct greylist_settings *settings, enum greylist_kind kind,
-                           const struct greylist_attempt *attempt, char *text, size_t size)
-{
-    bool by_domain = kind == GREYLIST_POOL || kind == GREYLIST_ANSWER_DOMAIN;
-    bool of_mail = kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL;
-    bool of_answer = kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_ANSWER_NETWORK;
-    struct span helo = kind == GREYLIST_POOL || kind == GREYLIST_TLS ? attempt->helo : (struct span){0};
-    struct span sender = of_mail || kind == GREYLIST_ANSWER_DOMAIN ? attempt->sender : (struct span){0};
-    struct span recipient = of_mail || of_answer ? attempt->recipient : (struct span){0};
-    size_t used = by_domain ? 0 : add_network(settings, attempt, text, size);
-    const struct span parts[] = {helo, sender, recipient};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (parts[i].len == 0)
-            continue;
-        if (used)
-            text[used++] = '\t';
-        memcpy(text + used, parts[i].ptr, parts[i].len);
-        used += parts[i].len;
-    }
-    return (struct span){(const uint8_t *)text, used};
-}
-
-static void keep(struct greylist_service *service, enum greylist_kind kind, const struct greylist_attempt *attempt,
-                 const struct greylist_record *record)
-{
-    const struct greylist_settings *settings = &service->settings.greylist;
-    struct store_record kept = {
-        .kind = (uint8_t)kind,
-        .len = GREYLIST_VALUE_BYTES,
-        .expires_s = greylist_expires_s(settings, kind, record),
-    };
-    struct store_key key = key_of(service, kind, attempt);
-    greylist_encode(record, kept.value);
-    char text[STORE_TEXT_BYTES_MAX];
-    if (service->settings.clear_text)
-        store_put_text(service->client, &key, &kept, text_of(settings, kind, attempt, text, sizeof text));
-    else
-        store_put(service->client, &key, &kept);
 }
 
 /* ---- tasks ---- */
@@ -185,11 +121,11 @@ static void look_up(struct greylist_service *service, struct task *task, uint32_
     for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
         if (!(task->kinds >> kind & 1))
             continue;
-        struct store_key key = key_of(service, (enum greylist_kind)kind, &task->what.attempt);
+        struct store_key key = keep_key(&service->keeper, (enum greylist_kind)kind, &task->what.attempt);
         struct store_record record = {0};
         uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
         take_status(task, (enum greylist_kind)kind,
-                    store_get(service->client, &key, token, now_us, deadline_us, &record), &record);
+                    store_get(service->keeper.client, &key, token, now_us, deadline_us, &record), &record);
     }
 }
 
@@ -206,16 +142,16 @@ static void finish_learning(struct greylist_service *service, struct task *task,
             continue;
         }
         struct greylist_record *record = &task->memory.records[kind];
-        struct store_key key = key_of(service, kind, &task->what.attempt);
+        struct store_key key = keep_key(&service->keeper, kind, &task->what.attempt);
         switch (greylist_learn(&service->settings.greylist, kind, task->lesson, task->waited_ms,
                                task->memory.known[kind], record, now_us / 1000)) {
         case GREYLIST_KEEP:
             continue;
         case GREYLIST_PUT:
-            keep(service, kind, &task->what.attempt, record);
+            keep_put(&service->keeper, kind, &task->what.attempt, record);
             break;
         case GREYLIST_DROP:
-            store_drop(service->client, &key);
+            store_drop(service->keeper.client, &key);
             break;
         }
         service->counters.lessons++;
@@ -411,7 +347,7 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
         return (struct greylist_answer){.id = task->id, .answer = ANSWER_FAILED};
     for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
         if ((decision.put & ~task->failed) >> kind & 1)
-            keep(service, (enum greylist_kind)kind, &task->what.attempt, &task->memory.records[kind]);
+            keep_put(&service->keeper, (enum greylist_kind)kind, &task->what.attempt, &task->memory.records[kind]);
     if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION)
         remember(service, task, &decision);
     return answer_of(task->id, &decision);
@@ -482,7 +418,7 @@ bool greylist_service_take(struct greylist_service *service, const struct questi
 bool greylist_service_next(struct greylist_service *service, int64_t now_us, struct greylist_answer *answer)
 {
     struct store_answer given;
-    while (store_next_answer(service->client, now_us, &given)) {
+    while (store_next_answer(service->keeper.client, now_us, &given)) {
         uint32_t index = (uint32_t)(given.token / GREYLIST_KINDS);
         enum greylist_kind kind = (enum greylist_kind)(given.token % GREYLIST_KINDS);
         struct task *task = pool_at(&service->tasks, index);

@@ -50,10 +50,12 @@ json_t *export_record(const char *store, const struct store_key *key, enum greyl
     json_object_set_new(object, "waited_until_ms", json_integer(record->waited_until_ms));
     json_object_set_new(object, "attempts", json_integer(record->attempts));
     json_object_set_new(object, "waited_ms", json_integer(record->waited_ms));
-    json_object_set_new(object, "pace_min_ms", json_integer(record->pace_min_ms));
-    json_object_set_new(object, "pace_max_ms", json_integer(record->pace_max_ms));
+    json_object_set_new(object, "pace_min_s", json_integer(record->pace_min_s));
+    json_object_set_new(object, "pace_max_s", json_integer(record->pace_max_s));
     json_object_set_new(object, "passes", json_integer(record->passes));
     json_object_set_new(object, "patient", json_integer(record->patient));
+    json_object_set_new(object, "beside", json_integer(record->beside));
+    json_object_set_new(object, "hung_up", json_integer(record->hung_up));
     json_object_set_new(object, "excused", json_integer(record->excused));
     json_object_set_new(object, "expires_s", json_integer(expires_s));
     return object;

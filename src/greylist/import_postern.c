@@ -64,13 +64,15 @@ static bool read_record(const json_t *object, int64_t now_ms, struct greylist_re
         .waited_until_ms = number(&member, "waited_until_ms", time_max),
         .attempts = (uint32_t)number(&member, "attempts", UINT32_MAX),
         .waited_ms = (uint32_t)number(&member, "waited_ms", UINT32_MAX),
-        .pace_min_ms = (uint32_t)number(&member, "pace_min_ms", UINT32_MAX),
-        .pace_max_ms = (uint32_t)number(&member, "pace_max_ms", UINT32_MAX),
+        .pace_min_s = (uint16_t)number(&member, "pace_min_s", UINT16_MAX),
+        .pace_max_s = (uint16_t)number(&member, "pace_max_s", UINT16_MAX),
         .passes = (uint16_t)number(&member, "passes", UINT16_MAX),
         .patient = (uint8_t)number(&member, "patient", UINT8_MAX),
+        .beside = (uint8_t)number(&member, "beside", UINT8_MAX),
+        .hung_up = (uint8_t)number(&member, "hung_up", 1),
         .excused = (uint8_t)number(&member, "excused", UINT8_MAX),
     };
-    return !member.wrong && record->first_ms <= record->last_ms && record->pace_min_ms <= record->pace_max_ms;
+    return !member.wrong && record->first_ms <= record->last_ms && record->pace_min_s <= record->pace_max_s;
 }
 
 /* ---- texts ---- */

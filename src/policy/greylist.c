@@ -456,11 +456,11 @@ struct greylist_decision greylist_decide(const struct greylist_settings *setting
 
 static void learn_pace(struct greylist_record *record, int64_t pace_ms)
 {
-    uint16_t pace_s = pace_ms / 1000 < UINT16_MAX ? (uint16_t)(pace_ms / 1000) : UINT16_MAX;
+    int64_t pace_s = pace_ms / 1000 < UINT16_MAX ? pace_ms / 1000 : UINT16_MAX;
     if (record->patient == 1 || pace_s < record->pace_min_s)
-        record->pace_min_s = pace_s;
+        record->pace_min_s = (uint16_t)pace_s;
     if (pace_s > record->pace_max_s)
-        record->pace_max_s = pace_s;
+        record->pace_max_s = (uint16_t)pace_s;
 }
 
 /*

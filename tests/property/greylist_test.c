@@ -1,0 +1,245 @@
+/*
+ * The greylist as a sender meets it: engine, tarpit, service and store together, one connection an attempt, packet by
+ * packet. What becomes of many senders is shown by tests/sim/population_main.
+ */
+#include "../lib/dialogue.h"
+#include "../lib/rules.h"
+#include "greylist/service.h"
+
+enum { SECOND_US = 1000000, CONNECTION_IDS = 1 << 20, ATTEMPTS = 4 };
+
+#define MAIL   "MAIL FROM:<a@example.net>\r\n"
+#define BOUNCE "MAIL FROM:<>\r\n"
+#define RCPT   "RCPT TO:<b@example.com>\r\n"
+#define OK     "250 2.1.5 Everything is very well\r\n"
+
+static struct policy policy;
+static struct store *store;
+static struct store_client *client;
+static struct greylist_service *service;
+static int64_t now_us;
+
+/* The connection that is open. */
+static struct drive *drive;
+static uint64_t connection;
+static size_t fed; /* questions and lessons that the service has had */
+
+static void begin(void)
+{
+    char message[256];
+    struct store_settings of_store = store_settings_default();
+    struct greylist_service_settings settings = greylist_service_settings_default();
+    now_us = 1300000000 * INT64_C(1000000);
+    store = store_open("memory:", &of_store, now_us / SECOND_US, message, sizeof message);
+    assert_non_null(store);
+    client = store_client_new(store);
+    service = greylist_service_new(&settings, store, client);
+    assert_non_null(service);
+    policy_init_default(&policy);
+    rules_add(&policy, "greylist", RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
+    rules_add(&policy, "greylist", RULE_ON_STARTTLS, NULL, SMTP_ACTION_REFUSE, "454 4.7.0 Not now");
+    for (uint32_t i = 0; i < policy.rule_count; i++) {
+        policy.rules[i].action.ask = true;
+        policy.refusals.texts[policy.rules[i].action.refusal].delay_ms = settings.greylist.stutter_ms;
+    }
+}
+
+static void end(void)
+{
+    greylist_service_free(service);
+    store_client_free(client);
+    store_close(store, 0);
+}
+
+/* ---- between engine and service ---- */
+
+static bool give(struct question question, struct greylist_answer *answer)
+{
+    /* Each connection has an engine of its own here. */
+    question.flow_id += connection * CONNECTION_IDS;
+    question.id += connection * CONNECTION_IDS * CONNECTION_IDS;
+    question.about += connection * CONNECTION_IDS * CONNECTION_IDS;
+    return greylist_service_take(service, &question, now_us, answer);
+}
+
+static void give_lessons(size_t count)
+{
+    struct greylist_answer answer;
+    for (; fed < count; fed++)
+        assert_false(give(*drive_question(drive, fed), &answer));
+}
+
+static enum answer ask_service(const struct question *question, int64_t *later_us)
+{
+    struct greylist_answer answer;
+    give_lessons(drive_question_count(drive) - 1);
+    fed++;
+    *later_us = 0;
+    assert_true(give(*question, &answer));
+    return answer.answer;
+}
+
+/* ---- a connection ---- */
+
+static void wait(int64_t us)
+{
+    now_us += us;
+    drive_wait(drive, us);
+}
+
+static void connect_again(void)
+{
+    struct drive_plan plan = {.name = "greylist",
+                              .policy = &policy,
+                              .seed = ++connection,
+                              .questions = (1u << QUESTION_KINDS) - 1,
+                              .answer = ask_service};
+    fed = 0;
+    drive = drive_new(&plan);
+    drive_handshake(drive);
+    drive_say_text(drive, SMTP_SERVER, "220 mail.example.com ESMTP\r\n");
+}
+
+static void hang_up(void)
+{
+    drive_close(drive, SMTP_CLIENT);
+    drive_finish(drive);
+    give_lessons(drive_question_count(drive));
+    drive_free(drive);
+}
+
+/* Command and reply, sent again each second until the client has read all of it or has waited so long. Returns the code
+   that it read; 0: it has not read it all. */
+static int exchange(const char *command, const char *reply, int patience_s)
+{
+    drive_say_text(drive, SMTP_CLIENT, command);
+    uint32_t from = (uint32_t)drive_said(drive, SMTP_SERVER).len, to = from + (uint32_t)strlen(reply);
+    uint32_t read_before = (uint32_t)drive_read(drive, SMTP_CLIENT).len;
+    drive_send_text(drive, SMTP_SERVER, from, reply);
+    for (int i = 0; i < patience_s && drive_acknowledged(drive, SMTP_SERVER) < to; i++) {
+        uint32_t done = drive_acknowledged(drive, SMTP_SERVER) - from;
+        wait(SECOND_US);
+        if (drive_acknowledged(drive, SMTP_SERVER) < to && done < strlen(reply))
+            drive_send_text(drive, SMTP_SERVER, from + done, reply + done);
+    }
+    if (drive_acknowledged(drive, SMTP_SERVER) < to)
+        return 0;
+    struct span read = span_tail(drive_read(drive, SMTP_CLIENT), read_before);
+    assert_true(read.len >= 4);
+    return (read.ptr[0] - '0') * 100 + (read.ptr[1] - '0') * 10 + (read.ptr[2] - '0');
+}
+
+static void greet(void)
+{
+    connect_again();
+    assert_int_equal(exchange("EHLO mx.example.net\r\n", "250-mail.example.com\r\n250 STARTTLS\r\n", 1), 250);
+}
+
+/* One attempt to deliver; returns the code of RCPT, 0 where the client hung up before. */
+static int deliver(int patience_s)
+{
+    greet();
+    assert_int_equal(exchange(MAIL, "250 2.1.0 ok\r\n", 1), 250);
+    int code = exchange(RCPT, OK, patience_s);
+    if (code == 250) {
+        assert_int_equal(exchange("DATA\r\n", "354 go\r\n", 1), 354);
+        assert_int_equal(exchange("x\r\n.\r\n", "250 2.0.0 queued\r\n", 1), 250);
+    }
+    if (code)
+        assert_int_equal(exchange("QUIT\r\n", "221 2.0.0 closing\r\n", 1), 221);
+    hang_up();
+    return code;
+}
+
+/* ---- senders ---- */
+
+static void test_exchange_2003(void **state)
+{
+    (void)state;
+    static const int glitch_retry_s[] = {1, 60, 120};
+    for (size_t i = 0; i < sizeof glitch_retry_s / sizeof glitch_retry_s[0]; i++) {
+        begin();
+        for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
+            assert_int_equal(deliver(300), 450);
+            now_us += (int64_t)glitch_retry_s[i] * SECOND_US;
+        }
+        assert_int_equal(deliver(300), 250);
+        assert_int_equal(deliver(300), 250); /* the next mail */
+        end();
+    }
+}
+
+static void test_impatient(void **state)
+{
+    (void)state;
+    begin();
+    struct greylist_settings settings = greylist_settings_default();
+    int64_t first_us = now_us;
+    for (int attempt = 0; now_us - first_us < (int64_t)settings.hung_up_delay_s * SECOND_US; attempt++) {
+        assert_int_equal(deliver(10), 0);
+        now_us += (attempt < 20 ? INT64_C(1) : INT64_C(600)) * SECOND_US;
+    }
+    now_us += (int64_t)600 * SECOND_US; /* its refusals' own time */
+    assert_int_equal(deliver(10), 250);
+    end();
+}
+
+static void test_queue(void **state)
+{
+    (void)state;
+    begin();
+    struct greylist_settings settings = greylist_settings_default();
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)(settings.delay_s - 5) * SECOND_US;
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)5 * SECOND_US;
+    assert_int_equal(deliver(300), 250);
+    end();
+}
+
+static void test_callback(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 2; i++) {
+        greet();
+        assert_int_equal(exchange(BOUNCE, "250 2.1.0 ok\r\n", 1), 250);
+        assert_int_equal(exchange(RCPT, OK, 1), 250);
+        if (i == 0)
+            assert_int_equal(exchange("QUIT\r\n", "221 2.0.0 closing\r\n", 1), 221);
+        else /* what goes on is no callback */
+            assert_int_equal(exchange("DATA\r\n", "250 2.0.0 Everything forgotten\r\n", 300), 450);
+        hang_up();
+    }
+    end();
+}
+
+static void test_tls_only(void **state)
+{
+    (void)state;
+    begin();
+    struct greylist_settings settings = greylist_settings_default();
+    static const int codes[] = {454, 220, 220};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        greet();
+        assert_int_equal(exchange("STARTTLS\r\n", "220 2.0.0 Ready to start TLS\r\n", 300), codes[i]);
+        hang_up();
+        now_us += i ? SECOND_US : (int64_t)settings.delay_s * SECOND_US;
+    }
+    end();
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        {"Exchange 2003 gets its mail through in four attempts, whatever GlitchRetrySeconds", test_exchange_2003, NULL,
+         NULL, NULL},
+        {"who hangs up on each refusal waits for longer than the delay, not for ever", test_impatient, NULL, NULL,
+         NULL},
+        {"who waits for the delay passes, its refusals' own time not counted", test_queue, NULL, NULL, NULL},
+        {"a callback by the null sender hears 250, a message of it is put off", test_callback, NULL, NULL, NULL},
+        {"who insists on TLS passes after the delay, and from then on", test_tls_only, NULL, NULL, NULL},
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests_name("greylist", tests, NULL, NULL);
+}

@@ -110,7 +110,8 @@ struct greylist_key {
 
 /* Times are milliseconds since 1970. */
 struct greylist_record {
-    int64_t first_ms, last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail, of rulings when it was said */
+    int64_t first_ms,
+        last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail, of rulings when it was said */
     /* The end of the last refusal that was read, or hung up on; of GREYLIST_CLIENT, the last mail that counted; of
        rulings the time until which they hold; 0: none, of rulings for ever. */
     int64_t waited_until_ms;

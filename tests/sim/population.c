@@ -19,7 +19,6 @@ static const int64_t epoch_us = INT64_C(1200000000) * SECOND_US;
 struct sender {
     uint32_t kind;
     uint32_t number;
-    uint32_t mails;
 };
 
 struct mail {
@@ -140,7 +139,7 @@ static uint32_t add_sender(struct world *world, uint32_t kind, uint32_t room, st
     uint32_t mails = most > 1 ? 1 + random_below(random, most) : 1;
     mails = mails < room ? mails : room;
     uint32_t sender = world->sender_count++;
-    world->senders[sender] = (struct sender){kind, (uint32_t)random_next(random), mails};
+    world->senders[sender] = (struct sender){kind, (uint32_t)random_next(random)};
     for (uint32_t i = 0; i < mails; i++)
         add_mail(world, sender, i, random);
     return mails;
@@ -211,10 +210,9 @@ static bool passes(struct world *world, const struct connection *is, enum questi
     return answer.answer == ANSWER_PASS;
 }
 
-static void teach(struct world *world, const struct connection *is, struct question lesson)
+static void teach(struct world *world, struct question lesson)
 {
     struct greylist_answer answer;
-    (void)is;
     bool answered = greylist_service_take(world->service, &lesson, world->now_us, &answer);
     assert(!answered);
 }
@@ -225,7 +223,7 @@ static void teach_code(struct world *world, const struct connection *is, enum qu
     struct question lesson = question_of(is, kind, flow_id);
     lesson.about = world->question_id;
     lesson.code = code;
-    teach(world, is, lesson);
+    teach(world, lesson);
 }
 
 /* ---- attempts ---- */
@@ -271,7 +269,7 @@ static void send_message(struct world *world, struct mail *mail, const struct co
     come_through(world, mail);
 }
 
-/* The recipients of a transaction in clear. Returns whether the connection goes on without us. */
+/* The recipients of a transaction in clear. Returns whether it is over; else a refusal is being read. */
 static bool name_recipients(struct world *world, uint32_t index, uint64_t flow_id)
 {
     struct mail *mail = &world->mails[index];
@@ -356,7 +354,7 @@ static void read_refusal(struct world *world, const struct event *event)
     lesson.waited_ms = (uint32_t)((world->now_us - event->began_us) / 1000);
     lesson.hung_up = lesson.waited_ms < world->policy->settings.stutter_ms;
     if (world->policy->settings.stutter_ms)
-        teach(world, &is, lesson);
+        teach(world, lesson);
     if (event->tls && !kind->tls_only)
         speak_in_clear(world, event->mail, event->flow_id);
     else
@@ -373,7 +371,7 @@ static void send_ours(struct world *world, uint32_t index)
     memcpy(lesson.server, is.client, sizeof lesson.server);
     lesson.sender = span_of(is.recipient);
     lesson.recipient = span_of(is.sender);
-    teach(world, &is, lesson);
+    teach(world, lesson);
     teach_code(world, &is, LESSON_MESSAGE, world->flow_id, 250);
     teach_code(world, &is, LESSON_END, world->flow_id, 0);
 }

@@ -44,7 +44,13 @@ all: $(BUILD)/postern
 
 $(BUILD)/postern: $(BUILD)/src/cmd/main.o $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS) $(CFLAGS) $(LTO) -o $@ $^ $(LIBS)
+
+# The program, and what measures the core, are optimised as one piece where the compiler can: a sixth less time for a packet.
+LTO := $(if $(SANITIZE),,$(shell echo 'int main(void) { return 0; }' | $(CC) -flto=auto -ffat-lto-objects -x c - -o /dev/null \
+         2>/dev/null && echo -flto=auto -ffat-lto-objects))
+
+ONE_PIECE := $(BUILD)/tests/bench/parse_main $(BUILD)/tests/bench/rules_main
 
 $(BUILD)/libcore.a: $(CORE_OBJ)
 	@echo '  AR    $@'
@@ -59,7 +65,7 @@ $(BUILD)/libouter.a: $(OUTER_OBJ)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LTO) -MMD -MP -c -o $@ $<
 
 # ---- tests -------------------------------------------------------------------------------------
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c tests/property/*_test.c))
@@ -69,7 +75,7 @@ TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
-	@$(CC) $(LDFLAGS) $(if $(filter %_fuzz,$@),$(FUZZER)) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS) $(if $(filter %_fuzz,$@),$(FUZZER)) $(if $(filter $(ONE_PIECE),$@),$(CFLAGS) $(LTO),-fno-lto) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
 # The simulators: their parts beside their mains.
 SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c tests/sim/population%,$(wildcard tests/sim/*.c)))

@@ -85,7 +85,7 @@ static bool keep_half(const struct engine *engine, const struct half *half, stru
         .closed = half->closed,
         .timestamped = half->timestamped,
     };
-    struct edit_entry entry;
+    struct edit_entry entry = {0};
     for (uint32_t id = edit_first(log, &engine->entries, &entry); id != POOL_NONE;
          id = edit_next(&engine->entries, id, &entry)) {
         if (out->entry_count == ENTRIES_MAX)

@@ -1,12 +1,19 @@
 # mta.sh - real mail servers in the server namespace of netns.sh. A library for sh: source netns.sh first, then this.
 #
 #   mta_prepare UNPACKED-DIR          accounts and a certificate; before all others
-#   mta_start_postfix ADDRESS         start one, wait until it listens; 1 and $mta_reason where that cannot be
+#   mta_start_postfix ADDRESS...      start one, wait until it listens; 1 and $mta_reason where that cannot be
 #   mta_start_exim ADDRESS
 #   mta_start_opensmtpd ADDRESS
 #   mta_tls ADDRESS                   does its STARTTLS work at all, asked from beside it?
+#   mta_start_sender ROUTE...         Postfix in the client namespace, which sends, and tries again every few seconds
+#   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT
+#   mta_send SENDER FILE RECIPIENT... give the sending Postfix a message
+#   mta_exim_send SENDER FILE RECIPIENT...
 #
-# Each accepts mail for the accounts in $mta_accounts at example.net and stores it in a Maildir, $net_dir/mail/NAME/ACCOUNT;
+# A route is 'NAME SERVER OPTION...': mail of NAME@sender.test goes to that server by an smtp(8) with these options
+# (KEY=VALUE); NAME null: mail of the null sender. Mail to sender.test is discarded.
+#
+# Each server accepts mail for the accounts in $mta_accounts at example.net and stores it in a Maildir, $net_dir/mail/NAME/ACCOUNT;
 # others at example.net are refused at RCPT. Pipelining is as strict as the server can make it. Exim and OpenSMTPD run from
 # where mta_deps unpacked them, in a mount namespace of their own, so their users and their places exist only there.
 # Logs: $net_dir/NAME/log, or $net_dir/NAME.err.
@@ -68,10 +75,10 @@ mta_there() {
     return 1
 }
 
-# mta_confined NAME COMMAND...: start it where its users exist and what it writes outside its folder stays there.
+# mta_confined NAME NS COMMAND...: start it where its users exist and what it writes outside its folder stays there.
 mta_confined() {
-    mta_name=$1
-    shift
+    mta_name=$1 mta_where=$2
+    shift 2
     cat >"$net_dir/$mta_name/confined" <<END
 set -eu
 mount -t tmpfs -o mode=755 tmpfs /var/spool
@@ -89,7 +96,7 @@ if [ -d $mta_unpacked/$mta_name/usr/libexec/opensmtpd ]; then
 fi
 exec "\$@"
 END
-    net_start "$mta_name" server unshare --mount --propagation private sh "$net_dir/$mta_name/confined" "$@"
+    net_start "$mta_name" "$mta_where" unshare --mount --propagation private sh "$net_dir/$mta_name/confined" "$@"
 }
 
 # OpenSMTPD 6.8 does not sign with OpenSSL 3 (its issues 1171 and 1239), and that is what Debian 12 has.
@@ -97,25 +104,54 @@ mta_tls() {
     net_exec server timeout 10 openssl s_client -connect "$1:25" -starttls smtp -brief </dev/null >"$net_dir/tls.out" 2>&1
 }
 
-mta_start_postfix() {
-    command -v postfix >/dev/null || { mta_reason="no postfix here" && return 1; }
-    mta_folder postfix $mta_uid
-    mta_etc=$net_dir/postfix/etc
-    mkdir "$mta_etc" "$net_dir/postfix/queue" "$net_dir/postfix/data"
-    chown postfix "$net_dir/postfix/data"
+# mta_postfix_main NAME HOST: a configuration of its own, to be added to.
+mta_postfix_main() {
+    mta_etc=$net_dir/$1/etc
+    mkdir "$mta_etc" "$net_dir/$1/queue" "$net_dir/$1/data"
+    chown postfix "$net_dir/$1/data"
     cat >"$mta_etc/main.cf" <<END
 compatibility_level = 3.6
-queue_directory = $net_dir/postfix/queue
-data_directory = $net_dir/postfix/data
-maillog_file = $net_dir/postfix/log
+queue_directory = $net_dir/$1/queue
+data_directory = $net_dir/$1/data
+maillog_file = $net_dir/$1/log
 maillog_file_prefixes = $net_dir
-inet_interfaces = $1
-inet_protocols = ipv4
-myhostname = mail.example.net
+myhostname = $2
 mydestination =
 mynetworks =
 alias_maps =
 alias_database =
+END
+    cat >"$mta_etc/master.cf" <<END
+cleanup   unix  n  -  n  -     0  cleanup
+qmgr      unix  n  -  n  300   1  qmgr
+tlsmgr    unix  -  -  n  1000? 1  tlsmgr
+rewrite   unix  -  -  n  -     -  trivial-rewrite
+bounce    unix  -  -  n  -     0  bounce
+defer     unix  -  -  n  -     0  bounce
+trace     unix  -  -  n  -     0  bounce
+proxymap  unix  -  -  n  -     -  proxymap
+smtp      unix  -  -  n  -     -  smtp
+error     unix  -  -  n  -     -  error
+retry     unix  -  -  n  -     -  error
+postlog   unix-dgram n - n  -  1  postlogd
+END
+}
+
+# mta_postfix_start NAME NS
+mta_postfix_start() {
+    net_run "$1-check" "$2" 20 postfix -c "$mta_etc" check ||
+        { mta_reason="postfix check: $(cat "$net_dir/$1-check.err")" && return 1; }
+    net_start "$1" "$2" "$(postconf -c "$mta_etc" -h daemon_directory)/master" -c "$mta_etc" -d
+    mta_wait_line "$net_dir/$1/log" 'daemon started'
+}
+
+mta_start_postfix() {
+    command -v postfix >/dev/null || { mta_reason="no postfix here" && return 1; }
+    mta_folder postfix $mta_uid
+    mta_postfix_main postfix mail.example.net
+    cat >>"$mta_etc/main.cf" <<END
+inet_interfaces =$(printf ' [%s]' "$@")
+inet_protocols = $(case $* in *:*) echo all ;; *) echo ipv4 ;; esac)
 virtual_mailbox_domains = example.net
 virtual_mailbox_base = $net_dir/mail/postfix
 virtual_mailbox_maps = inline:{$(for mta_one in $mta_accounts; do printf ' {%s@example.net=%s/}' "$mta_one" "$mta_one"; done) }
@@ -131,27 +167,53 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = $net_dir/cert
 smtpd_tls_key_file = $net_dir/key
 END
-    cat >"$mta_etc/master.cf" <<END
+    cat >>"$mta_etc/master.cf" <<END
 smtp      inet  n  -  n  -     -  smtpd
-cleanup   unix  n  -  n  -     0  cleanup
-qmgr      unix  n  -  n  300   1  qmgr
-tlsmgr    unix  -  -  n  1000? 1  tlsmgr
-rewrite   unix  -  -  n  -     -  trivial-rewrite
-bounce    unix  -  -  n  -     0  bounce
-defer     unix  -  -  n  -     0  bounce
-trace     unix  -  -  n  -     0  bounce
-proxymap  unix  -  -  n  -     -  proxymap
 anvil     unix  -  -  n  -     1  anvil
 virtual   unix  -  n  n  -     -  virtual
-smtp      unix  -  -  n  -     -  smtp
-error     unix  -  -  n  -     -  error
-retry     unix  -  -  n  -     -  error
-postlog   unix-dgram n - n  -  1  postlogd
 END
-    net_run postfix-check server 20 postfix -c "$mta_etc" check ||
-        { mta_reason="postfix check: $(cat "$net_dir/postfix-check.err")" && return 1; }
-    net_start postfix server "$(postconf -c "$mta_etc" -h daemon_directory)/master" -c "$mta_etc" -d
-    mta_wait_line "$net_dir/postfix/log" 'daemon started'
+    mta_postfix_start postfix server
+}
+
+mta_start_sender() {
+    command -v postfix >/dev/null || { mta_reason="no postfix here" && return 1; }
+    mkdir "$net_dir/sender"
+    chmod 755 "$net_dir/sender"
+    mta_postfix_main sender mx.sender.test
+    mta_routes=
+    for mta_one in "$@"; do
+        # shellcheck disable=SC2086
+        set -- $mta_one
+        mta_from=$1@sender.test
+        [ "$1" != null ] || mta_from='<>'
+        mta_routes="$mta_routes {$mta_from=$1:[$2]}"
+        echo "$1  unix  -  -  n  -  -  smtp" >>"$mta_etc/master.cf"
+        shift 2
+        [ $# -eq 0 ] || printf '  -o %s\n' "$@" >>"$mta_etc/master.cf"
+    done
+    cat >>"$mta_etc/main.cf" <<END
+inet_interfaces = loopback-only
+inet_protocols = all
+disable_dns_lookups = yes
+sender_dependent_default_transport_maps = inline:{$mta_routes }
+transport_maps = inline:{ {sender.test=discard:} }
+queue_run_delay = 2s
+minimal_backoff_time = 3s
+maximal_backoff_time = 3s
+smtp_connection_cache_on_demand = no
+smtp_tls_loglevel = 1
+END
+    cat >>"$mta_etc/master.cf" <<END
+pickup    unix  n  -  n  60    1  pickup
+discard   unix  -  -  n  -     -  discard
+END
+    mta_postfix_start sender client
+}
+
+mta_send() {
+    mta_from=$1 mta_file=$2
+    shift 2
+    net_exec client sendmail -C "$net_dir/sender/etc" -i -f "$mta_from" "$@" <"$mta_file"
 }
 
 mta_start_exim() {
@@ -205,10 +267,54 @@ maildir:
   envelope_to_add
 END
     chmod 644 "$net_dir/exim.conf"
-    mta_confined exim "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim.conf" -bdf -q30s
+    mta_confined exim server "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim.conf" -bdf -q30s
     mta_wait_line "$net_dir/exim/mainlog" 'listening for SMTP' && return 0
     mta_reason="$mta_reason $(tail -n 3 "$net_dir/exim.err")"
     return 1
+}
+
+mta_start_exim_sender() {
+    mta_there exim usr/sbin/exim4 || return 1
+    mkdir "$net_dir/exim-sender"
+    chown 61101 "$net_dir/exim-sender"
+    cat >"$net_dir/exim-sender.conf" <<END
+exim_path = $mta_unpacked/exim/usr/sbin/exim4
+spool_directory = $net_dir/exim-sender/spool
+log_file_path = $net_dir/exim-sender/%slog
+primary_hostname = mx.sender.test
+local_interfaces = 127.0.0.1
+disable_ipv6 = true
+deliver_drop_privilege = true
+keep_environment =
+host_lookup =
+begin routers
+bounces:
+  driver = redirect
+  domains = sender.test
+  data = :blackhole:
+others:
+  driver = manualroute
+  route_list = * $1 byname
+  transport = smtp
+begin transports
+smtp:
+  driver = smtp
+  hosts_avoid_tls = *
+begin retry
+* * F,1h,3s
+END
+    chmod 644 "$net_dir/exim-sender.conf"
+    mta_confined exim-sender client "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim-sender.conf" -bdf -q2s
+    mta_wait_line "$net_dir/exim-sender/mainlog" 'listening for SMTP' && return 0
+    mta_reason="$mta_reason $(tail -n 3 "$net_dir/exim-sender.err")"
+    return 1
+}
+
+mta_exim_send() {
+    mta_from=$1 mta_file=$2
+    shift 2
+    net_exec client unshare --mount --propagation private sh "$net_dir/exim-sender/confined" \
+        "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim-sender.conf" -odq -oi -f "$mta_from" "$@" <"$mta_file"
 }
 
 mta_start_opensmtpd() {
@@ -228,7 +334,7 @@ listen on $1 port 25 tls pki mail hostname mail.example.net
 action "maildir" maildir "$net_dir/mail/opensmtpd/%{user.username}" userbase <users>
 match from any for domain "example.net" action "maildir"
 END
-    mta_confined opensmtpd "$mta_unpacked/opensmtpd/usr/sbin/smtpd" -d -f "$net_dir/opensmtpd/conf"
+    mta_confined opensmtpd server "$mta_unpacked/opensmtpd/usr/sbin/smtpd" -d -f "$net_dir/opensmtpd/conf"
     # It says so before it listens: columns of /proc/net/tcp are number, local address, remote address, state (0A listens).
     mta_wait_line "$net_dir/opensmtpd.err" 'starting' || return 1
     mta_left=250

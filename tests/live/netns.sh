@@ -15,7 +15,9 @@
 #   net_queue_off                     take them out
 #   net_past ADDRESS...               packets from and to these do not see the queue
 #   net_invalid [past]                print how many packets conntrack called INVALID, and were dropped (of those)
-#   net_loss before|after PROBABILITY lose packets of port 25 at random, before or after the filter; 0 ends it
+#   net_loss before|after PROBABILITY [ADDRESS]
+#                                     lose packets of port 25 at random, before or after the filter; 0 ends it. Only of
+#                                     this client, where one is named
 #   net_twice PROBABILITY             both ends send packets of port 25 twice at random; 0 ends it
 #   net_mtu client|server BYTES       MTU of that link, at both its ends
 #   net_far                           one more namespace, far: a client behind client, IPv4 only, its link wide
@@ -171,8 +173,12 @@ net_loss() {
         for net_one in iptables ${net_ipv6:+ip6tables}; do
             net_exec "$net_where" "$net_one" -w -t raw -F PREROUTING
             [ "$2" != 0 ] || continue
+            case $net_one${3:-} in ip6tables*.*) continue ;; iptables*:*) continue ;; esac
             for net_side in --dport --sport; do
-                net_exec "$net_where" "$net_one" -w -t raw -A PREROUTING -p tcp $net_side 25 \
+                net_end=-s
+                [ $net_side = --dport ] || net_end=-d
+                # shellcheck disable=SC2086
+                net_exec "$net_where" "$net_one" -w -t raw -A PREROUTING -p tcp $net_side 25 ${3:+$net_end $3} \
                     -m statistic --mode random --probability "$2" -j DROP
             done
         done

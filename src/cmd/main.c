@@ -24,6 +24,9 @@ static const struct subcommand subcommands[] = {
      "[--protect ADDRESS]... [--mark-mask MASK]"},
     {"replay", cmd_replay,
      "replay  [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--format dialogue|table|json|none] CAPTURE..."},
+    {"greylist", cmd_greylist,
+     "greylist list|show|allow|deny|forget|import|export|stats ... [--json] [-r RULES] [--store URI]"},
+    {"why", cmd_why, "why     CLIENT [FROM [TO]] [--helo NAME] [--json] [-r RULES] [--store URI]"},
     {"check", cmd_check, "check   RULES..."},
 };
 

@@ -40,14 +40,25 @@ static bool is_blank(struct span line)
     return true;
 }
 
+/* In a dump keys and values go on in turns. */
+static void skip_line(struct importer *importer)
+{
+    bool key = importer->dump == DUMP_KEY;
+    if (key || importer->dump == DUMP_VALUE)
+        importer->dump = key ? DUMP_VALUE : DUMP_KEY;
+    importer->dump_wrong = key;
+}
+
 enum import_status import_line(struct importer *importer, struct span line, struct import_entry *entry,
                                const char **wrong)
 {
     *entry = (struct import_entry){0};
     if (line.len && line.ptr[line.len - 1] == '\r')
         line.len--;
-    if (line.len > IMPORT_LINE_BYTES_MAX)
+    if (line.len > IMPORT_LINE_BYTES_MAX) {
+        skip_line(importer);
         return import_wrong(wrong, "a line longer than 8192 octets");
+    }
     if (importer->dump == DUMP_NONE && (is_blank(line) || line.ptr[0] == '#'))
         return IMPORT_NOTHING;
     return formats[importer->format].line(importer, line, entry, wrong);

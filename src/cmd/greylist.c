@@ -1,0 +1,349 @@
+#include "cmd/greylist.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/clock.h"
+#include "conf/units.h"
+
+enum { FETCH_MS = 3000, WRITE_MS = 10000 };
+
+static const struct {
+    const char *name;
+    int (*run)(struct greylist *greylist, int count, char **words);
+    const char *synopsis;
+} works[] = {
+    {"list", greylist_list, "list [--json]"},
+    {"show", greylist_show, "show CLIENT [FROM [TO]] [--helo NAME] [--json]"},
+    {"allow", greylist_allow, "allow client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]"},
+    {"deny", greylist_deny, "deny client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]"},
+    {"forget", greylist_forget,
+     "forget CLIENT [FROM [TO]] [--helo NAME]|client NETWORK...|from ADDRESS...|to ADDRESS...|--all"},
+    {"import", greylist_import, "import --format postgrey|spamd|postern FILE..."},
+    {"export", greylist_export, "export"},
+    {"stats", greylist_stats, "stats [--json]"},
+};
+
+enum { WORKS = sizeof works / sizeof works[0] };
+
+/* ---- the command line ---- */
+
+static int usage(const char *work)
+{
+    for (size_t i = 0; i < WORKS; i++)
+        if (strcmp(work, works[i].name) == 0)
+            return cmd_complain(CMD_USAGE, "usage: postern greylist %s [-r RULES] [--store URI]", works[i].synopsis);
+    return cmd_complain(CMD_USAGE, "usage: postern greylist list|show|allow|deny|forget|import|export|stats ...");
+}
+
+static bool take_hold(struct greylist *greylist, const char *text)
+{
+    const char *wrong;
+    uint64_t hold_ms;
+    bool good = units_duration(text, &hold_ms, &wrong) && hold_ms > 0 && hold_ms < (UINT64_C(1) << 42);
+    if (!good)
+        cmd_complain(CMD_USAGE, "--for %s: write a duration like 12h or 30d", text);
+    greylist->hold_ms = good ? (int64_t)hold_ms : -1;
+    return good;
+}
+
+int greylist_options(struct greylist *greylist, int argc, char **argv, int *first)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},         {"store", required_argument, NULL, 's'},
+        {"rules", required_argument, NULL, 'r'},  {"helo", required_argument, NULL, 'h'},
+        {"format", required_argument, NULL, 'f'}, {"for", required_argument, NULL, 'u'},
+        {"all", no_argument, NULL, 'a'},          {0}};
+    for (int c; (c = getopt_long(argc, argv, "r:", options, NULL)) != -1;)
+        switch (c) {
+        case 'j':
+            greylist->as_json = true;
+            break;
+        case 's':
+            greylist->store_uri = optarg;
+            break;
+        case 'r':
+            greylist->rules = optarg;
+            break;
+        case 'h':
+            greylist->helo = optarg;
+            break;
+        case 'f':
+            greylist->format = optarg;
+            break;
+        case 'u':
+            if (!take_hold(greylist, optarg))
+                return CMD_USAGE;
+            break;
+        case 'a':
+            greylist->all = true;
+            break;
+        default:
+            return CMD_USAGE;
+        }
+    *first = optind;
+    return CMD_GOOD;
+}
+
+static bool same_work(const char *name, const char *a, const char *b)
+{
+    return strcmp(name, a) == 0 || (b && strcmp(name, b) == 0);
+}
+
+/* An option that the work has no use for was meant for another. */
+static bool fits(const struct greylist *greylist, const char *name)
+{
+    return (!greylist->as_json || same_work(name, "list", "show") || same_work(name, "stats", NULL)) &&
+           (!greylist->helo || same_work(name, "show", "forget")) &&
+           (!greylist->all || same_work(name, "forget", NULL)) &&
+           (!greylist->hold_ms || same_work(name, "allow", "deny")) &&
+           (!greylist->format || same_work(name, "import", NULL));
+}
+
+int cmd_greylist(int argc, char **argv)
+{
+    struct greylist greylist = {0};
+    int first;
+    int code = greylist_options(&greylist, argc, argv, &first);
+    if (code != CMD_GOOD || first == argc)
+        return greylist.hold_ms < 0 ? CMD_USAGE : usage("");
+    for (size_t i = 0; i < WORKS; i++) {
+        if (strcmp(argv[first], works[i].name) != 0)
+            continue;
+        code = fits(&greylist, works[i].name) ? works[i].run(&greylist, argc - first - 1, argv + first + 1) : -1;
+        greylist_close(&greylist);
+        return code < 0 ? usage(works[i].name) : code;
+    }
+    return cmd_complain(
+        CMD_USAGE, "unknown work '%s'; postern greylist list|show|allow|deny|forget|import|export|stats", argv[first]);
+}
+
+int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt)
+{
+    uint8_t prefix;
+    *attempt = (struct greylist_attempt){0};
+    if (strchr(words[0], '/') || !keep_read_network(span_of(words[0]), &attempt->ip_version, attempt->client, &prefix))
+        return cmd_complain(CMD_USAGE, "'%s' is no address of a client; write one like 192.0.2.1", words[0]);
+    struct span *const parts[] = {&attempt->sender, &attempt->recipient};
+    for (int i = 1; i < count; i++) {
+        struct span address = span_of(words[i]);
+        if (address.len > 1 && words[i][0] == '<' && words[i][address.len - 1] == '>')
+            address = span_head(span_tail(address, 1), address.len - 2);
+        if (address.len > GREYLIST_ADDRESS_BYTES_MAX)
+            return cmd_complain(CMD_USAGE, "an address of %zu octets; no mail has one", address.len);
+        *parts[i - 1] = address;
+    }
+    attempt->helo = greylist->helo ? span_head(span_of(greylist->helo), GREYLIST_ADDRESS_BYTES_MAX) : (struct span){0};
+    return CMD_GOOD;
+}
+
+/* ---- the store ---- */
+
+/* What is made in a folder belongs to whom the folder does: the filter does not run as root. */
+static int become_owner(const char *folder)
+{
+    struct stat about;
+    if (stat(folder, &about) != 0)
+        return cmd_complain(CMD_FAILED, "%s: %s; the filter makes it when it first runs, --store names another", folder,
+                            strerror(errno));
+    if (geteuid() == 0 && about.st_uid != 0 && (setegid(about.st_gid) != 0 || seteuid(about.st_uid) != 0))
+        return cmd_complain(CMD_FAILED, "%s: cannot become its owner: %m", folder);
+    return CMD_GOOD;
+}
+
+static int open_store(struct greylist *greylist, const char *uri)
+{
+    static const char lmdb[] = "lmdb:";
+    char message[STORE_MESSAGE_BYTES_MAX];
+    struct store_settings settings = store_settings_default();
+    uid_t user = geteuid();
+    gid_t group = getegid();
+    if (strncmp(uri, "memory:", 7) == 0)
+        return cmd_complain(CMD_USAGE, "memory: is gone with its process; name a store with --store lmdb:FOLDER or "
+                                       "redis://HOST");
+    int code = strncmp(uri, lmdb, sizeof lmdb - 1) == 0 ? become_owner(uri + sizeof lmdb - 1) : CMD_GOOD;
+    if (code == CMD_GOOD)
+        greylist->store = store_open(uri, &settings, greylist->now_us / 1000000, message, sizeof message);
+    if (seteuid(user) != 0 || setegid(group) != 0)
+        return cmd_complain(CMD_FAILED, "cannot go back to user %u: %m", user);
+    if (code == CMD_GOOD && (!greylist->store || message[0]))
+        code = cmd_complain(greylist->store ? CMD_GOOD : CMD_FAILED, "%s", message);
+    return code;
+}
+
+int greylist_open(struct greylist *greylist)
+{
+    char message[CMD_MESSAGE_BYTES];
+    clock_begin();
+    greylist->now_us = clock_now_us();
+    conf_init(&greylist->conf);
+    if (greylist->rules && !conf_read(&greylist->conf, greylist->rules, message, sizeof message))
+        return cmd_complain(CMD_FAILED, "%s", message);
+    int code = open_store(greylist, greylist->store_uri ? greylist->store_uri : greylist->conf.store);
+    if (code != CMD_GOOD)
+        return code;
+    greylist->keeper = (struct keeper){
+        .settings = &greylist->conf.greylist,
+        .secret = store_secret(greylist->store),
+        .client = store_client_new(greylist->store),
+        .clear_text = greylist->conf.keep_addresses,
+    };
+    return greylist->keeper.client ? CMD_GOOD : cmd_complain(CMD_FAILED, "no memory");
+}
+
+void greylist_close(struct greylist *greylist)
+{
+    if (greylist->keeper.client)
+        store_client_free(greylist->keeper.client);
+    store_close(greylist->store, WRITE_MS);
+    conf_free(&greylist->conf);
+}
+
+void greylist_pause(struct greylist *greylist, uint64_t most)
+{
+    char message[STORE_MESSAGE_BYTES_MAX];
+    struct store_counters counters;
+    for (int waited_ms = 0; waited_ms < WRITE_MS; waited_ms += 5) {
+        store_counters(greylist->store, &counters);
+        if (counters.waiting <= most || store_fault(greylist->store, message, sizeof message))
+            return;
+        poll(NULL, 0, 5);
+    }
+}
+
+int greylist_finish(struct greylist *greylist)
+{
+    char message[STORE_MESSAGE_BYTES_MAX];
+    struct store_counters counters;
+    greylist_pause(greylist, 0);
+    store_counters(greylist->store, &counters);
+    if (counters.waiting == 0 && counters.lost == 0)
+        return CMD_GOOD;
+    bool fault = store_fault(greylist->store, message, sizeof message);
+    return cmd_complain(CMD_FAILED, "%llu records could not be written: %s",
+                        (unsigned long long)(counters.waiting + counters.lost),
+                        fault ? message : "the store is too slow");
+}
+
+enum store_status greylist_fetch(struct greylist *greylist, const struct store_key *key, enum greylist_kind kind,
+                                 struct greylist_record *record)
+{
+    struct store_client *client = greylist->keeper.client;
+    int64_t now_us = clock_now_us(), deadline_us = now_us + (int64_t)FETCH_MS * 1000;
+    struct store_answer answer = {.status = STORE_LATER};
+    answer.status = store_get(client, key, 0, now_us, deadline_us, &answer.record);
+    while (answer.status == STORE_LATER) {
+        struct pollfd fd = {.fd = store_client_fd(client), .events = POLLIN};
+        if (store_next_answer(client, clock_now_us(), &answer))
+            break;
+        poll(&fd, 1, FETCH_MS / 10);
+    }
+    if (answer.status == STORE_GOOD && (answer.record.kind != kind || !keep_read_record(&answer.record, record)))
+        return STORE_ABSENT;
+    return answer.status;
+}
+
+/* ---- walks ---- */
+
+struct walk {
+    const struct greylist *greylist;
+    bool (*visit)(void *context, const struct greylist_entry *entry);
+    void *context;
+    uint64_t foreign;
+};
+
+static bool visit_one(void *context, const struct store_key *key, const struct store_record *kept, struct span text)
+{
+    struct walk *walk = context;
+    struct greylist_entry entry = {
+        .key = *key, .kind = (enum greylist_kind)kept->kind, .expires_s = kept->expires_s, .text = text};
+    if (!keep_read_record(kept, &entry.record)) {
+        walk->foreign++;
+        return true;
+    }
+    if (kept->expires_s <= walk->greylist->now_us / 1000000)
+        return true;
+    entry.about = keep_read_text(entry.kind, text);
+    return walk->visit(walk->context, &entry);
+}
+
+int greylist_walk(struct greylist *greylist, bool (*visit)(void *context, const struct greylist_entry *entry),
+                  void *context, uint64_t *foreign)
+{
+    char message[STORE_MESSAGE_BYTES_MAX];
+    struct walk walk = {.greylist = greylist, .visit = visit, .context = context};
+    bool good = store_walk(greylist->store, visit_one, &walk, message, sizeof message);
+    *foreign = walk.foreign;
+    return good ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
+}
+
+static bool same_sender(struct span a, struct span b)
+{
+    uint8_t a_room[GREYLIST_ADDRESS_BYTES_MAX], b_room[GREYLIST_ADDRESS_BYTES_MAX];
+    return span_equal_nocase(greylist_fold(a, a_room), greylist_fold(b, b_room));
+}
+
+bool greylist_is_about(const struct greylist *greylist, const struct greylist_entry *entry,
+                       const struct greylist_attempt *attempt)
+{
+    const struct keep_about *about = &entry->about;
+    char network[KEEP_NETWORK_BYTES];
+    uint8_t prefix = greylist_prefix(&greylist->conf.greylist, entry->kind, attempt->ip_version);
+    if (about->network.len == 0 && (attempt->helo.len == 0 || about->helo.len == 0))
+        return false;
+    if (about->network.len &&
+        !span_equal(about->network, span_of(keep_network(attempt->ip_version, attempt->client, prefix, network))))
+        return false;
+    if (attempt->helo.len && about->helo.len &&
+        !span_equal_nocase(greylist_helo_domain(about->helo), greylist_helo_domain(attempt->helo)))
+        return false;
+    bool of_mail = entry->kind == GREYLIST_TRIPLET || entry->kind == GREYLIST_POOL;
+    return (!attempt->sender.ptr || !of_mail || same_sender(about->sender, attempt->sender)) &&
+           (!attempt->recipient.ptr || !of_mail || span_equal_nocase(about->recipient, attempt->recipient));
+}
+
+/* ---- words ---- */
+
+const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES])
+{
+    struct tm utc;
+    time_t seconds = (time_t)(time_ms / 1000);
+    gmtime_r(&seconds, &utc);
+    strftime(text, GREYLIST_TIME_BYTES, "%Y-%m-%d %H:%M:%S", &utc);
+    return text;
+}
+
+const char *greylist_duration(uint64_t duration_ms, char text[GREYLIST_DURATION_BYTES])
+{
+    static const struct {
+        uint64_t ms;
+        const char *name;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (duration_ms >= units[i].ms && duration_ms % units[i].ms == 0) {
+            snprintf(text, GREYLIST_DURATION_BYTES, "%llu%s", (unsigned long long)(duration_ms / units[i].ms),
+                     units[i].name);
+            return text;
+        }
+    snprintf(text, GREYLIST_DURATION_BYTES, "0");
+    return text;
+}
+
+struct greylist_decision greylist_standing(const struct greylist *greylist, enum greylist_kind kind,
+                                           const struct greylist_record *record)
+{
+    static const struct greylist_exempt nobody;
+    struct greylist_memory memory = {0};
+    /* Of a pool and of a triplet the same is decided by the same numbers. */
+    enum greylist_kind as = kind == GREYLIST_POOL ? GREYLIST_TRIPLET : kind;
+    struct greylist_attempt attempt = {
+        .ip_version = 4, .sender = span_of("a@b"), .recipient = span_of("c@d"), .tls = kind == GREYLIST_TLS};
+    memory.known[as] = true;
+    memory.records[as] = *record;
+    return greylist_decide(&greylist->conf.greylist, &nobody, &memory, &attempt, greylist->now_us / 1000);
+}

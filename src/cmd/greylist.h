@@ -1,0 +1,96 @@
+/*
+ * cmd/greylist - what the commands about the greylist share: its store, while a filter may be using it, and what is
+ * known of an attempt.
+ *
+ * Owner:  greylist_open's caller calls greylist_close, also after a failure.
+ * Errors: said on standard error; a function that returns an exit code has said why.
+ */
+#ifndef POSTERN_CMD_GREYLIST_H
+#define POSTERN_CMD_GREYLIST_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "cmd/cmd.h"
+#include "greylist/keep.h"
+
+#define GREYLIST_TIME_BYTES     32
+#define GREYLIST_DURATION_BYTES 32
+
+struct greylist {
+    /* What the command line says. */
+    const char *rules, *store_uri; /* NULL: what holds without; what the rules say */
+    const char *helo, *format;     /* NULL: not said */
+    int64_t hold_ms;               /* how long a ruling holds; 0: for ever */
+    bool as_json, all;
+
+    struct conf conf;
+    struct store *store;
+    struct keeper keeper;
+    int64_t now_us;
+};
+
+/* Each takes its arguments without its own name, and returns an exit code. */
+int greylist_list(struct greylist *greylist, int count, char **words);
+int greylist_show(struct greylist *greylist, int count, char **words);
+int greylist_stats(struct greylist *greylist, int count, char **words);
+int greylist_allow(struct greylist *greylist, int count, char **words);
+int greylist_deny(struct greylist *greylist, int count, char **words);
+int greylist_forget(struct greylist *greylist, int count, char **words);
+int greylist_import(struct greylist *greylist, int count, char **words);
+int greylist_export(struct greylist *greylist, int count, char **words);
+
+/* Options into *greylist; words are put behind them, the first is at *first. CMD_USAGE without having said so. */
+int greylist_options(struct greylist *greylist, int argc, char **argv, int *first);
+
+/* Read the rules and open the store. */
+int greylist_open(struct greylist *greylist);
+void greylist_close(struct greylist *greylist);
+
+/* Wait until what was put is written. */
+int greylist_finish(struct greylist *greylist);
+
+/* Wait until less than so many puts wait to be written, or the store fails. */
+void greylist_pause(struct greylist *greylist, uint64_t most);
+
+/* ---- records ---- */
+
+/* Look a key up, and wait for the answer. Sets *record where it is GOOD; a record of another kind is ABSENT. */
+enum store_status greylist_fetch(struct greylist *greylist, const struct store_key *key, enum greylist_kind kind,
+                                 struct greylist_record *record);
+
+/* One of a walk. */
+struct greylist_entry {
+    struct store_key key;
+    enum greylist_kind kind;
+    struct greylist_record record;
+    int64_t expires_s;
+    struct span text; /* of the walk */
+    struct keep_about about;
+};
+
+/* All records that have not expired, and how many others there are; false from `visit` ends it. */
+int greylist_walk(struct greylist *greylist, bool (*visit)(void *context, const struct greylist_entry *entry),
+                  void *context, uint64_t *foreign);
+
+/* Whether it is about this attempt, as far as that is known: its network or EHLO domain, and addresses that are given.
+ */
+bool greylist_is_about(const struct greylist *greylist, const struct greylist_entry *entry,
+                       const struct greylist_attempt *attempt);
+
+/* CLIENT [FROM [TO]] of a command line: the null sender is `<>`. CMD_USAGE, having said why. */
+int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt);
+
+/* ---- words ---- */
+
+/* UTC: 2008-04-20 22:11:50. Returns `text`. */
+const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES]);
+
+/* As rule files have them: 5m, 36d, 90s. Returns `text`. */
+const char *greylist_duration(uint64_t duration_ms, char text[GREYLIST_DURATION_BYTES]);
+
+/* The decision about such a record if it were all that is known, at `now_us`; pass of rulings that allow. */
+struct greylist_decision greylist_standing(const struct greylist *greylist, enum greylist_kind kind,
+                                           const struct greylist_record *record);
+
+#endif

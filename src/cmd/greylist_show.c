@@ -1,0 +1,297 @@
+/* What is remembered, for eyes and as JSON. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cmd/greylist.h"
+#include "greylist/export.h"
+#include "report/json.h"
+#include "report/text.h"
+
+enum { SHOWN_MAX = 64, KEY_DIGITS = 2 * STORE_KEY_BYTES };
+
+/* ---- rows ---- */
+
+struct rows {
+    struct greylist *greylist;
+    const struct greylist_attempt *attempt; /* only what is about it; NULL: all */
+    const struct store_key *but;            /* these were shown already */
+    size_t but_count;
+    uint64_t shown, hashed; /* of those, how many have no text */
+    bool full;              /* with everything that export writes, and nothing else */
+};
+
+static const char *state_of(const struct greylist *greylist, const struct greylist_entry *entry, char *text,
+                            size_t size)
+{
+    char time[GREYLIST_TIME_BYTES];
+    uint32_t enough = greylist->conf.greylist.client_passes;
+    if (greylist_is_ruling(entry->kind))
+        return entry->record.passes ? "allowed" : "denied";
+    struct greylist_decision standing = greylist_standing(greylist, entry->kind, &entry->record);
+    if (standing.pass)
+        return "passes";
+    if (entry->kind == GREYLIST_CLIENT)
+        snprintf(text, size, "%u of %u mails", entry->record.passes, enough);
+    else
+        snprintf(text, size, "from %s", greylist_time(standing.passes_from_ms, time));
+    return text;
+}
+
+/* Nobody counts such a long time. */
+static bool for_ever(const struct greylist_entry *entry)
+{
+    return greylist_is_ruling(entry->kind) && entry->record.waited_until_ms == 0;
+}
+
+static void print_head(void)
+{
+    printf("%-22s %-19s  %-19s %9s %6s  %-24s  %-19s  %s\n", "kind", "first seen (UTC)", "last seen", "attempts",
+           "passes", "state", "until", "about");
+}
+
+static void print_about(const struct greylist_entry *entry)
+{
+    char text[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
+    const struct keep_about *about = &entry->about;
+    bool of_mail = entry->kind == GREYLIST_TRIPLET || entry->kind == GREYLIST_POOL;
+    const struct span parts[] = {about->network, about->helo, about->sender, about->recipient};
+    if (entry->text.len == 0)
+        for (size_t i = 0; i < sizeof entry->key.octets; i++)
+            printf("%02x", entry->key.octets[i]);
+    const char *blank = "";
+    for (size_t i = 0; entry->text.len && i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].len == 0 && !(i == 2 && of_mail))
+            continue;
+        printf("%s%s", blank, parts[i].len ? text_escape(parts[i], text, sizeof text) : "<>");
+        blank = "  ";
+    }
+    putchar('\n');
+}
+
+static void print_row(const struct greylist *greylist, const struct greylist_entry *entry)
+{
+    char first[GREYLIST_TIME_BYTES], last[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], state[64];
+    const struct greylist_record *record = &entry->record;
+    bool ruling = greylist_is_ruling(entry->kind);
+    printf("%-22s %s  %s %9" PRIu32 " %6u  %-24s  %-19s  ", greylist_kind_name(entry->kind),
+           greylist_time(record->first_ms, first), greylist_time(record->last_ms, last), record->attempts,
+           ruling ? 0u : record->passes, state_of(greylist, entry, state, sizeof state),
+           for_ever(entry) ? "for ever" : greylist_time(entry->expires_s * 1000, until));
+    print_about(entry);
+}
+
+static bool write_json(const struct rows *rows, const struct greylist_entry *entry)
+{
+    char store[EXPORT_STORE_BYTES], state[64];
+    export_store_name(rows->greylist->keeper.secret, store);
+    json_t *object = export_record(store, &entry->key, entry->kind, &entry->record, entry->expires_s, entry->text);
+    if (!rows->full)
+        json_object_set_new(object, "state", json_string(state_of(rows->greylist, entry, state, sizeof state)));
+    return json_write_line(stdout, object);
+}
+
+static bool show_entry(void *context, const struct greylist_entry *entry)
+{
+    struct rows *rows = context;
+    if (rows->attempt && !greylist_is_about(rows->greylist, entry, rows->attempt))
+        return true;
+    for (size_t i = 0; i < rows->but_count; i++)
+        if (memcmp(&rows->but[i], &entry->key, sizeof entry->key) == 0)
+            return true;
+    if (!rows->greylist->as_json && !rows->full && rows->shown == 0)
+        print_head();
+    rows->shown++;
+    rows->hashed += entry->text.len == 0;
+    if (rows->greylist->as_json || rows->full)
+        return write_json(rows, entry);
+    print_row(rows->greylist, entry);
+    return !ferror(stdout);
+}
+
+static int finish_rows(const struct rows *rows, uint64_t foreign)
+{
+    bool eyes = !rows->greylist->as_json && !rows->full;
+    if (eyes && rows->hashed)
+        printf("%" PRIu64 " of %" PRIu64 " are hashes: whom they are about is kept with keep-addresses = yes only\n",
+               rows->hashed, rows->shown);
+    if (foreign)
+        cmd_complain(CMD_GOOD, "%" PRIu64 " records are of a kind that this version does not know", foreign);
+    return fflush(stdout) == 0 && !ferror(stdout) ? CMD_GOOD : cmd_complain(CMD_FAILED, "cannot write: %m");
+}
+
+static int show_all(struct rows *rows)
+{
+    uint64_t foreign;
+    int code = greylist_walk(rows->greylist, show_entry, rows, &foreign);
+    int written = finish_rows(rows, foreign);
+    return code != CMD_GOOD ? code : written;
+}
+
+int greylist_list(struct greylist *greylist, int count, char **words)
+{
+    struct rows rows = {.greylist = greylist};
+    (void)words;
+    int code = count ? -1 : greylist_open(greylist);
+    return code == CMD_GOOD ? show_all(&rows) : code;
+}
+
+int greylist_export(struct greylist *greylist, int count, char **words)
+{
+    struct rows rows = {.greylist = greylist, .full = true};
+    (void)words;
+    int code = count ? -1 : greylist_open(greylist);
+    return code == CMD_GOOD ? show_all(&rows) : code;
+}
+
+/* ---- what is known of one ---- */
+
+/* Kinds whose key can be made of what was said. */
+static uint32_t kinds_known(const struct greylist_attempt *attempt)
+{
+    uint32_t kinds = GREYLIST_CLIENT_KINDS;
+    if (attempt->helo.len)
+        kinds |= 1u << GREYLIST_TLS;
+    if (attempt->sender.ptr)
+        kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_SENDER_DOMAIN;
+    if (!attempt->recipient.ptr)
+        return kinds;
+    kinds |= 1u << GREYLIST_TRIPLET | 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK |
+             1u << GREYLIST_RULED_RECIPIENT | 1u << GREYLIST_RULED_RECIPIENT_DOMAIN;
+    return kinds | (attempt->helo.len ? 1u << GREYLIST_POOL : 0);
+}
+
+/* By its key; a text is made for it of what was said. */
+static int show_kind(struct rows *rows, const struct greylist_attempt *attempt, enum greylist_kind kind,
+                     struct store_key *key)
+{
+    const struct greylist *greylist = rows->greylist;
+    struct greylist_entry entry = {.kind = kind, .key = keep_key(&greylist->keeper, kind, attempt)};
+    char text[STORE_TEXT_BYTES_MAX];
+    *key = entry.key;
+    switch (greylist_fetch(rows->greylist, &entry.key, kind, &entry.record)) {
+    case STORE_GOOD:
+        break;
+    case STORE_ABSENT:
+        return CMD_GOOD;
+    case STORE_LATER:
+    case STORE_FAILED:
+        return cmd_complain(CMD_FAILED, "the store does not answer");
+    }
+    entry.text = keep_text(&greylist->conf.greylist, kind, attempt, text);
+    entry.about = keep_read_text(kind, entry.text);
+    entry.expires_s = greylist_expires_s(&greylist->conf.greylist, kind, &entry.record);
+    return show_entry(rows, &entry) ? CMD_GOOD : CMD_FAILED;
+}
+
+static int show_known(struct rows *rows, const struct greylist_attempt *attempt)
+{
+    struct store_key keys[GREYLIST_KINDS];
+    uint32_t kinds = kinds_known(attempt);
+    size_t count = 0;
+    uint64_t foreign = 0;
+    int code = CMD_GOOD;
+    for (int kind = 0; kind < GREYLIST_KINDS && code == CMD_GOOD; kind++)
+        if (kinds >> kind & 1)
+            code = show_kind(rows, attempt, (enum greylist_kind)kind, &keys[count++]);
+    if (code == CMD_GOOD && !attempt->recipient.ptr) {
+        rows->attempt = attempt;
+        rows->but = keys;
+        rows->but_count = count;
+        code = greylist_walk(rows->greylist, show_entry, rows, &foreign);
+    }
+    int written = finish_rows(rows, foreign);
+    return code != CMD_GOOD ? code : written;
+}
+
+int greylist_show(struct greylist *greylist, int count, char **words)
+{
+    struct greylist_attempt attempt;
+    struct rows rows = {.greylist = greylist};
+    if (count < 1 || count > 3)
+        return -1;
+    int code = greylist_attempt_of(greylist, count, words, &attempt);
+    if (code == CMD_GOOD)
+        code = greylist_open(greylist);
+    if (code == CMD_GOOD)
+        code = show_known(&rows, &attempt);
+    if (code == CMD_GOOD && rows.shown == 0 && !greylist->as_json)
+        printf("nothing is known of %s%s\n", words[0], count > 1 ? " with this mail" : "");
+    return code;
+}
+
+/* ---- counts ---- */
+
+struct stats {
+    struct greylist *greylist;
+    uint64_t kinds[GREYLIST_KINDS];
+    uint64_t waiting, passing, patient, allowed, denied;
+    int64_t oldest_ms; /* INT64_MAX: there is none */
+};
+
+static bool count_entry(void *context, const struct greylist_entry *entry)
+{
+    struct stats *stats = context;
+    const struct greylist_record *record = &entry->record;
+    stats->kinds[entry->kind]++;
+    if (record->first_ms < stats->oldest_ms)
+        stats->oldest_ms = record->first_ms;
+    if (greylist_is_ruling(entry->kind)) {
+        stats->allowed += record->passes != 0;
+        stats->denied += record->passes == 0;
+    } else if (entry->kind == GREYLIST_TRIPLET || entry->kind == GREYLIST_TLS) {
+        struct greylist_decision standing = greylist_standing(stats->greylist, entry->kind, record);
+        stats->waiting += !standing.pass;
+        stats->passing += standing.pass;
+        stats->patient += record->patient > 0;
+    }
+    return true;
+}
+
+static void print_stats(const struct stats *stats, uint64_t foreign)
+{
+    char oldest[GREYLIST_TIME_BYTES] = "never";
+    for (int kind = 0; kind < GREYLIST_KINDS; kind++)
+        printf("%-24s %12" PRIu64 "\n", greylist_kind_name((enum greylist_kind)kind), stats->kinds[kind]);
+    if (stats->oldest_ms != INT64_MAX)
+        greylist_time(stats->oldest_ms, oldest);
+    printf("%-24s %12" PRIu64 "\n", "of other versions", foreign);
+    printf("\n%-24s %12" PRIu64 "   mails and encrypted connections that are put off now\n", "waiting", stats->waiting);
+    printf("%-24s %12" PRIu64 "   that would pass\n", "passing", stats->passing);
+    printf("%-24s %12" PRIu64 "   that waited for a refusal to its end\n", "patient", stats->patient);
+    printf("%-24s %12" PRIu64 "   rulings\n%-24s %12" PRIu64 "   rulings\n", "allowed", stats->allowed, "denied",
+           stats->denied);
+    printf("%-24s %s\n", "oldest (UTC)", oldest);
+}
+
+static void write_stats(const struct stats *stats, uint64_t foreign)
+{
+    json_t *object = json_object(), *kinds = json_object();
+    for (int kind = 0; kind < GREYLIST_KINDS; kind++)
+        json_object_set_new(kinds, greylist_kind_name((enum greylist_kind)kind),
+                            json_integer((json_int_t)stats->kinds[kind]));
+    json_object_set_new(object, "kinds", kinds);
+    json_object_set_new(object, "foreign", json_integer((json_int_t)foreign));
+    json_object_set_new(object, "waiting", json_integer((json_int_t)stats->waiting));
+    json_object_set_new(object, "passing", json_integer((json_int_t)stats->passing));
+    json_object_set_new(object, "patient", json_integer((json_int_t)stats->patient));
+    json_object_set_new(object, "allowed", json_integer((json_int_t)stats->allowed));
+    json_object_set_new(object, "denied", json_integer((json_int_t)stats->denied));
+    if (stats->oldest_ms != INT64_MAX)
+        json_object_set_new(object, "oldest_ms", json_integer(stats->oldest_ms));
+    json_write_line(stdout, object);
+}
+
+int greylist_stats(struct greylist *greylist, int count, char **words)
+{
+    struct stats stats = {.greylist = greylist, .oldest_ms = INT64_MAX};
+    uint64_t foreign;
+    (void)words;
+    int code = count ? -1 : greylist_open(greylist);
+    if (code == CMD_GOOD)
+        code = greylist_walk(greylist, count_entry, &stats, &foreign);
+    if (code == CMD_GOOD && greylist->as_json)
+        write_stats(&stats, foreign);
+    else if (code == CMD_GOOD)
+        print_stats(&stats, foreign);
+    return code;
+}

@@ -1,0 +1,331 @@
+/* What the greylist would say to a client now, in sentences: what is known, when it passes, which setting decides. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cmd/greylist.h"
+#include "report/json.h"
+#include "report/text.h"
+
+enum { MAILS_MAX = 1000 };
+
+static int usage(void)
+{
+    return cmd_complain(CMD_USAGE, "usage: postern why CLIENT [FROM [TO]] [--helo NAME] [--json] [-r RULES] "
+                                   "[--store URI]");
+}
+
+struct why {
+    struct greylist greylist;
+    struct greylist_attempt attempt;
+    uint64_t mails;
+    bool failed; /* the store gave no answer */
+};
+
+/* ---- what is known ---- */
+
+static bool fetch(struct why *why, const struct greylist_attempt *attempt, uint32_t needs,
+                  struct greylist_memory *memory)
+{
+    for (int i = 0; i < GREYLIST_KINDS; i++) {
+        enum greylist_kind kind = (enum greylist_kind)i;
+        if (!(needs >> i & 1))
+            continue;
+        struct store_key key = keep_key(&why->greylist.keeper, kind, attempt);
+        enum store_status status = greylist_fetch(&why->greylist, &key, kind, &memory->records[i]);
+        memory->known[i] = status == STORE_GOOD;
+        why->failed = why->failed || status == STORE_FAILED;
+    }
+    return !why->failed;
+}
+
+/* ---- settings ---- */
+
+static void patience_text(const struct greylist_patience *patience, char *text, size_t size)
+{
+    char wait[GREYLIST_DURATION_BYTES], total[GREYLIST_DURATION_BYTES];
+    snprintf(text, size, "patience-attempts = %" PRIu32 ", patience-wait = %s, patience-total = %s", patience->attempts,
+             greylist_duration(patience->wait_ms, wait), greylist_duration(patience->total_ms, total));
+}
+
+/* A setting as it stands in a rule file. */
+static const char *setting_text(const struct greylist_settings *settings, enum greylist_reason reason, char *text,
+                                size_t size)
+{
+    char duration[GREYLIST_DURATION_BYTES];
+    const char *name = greylist_reason_setting(reason);
+    const struct {
+        const char *name;
+        uint32_t value_s;
+    } durations[] = {{"delay", settings->delay_s},
+                     {"lifetime", settings->lifetime_s},
+                     {"answer-lifetime", settings->answer_lifetime_s}};
+    snprintf(text, size, "%s", name);
+    for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++)
+        if (strcmp(name, durations[i].name) == 0)
+            snprintf(text, size, "%s = %s", name, greylist_duration((uint64_t)durations[i].value_s * 1000, duration));
+    if (strcmp(name, "client-passes") == 0)
+        snprintf(text, size, "%s = %" PRIu32, name, settings->client_passes);
+    if (strcmp(name, "pools") == 0)
+        snprintf(text, size, "%s = %s", name, settings->pools ? "yes" : "no");
+    if (strcmp(name, "patience") == 0)
+        patience_text(&settings->patience, text, size);
+    if (strcmp(name, "exempt") == 0)
+        snprintf(text, size, "%s",
+                 reason == GREYLIST_EXEMPT_CLIENT   ? "exempt-clients"
+                 : reason == GREYLIST_EXEMPT_SENDER ? "exempt-senders"
+                                                    : "exempt-recipients");
+    return text;
+}
+
+/* ---- sentences ---- */
+
+static const char *network_text(const struct why *why, char text[KEEP_NETWORK_BYTES])
+{
+    const struct greylist_attempt *attempt = &why->attempt;
+    return keep_network(attempt->ip_version, attempt->client,
+                        greylist_prefix(&why->greylist.conf.greylist, GREYLIST_CLIENT, attempt->ip_version), text);
+}
+
+static void client_text(const struct why *why, char text[KEEP_NETWORK_BYTES])
+{
+    const struct greylist_attempt *attempt = &why->attempt;
+    keep_network(attempt->ip_version, attempt->client, attempt->ip_version == 4 ? 32 : 128, text);
+    text[strcspn(text, "/")] = '\0';
+}
+
+static void print_subject(const struct why *why, const struct greylist_attempt *attempt)
+{
+    char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES];
+    char sender[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)], recipient[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
+    client_text(why, client);
+    printf("%s (network %s)", client, network_text(why, network));
+    if (attempt)
+        printf(" with mail from <%s> for <%s>", text_escape(attempt->sender, sender, sizeof sender),
+               text_escape(attempt->recipient, recipient, sizeof recipient));
+}
+
+static void print_client(const struct why *why, const struct greylist_memory *memory)
+{
+    char last[GREYLIST_TIME_BYTES];
+    const struct greylist_record *record = &memory->records[GREYLIST_CLIENT];
+    uint32_t enough = why->greylist.conf.greylist.client_passes;
+    print_subject(why, NULL);
+    if (!memory->known[GREYLIST_CLIENT])
+        printf(": no mail of its network was taken, as far as is remembered.\n");
+    else
+        printf(": the server took %u mail%s of its network, the last on %s UTC%s.\n", record->passes,
+               record->passes == 1 ? "" : "s", greylist_time(record->last_ms, last),
+               record->passes >= enough && enough ? "; it is known" : "");
+    if (enough)
+        printf("  %" PRIu32 " make a network known (client-passes = %" PRIu32 ").\n", enough, enough);
+}
+
+static void print_ruling(const struct why *why, enum greylist_kind kind, const struct greylist_record *record)
+{
+    char said[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], text[STORE_TEXT_BYTES_MAX];
+    char shown[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
+    struct span about = keep_text(&why->greylist.conf.greylist, kind, &why->attempt, text);
+    bool domain = kind == GREYLIST_RULED_SENDER_DOMAIN || kind == GREYLIST_RULED_RECIPIENT_DOMAIN;
+    size_t at = about.len;
+    while (domain && at > 0 && about.ptr[at - 1] != '@')
+        at--;
+    if (domain)
+        about = span_tail(about, at);
+    const char *role = greylist_ruled_prefix(kind, 4)                                          ? "client"
+                       : kind == GREYLIST_RULED_SENDER || kind == GREYLIST_RULED_SENDER_DOMAIN ? "from"
+                                                                                               : "to";
+    printf("  An administrator %s %s %s on %s UTC, %s%s.\n", record->passes ? "allowed" : "denied", role,
+           text_escape(about, shown, sizeof shown), greylist_time(record->first_ms, said),
+           record->waited_until_ms ? "until " : "for ever",
+           record->waited_until_ms ? greylist_time(record->waited_until_ms, until) : "");
+}
+
+static void print_rulings(const struct why *why, const struct greylist_memory *memory)
+{
+    for (int kind = GREYLIST_RULED_HOST; kind < GREYLIST_KINDS; kind++)
+        if (memory->known[kind])
+            print_ruling(why, (enum greylist_kind)kind, &memory->records[kind]);
+}
+
+static void print_attempts(const struct why *why, const struct greylist_memory *memory)
+{
+    char first[GREYLIST_TIME_BYTES], last[GREYLIST_TIME_BYTES], window[GREYLIST_DURATION_BYTES];
+    const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
+    if (!memory->known[GREYLIST_TRIPLET]) {
+        printf(": never seen, or forgotten (retry-window = %s).\n",
+               greylist_duration((uint64_t)why->greylist.conf.greylist.retry_window_s * 1000, window));
+        return;
+    }
+    printf(": first seen on %s UTC, %" PRIu32 " attempt%s, the last on %s UTC", greylist_time(record->first_ms, first),
+           record->attempts, record->attempts == 1 ? "" : "s", greylist_time(record->last_ms, last));
+    if (record->patient)
+        printf(", waited for %u refusal%s to the end, %" PRIu32 " s in all", record->patient,
+               record->patient == 1 ? "" : "s", record->waited_ms / 1000);
+    printf(".\n");
+    if (record->excused)
+        printf("  The server itself put it off %u time%s.\n", record->excused, record->excused == 1 ? "" : "s");
+    if (record->passes)
+        printf("  The server took %u mail%s of it.\n", record->passes, record->passes == 1 ? "" : "s");
+}
+
+/* What it has to show still, to pass before the delay is over. */
+static void print_earlier(const struct greylist_settings *settings, const struct greylist_memory *memory)
+{
+    char text[160];
+    const struct greylist_patience *patience = &settings->patience;
+    const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
+    uint32_t count = memory->known[GREYLIST_TRIPLET] ? (uint32_t)record->patient + record->excused : 0;
+    if (patience->attempts == 0)
+        return;
+    patience_text(patience, text, sizeof text);
+    if (count < patience->attempts)
+        printf(", or earlier if it waits for %" PRIu32 " more refusal%s to the end, at an even pace (%s)",
+               patience->attempts - count, patience->attempts - count == 1 ? "" : "s", text);
+    else
+        printf(", or earlier if it waits longer or more evenly (%s)", text);
+}
+
+static void print_decision(const struct why *why, const struct greylist_memory *memory,
+                           const struct greylist_decision *decision)
+{
+    char from[GREYLIST_TIME_BYTES], setting[160], duration[GREYLIST_DURATION_BYTES];
+    const struct greylist_settings *settings = &why->greylist.conf.greylist;
+    setting_text(settings, decision->reason, setting, sizeof setting);
+    if (decision->pass)
+        printf("  It passes now: %s.\n", greylist_reason_text(decision->reason));
+    else if (decision->reason >= GREYLIST_DENIED_CLIENT)
+        printf("  It does not pass: %s; 'postern greylist forget' ends that.\n",
+               greylist_reason_text(decision->reason));
+    else {
+        printf("  It does not pass now: %s.\n", greylist_reason_text(decision->reason));
+        printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s UTC on (delay = %s)"
+                                                  : "  It passes from %s UTC on (delay = %s)",
+               greylist_time(decision->passes_from_ms, from),
+               greylist_duration((uint64_t)settings->delay_s * 1000, duration));
+        print_earlier(settings, memory);
+        printf(".\n");
+    }
+    if (setting[0])
+        printf("  Decided by: %s.\n", setting);
+}
+
+/* ---- JSON ---- */
+
+static void write_json(const struct why *why, const struct greylist_attempt *attempt,
+                       const struct greylist_memory *memory, const struct greylist_decision *decision)
+{
+    char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES], setting[160];
+    const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
+    json_t *object = json_object();
+    client_text(why, client);
+    json_object_set_new(object, "client", json_string(client));
+    json_object_set_new(object, "network", json_string(network_text(why, network)));
+    json_object_set_new(object, "client_passes",
+                        json_integer(memory->known[GREYLIST_CLIENT] ? memory->records[GREYLIST_CLIENT].passes : 0));
+    if (attempt) {
+        json_object_set_new(object, "sender", json_text(attempt->sender));
+        json_object_set_new(object, "recipient", json_text(attempt->recipient));
+        json_object_set_new(object, "known", json_boolean(memory->known[GREYLIST_TRIPLET]));
+    }
+    if (attempt && memory->known[GREYLIST_TRIPLET]) {
+        json_object_set_new(object, "first_ms", json_integer(record->first_ms));
+        json_object_set_new(object, "last_ms", json_integer(record->last_ms));
+        json_object_set_new(object, "attempts", json_integer(record->attempts));
+        json_object_set_new(object, "waited_ms", json_integer(record->waited_ms));
+        json_object_set_new(object, "patient", json_integer(record->patient));
+        json_object_set_new(object, "passes", json_integer(record->passes));
+    }
+    if (attempt) {
+        setting_text(&why->greylist.conf.greylist, decision->reason, setting, sizeof setting);
+        json_object_set_new(object, "pass", json_boolean(decision->pass));
+        json_object_set_new(object, "reason", json_string(greylist_reason_name(decision->reason)));
+        json_object_set_new(object, "text", json_string(greylist_reason_text(decision->reason)));
+        json_object_set_new(object, "setting", json_string(setting));
+        if (decision->passes_from_ms)
+            json_object_set_new(object, "passes_from_ms", json_integer(decision->passes_from_ms));
+    }
+    json_write_line(stdout, object);
+}
+
+/* ---- one mail, or all of a client's ---- */
+
+static void explain(struct why *why, const struct greylist_attempt *attempt)
+{
+    const struct greylist_settings *settings = &why->greylist.conf.greylist;
+    const struct greylist_exempt *exempt = &why->greylist.conf.exempt;
+    struct greylist_memory memory = {0};
+    if (!fetch(why, attempt, greylist_needs(settings, exempt, attempt) | 1u << GREYLIST_TRIPLET, &memory))
+        return;
+    struct greylist_memory after = memory; /* deciding notes an attempt */
+    struct greylist_decision decision = greylist_decide(settings, exempt, &after, attempt, why->greylist.now_us / 1000);
+    if (why->greylist.as_json) {
+        write_json(why, attempt, &memory, &decision);
+        return;
+    }
+    print_subject(why, attempt);
+    print_attempts(why, &memory);
+    print_rulings(why, &memory);
+    print_decision(why, &memory, &decision);
+}
+
+static void explain_client(struct why *why)
+{
+    struct greylist_memory memory = {0};
+    if (!fetch(why, &why->attempt, GREYLIST_CLIENT_KINDS, &memory))
+        return;
+    if (why->greylist.as_json) {
+        write_json(why, NULL, &memory, NULL);
+        return;
+    }
+    print_client(why, &memory);
+    print_rulings(why, &memory);
+}
+
+static bool explain_entry(void *context, const struct greylist_entry *entry)
+{
+    struct why *why = context;
+    struct greylist_attempt attempt = why->attempt;
+    if (entry->kind != GREYLIST_TRIPLET || !greylist_is_about(&why->greylist, entry, &why->attempt))
+        return true;
+    attempt.sender = entry->about.sender;
+    attempt.recipient = entry->about.recipient;
+    explain(why, &attempt);
+    return ++why->mails < MAILS_MAX && !why->failed;
+}
+
+/* Which mails of a client there are is known where they are kept in clear. */
+static int explain_mails(struct why *why)
+{
+    uint64_t foreign;
+    int code = greylist_walk(&why->greylist, explain_entry, why, &foreign);
+    if (code == CMD_GOOD && why->mails == 0 && !why->greylist.as_json)
+        printf("  No mail of it is kept in clear (keep-addresses = %s); name one: CLIENT FROM TO.\n",
+               why->greylist.conf.keep_addresses ? "yes" : "no");
+    if (code == CMD_GOOD && why->mails == MAILS_MAX)
+        return cmd_complain(CMD_FAILED, "there are more than %d mails of it; name one: CLIENT FROM TO", MAILS_MAX);
+    return code;
+}
+
+int cmd_why(int argc, char **argv)
+{
+    struct why why = {0};
+    int first;
+    struct greylist *greylist = &why.greylist;
+    if (greylist_options(greylist, argc, argv, &first) != CMD_GOOD || argc - first < 1 || argc - first > 3 ||
+        greylist->all || greylist->hold_ms || greylist->format)
+        return usage();
+    int code = greylist_attempt_of(greylist, argc - first, argv + first, &why.attempt);
+    if (code != CMD_GOOD)
+        return code;
+    code = greylist_open(greylist);
+    if (code == CMD_GOOD && why.attempt.recipient.ptr) {
+        explain(&why, &why.attempt);
+    } else if (code == CMD_GOOD) {
+        explain_client(&why);
+        code = why.failed ? CMD_GOOD : explain_mails(&why);
+    }
+    if (why.failed)
+        code = cmd_complain(CMD_FAILED, "the store does not answer");
+    greylist_close(greylist);
+    return code;
+}

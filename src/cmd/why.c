@@ -57,6 +57,7 @@ static const char *setting_text(const struct greylist_settings *settings, enum g
         const char *name;
         uint32_t value_s;
     } durations[] = {{"delay", settings->delay_s},
+                     {"hung-up-delay", settings->hung_up_delay_s},
                      {"lifetime", settings->lifetime_s},
                      {"answer-lifetime", settings->answer_lifetime_s}};
     snprintf(text, size, "%s", name);
@@ -188,7 +189,7 @@ static void print_earlier(const struct greylist_settings *settings, const struct
 static void print_decision(const struct why *why, const struct greylist_memory *memory,
                            const struct greylist_decision *decision)
 {
-    char from[GREYLIST_TIME_BYTES], setting[160], duration[GREYLIST_DURATION_BYTES];
+    char from[GREYLIST_TIME_BYTES], setting[160];
     const struct greylist_settings *settings = &why->greylist.conf.greylist;
     setting_text(settings, decision->reason, setting, sizeof setting);
     if (decision->pass)
@@ -198,10 +199,12 @@ static void print_decision(const struct why *why, const struct greylist_memory *
                greylist_reason_text(decision->reason));
     else {
         printf("  It does not pass now: %s.\n", greylist_reason_text(decision->reason));
-        printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s UTC on (delay = %s)"
-                                                  : "  It passes from %s UTC on (delay = %s)",
-               greylist_time(decision->passes_from_ms, from),
-               greylist_duration((uint64_t)settings->delay_s * 1000, duration));
+        printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s UTC on (%s"
+                                                  : "  It passes from %s UTC on (%s",
+               greylist_time(decision->passes_from_ms, from), setting);
+        if (memory->known[GREYLIST_TRIPLET] && memory->records[GREYLIST_TRIPLET].waited_ms)
+            printf(", and the time that it waited for refusals");
+        putchar(')');
         print_earlier(settings, memory);
         printf(".\n");
     }

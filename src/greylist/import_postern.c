@@ -58,6 +58,7 @@ static bool read_record(const json_t *object, int64_t now_ms, struct greylist_re
     enum { DAY_MS = 86400000 };
     const int64_t time_max = (INT64_C(1) << 48) - 1;
     struct member member = {.object = object};
+    uint8_t value[GREYLIST_VALUE_BYTES];
     *record = (struct greylist_record){
         .first_ms = number(&member, "first_ms", now_ms + DAY_MS),
         .last_ms = number(&member, "last_ms", now_ms + DAY_MS),
@@ -72,7 +73,8 @@ static bool read_record(const json_t *object, int64_t now_ms, struct greylist_re
         .hung_up = (uint8_t)number(&member, "hung_up", 1),
         .excused = (uint8_t)number(&member, "excused", UINT8_MAX),
     };
-    return !member.wrong && record->first_ms <= record->last_ms && record->pace_min_s <= record->pace_max_s;
+    greylist_encode(record, value);
+    return !member.wrong && greylist_decode((struct span){value, sizeof value}, record);
 }
 
 /* ---- texts ---- */

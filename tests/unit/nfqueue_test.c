@@ -389,6 +389,66 @@ static void test_accept_and_drop(void **state)
     close(from), close(to), close(back);
 }
 
+#ifndef SO_RCVMARK
+#define SO_RCVMARK 75 /* Linux 5.19 */
+#endif
+
+/* The mark of a packet that arrived, which crossed the loopback with it. */
+static uint32_t take_mark(int fd)
+{
+    char text[8], space[64];
+    struct iovec vector = {text, sizeof text};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    uint32_t mark = UINT32_MAX;
+
+    assert_true(readable(fd, ARRIVAL_MS));
+    assert_int_equal(recvmsg(fd, &message, 0), 1);
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part))
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SO_MARK)
+            memcpy(&mark, CMSG_DATA(part), sizeof mark);
+    return mark;
+}
+
+/* Of each packet the bits of the mask are ours, the others stay, as long as there are not too many different marks. */
+static void test_marks(void **state)
+{
+    struct nfqueue_settings settings = settings_small();
+    struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
+    const uint32_t mask = 0x30000000, ours = 0x20000000;
+    int on = 1;
+
+    (void)state;
+    need_namespace();
+    struct nfqueue *queue = open_queue(&settings);
+    int from = udp_socket(0), to = udp_socket(PORT);
+    if (setsockopt(to, SOL_SOCKET, SO_RCVMARK, &on, sizeof on) != 0)
+        skip();
+    for (uint32_t i = 0; i < NFQUEUE_MARKS_MAX + 20; i++) {
+        /* One more time each, in between: marks that are known take no further place. */
+        uint32_t mark = i % 2 ? i : i | 0x10000000;
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(setsockopt(from, SOL_SOCKET, SO_MARK, &mark, sizeof mark), 0);
+            udp_send(from, PORT, "x", 1);
+            assert_int_equal(receive_wait(queue, packets), 1);
+            assert_int_equal(packets[0].token >> 32 & 0xffff, TO_SERVERS);
+            nfqueue_accept_marked(queue, packets[0].token, (struct span){0}, ours | 0xf, mask);
+            nfqueue_flush(queue);
+            assert_int_equal(take_mark(to), i < NFQUEUE_MARKS_MAX ? (mark & ~mask) | ours : mark);
+        }
+    }
+    /* A plain verdict leaves it as it was. */
+    uint32_t mark = 0x12345678;
+    assert_int_equal(setsockopt(from, SOL_SOCKET, SO_MARK, &mark, sizeof mark), 0);
+    udp_send(from, PORT, "x", 1);
+    assert_int_equal(receive_wait(queue, packets), 1);
+    nfqueue_verdict(queue, packets[0].token, true, (struct span){0});
+    nfqueue_flush(queue);
+    assert_int_equal(take_mark(to), mark);
+    assert_int_equal(nfqueue_counters(queue)->late, 0);
+    close_queue();
+    close(from), close(to);
+}
+
 static void test_edited(void **state)
 {
     static const struct {
@@ -965,6 +1025,7 @@ int main(void)
         cmocka_unit_test_teardown(test_no_capability, close_left_open),
         cmocka_unit_test_teardown(test_kernel_without, close_left_open),
         cmocka_unit_test_teardown(test_accept_and_drop, close_left_open),
+        cmocka_unit_test_teardown(test_marks, close_left_open),
         cmocka_unit_test_teardown(test_edited, close_left_open),
         cmocka_unit_test_teardown(test_verdict_buffer_full, close_left_open),
         cmocka_unit_test_teardown(test_case_72_cut_short, close_left_open),

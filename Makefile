@@ -47,7 +47,7 @@ $(BUILD)/postern: $(BUILD)/src/cmd/main.o $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@$(CC) $(LDFLAGS) $(CFLAGS) $(LTO) -o $@ $^ $(LIBS)
 
 # The program, and what measures the core, are optimised as one piece where the compiler can: a sixth less time for a packet.
-LTO := $(if $(SANITIZE),,$(shell echo 'int main(void) { return 0; }' | $(CC) -flto=auto -ffat-lto-objects -x c - -o /dev/null \
+LTO := $(if $(SANITIZE),,$(shell echo 'int main(void) { return 0; }' | $(CC) -Werror -flto=auto -ffat-lto-objects -x c - -o /dev/null \
          2>/dev/null && echo -flto=auto -ffat-lto-objects))
 
 ONE_PIECE := $(BUILD)/tests/bench/parse_main $(BUILD)/tests/bench/rules_main

@@ -46,8 +46,8 @@ struct drive_plan {
     uint32_t flow_held_max;      /* 0 is the engine's default */
     uint32_t blocks_max;         /* likewise */
     bool pass_on_overload;
-    bool release;                /* connections may pass without the engine */
-    uint32_t questions;          /* that are wanted: bits 1 << enum question_kind */
+    bool release;       /* connections may pass without the engine */
+    uint32_t questions; /* that are wanted: bits 1 << enum question_kind */
     /* The answer to a question, and how many microseconds later (0: at once; less: never). NULL: nobody answers. */
     enum answer (*answer)(const struct question *question, int64_t *later_us);
 };

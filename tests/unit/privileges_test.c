@@ -77,7 +77,7 @@ static void *confined(void *argument)
 /* How a process ends one of whose threads is confined and then acts. */
 static int status_after(void (*act)(void))
 {
-    int status;
+    int status = 0;
     pid_t child = fork();
     if (child == 0) {
         pthread_t thread;

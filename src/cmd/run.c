@@ -24,11 +24,12 @@ enum {
 
 struct run {
     struct rules rules;
-    const char *store_uri; /* NULL: what the rules say, where they ask */
-    const char *events;    /* where they are written; NULL: nowhere */
-    const char *control;   /* the path of the socket; NULL: the usual one, where its folder is there */
-    const char *group;     /* who else but root may ask there; NULL: nobody */
-    const char *state;     /* the folder that keeps what the next process must know; NULL: the usual one */
+    const char *store_uri;              /* NULL: what the rules say, where they ask */
+    const char *events;                 /* where they are written; NULL: nowhere */
+    char events_room[CONF_STORE_BYTES]; /* the same, where the rules say it */
+    const char *control;                /* the path of the socket; NULL: the usual one, where its folder is there */
+    const char *group;                  /* who else but root may ask there; NULL: nobody */
+    const char *state;                  /* the folder that keeps what the next process must know; NULL: the usual one */
     char offsets[QUEUES_WORKERS_MAX][PATH_MAX];
     const char *user; /* to run as */
     bool stay_root;
@@ -277,6 +278,8 @@ int cmd_run(int argc, char **argv)
         }
     if (optind != argc)
         return usage();
+    if (!run.events && run.rules.now->events[0])
+        run.events = strcpy(run.events_room, run.rules.now->events);
     if (run.events)
         run.rules.now->engine.events = sessions_events();
     run.rules.now->engine.release = run.mark.mask != 0;

@@ -140,6 +140,8 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
     key_store("greylist", cfg_getsec(cfg, "greylist"), conf);
     take_stutter(conf);
     snprintf(conf->store, sizeof conf->store, "%s", cfg_getstr(cfg, "store"));
+    const char *events = cfg_getstr(cfg, "events");
+    snprintf(conf->events, sizeof conf->events, "%s", events ? events : "");
     conf->engine.flow_blocks_max = blocks_for(cfg, "flow-memory");
     conf->engine.blocks_max = blocks_for(cfg, "memory");
     conf->engine.pass_on_overload = is(cfg, "on-overload", "pass");

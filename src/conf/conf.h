@@ -28,6 +28,7 @@ struct conf {
     struct greylist_exempt exempt; /* in the policy's memory */
     bool keep_addresses;           /* the greylist keeps addresses in clear beside their hashes */
     char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
+    char events[CONF_STORE_BYTES]; /* where events are written; empty: nowhere */
 };
 
 /* What holds where no file says otherwise. On zeroed memory. */

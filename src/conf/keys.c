@@ -32,6 +32,17 @@ const struct key keys[] = {
      "How long the beginning of a line may wait for its rest before it goes on."},
     {"", "order-hold", KEY_DURATION, "3s", 1, 60000, NULL, SETTING(engine.order_hold_ms), 1,
      "How long a segment that came too early may wait for the one before it."},
+    {"", "ask-hold", KEY_DURATION, "500ms", 10, 10000, NULL, SETTING(engine.ask_hold_ms), 1,
+     "How long a line waits for the greylist's store to answer; then on-lost-store holds."},
+    {"", "idle-timeout", KEY_DURATION, "1h", 660000, DAYS(5), NULL, SETTING(engine.idle_s), 1000,
+     "How long a connection is followed after its last packet. A client may be silent for ten minutes (RFC 5321 "
+     "4.5.3.2.6)."},
+    {"", "offset-timeout", KEY_DURATION, "5d", 660000, DAYS(30), NULL, SETTING(engine.offset_idle_s), 1000,
+     "The same of a connection that had a line taken out, which nobody else can translate: as long as conntrack keeps "
+     "its entry (nf_conntrack_tcp_timeout_established)."},
+    {"", "events", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Where `postern run` writes events, as lines of JSON: the path of a file, or `syslog:`. The option -e goes before "
+     "it. Not changed by a reload."},
     {"", "flows", KEY_NUMBER, "65536", 16, 16777216, NULL, SETTING(engine.flows_max), 0,
      "Connections followed at once; beyond, the one that needs us least makes room. Not changed by a reload."},
     {"", "flow-memory", KEY_SIZE, "1M", 32768, UINT64_C(1) << 30, NULL, BY_ITS_OWN, 0,

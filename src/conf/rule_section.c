@@ -7,7 +7,6 @@
 #include "conf/complain.h"
 #include "conf/entries.h"
 #include "conf/keys.h"
-#include "conf/names.h"
 
 enum { RULE_NAME_BYTES_MAX = 64 };
 
@@ -494,9 +493,9 @@ bool rule_section_take(cfg_t *cfg, struct conf *conf)
     if (!cfg_getstr(cfg, "on"))
         return missing(cfg, "on");
     enum rule_event on = (enum rule_event)word_of(cfg, "on", 0);
-    const char *name = names_keep(cfg_title(cfg));
+    const char *name = policy_keep(policy, span_of(cfg_title(cfg)));
     if (!name)
-        return wrong(cfg, "no memory to read the rules");
+        return wrong(cfg, "the rules have more text than there is room for");
     draft.rule = rule_of(name, on);
     key_store("rule", cfg, &draft.rule);
     return take_verb_key(&draft) && take_matches(&draft) && take_ends(&draft) && check_conditions(&draft) &&

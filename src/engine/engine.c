@@ -12,6 +12,8 @@ struct engine_settings engine_settings_default(void)
         .flow_held_max = 64,
         .line_hold_ms = 30,
         .order_hold_ms = 3000,
+        .idle_s = 3600,
+        .offset_idle_s = 5 * 24 * 3600,
         .ask_hold_ms = 500,
         .ports_count = 3,
         .ports = {25, 587, 2525},

@@ -90,6 +90,9 @@ struct engine_settings {
     uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
     uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
     uint32_t order_hold_ms;   /* how long a segment waits for the one before it, from its last resend on */
+    uint32_t idle_s;        /* how long a connection is followed after its last packet; RFC 5321 4.5.3.2.6 lets a client
+                               be silent for ten minutes */
+    uint32_t offset_idle_s; /* the same of one with an offset, which nobody else can translate */
     uint32_t ask_hold_ms;   /* how long a line waits for the answer to a question; then it is as if nobody could tell */
     uint32_t questions;     /* bit set of 1u << enum question_kind that are wanted; others are as if unanswered */
     bool liberal_conntrack; /* nf_conntrack_tcp_be_liberal=1 on this gateway: a reply may grow without octets saved

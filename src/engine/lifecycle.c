@@ -1,16 +1,10 @@
 #include "engine/state.h"
 
-/*
- * How long a flow is kept after its last packet, in seconds. A client may be silent for ten minutes (RFC
- * 5321 4.5.3.2.6); a flow with an offset is the connection's only interpreter and is kept as long as conntrack keeps
- * its entry.
- */
+/* How long a flow is kept after its last packet, in seconds, where settings do not say. */
 enum {
     OPENING_S = 75,
     CLOSED_S = 60,
     MIDSTREAM_S = 600,
-    OPEN_S = 3600,
-    OFFSET_S = 5 * 24 * 3600,
 };
 
 static bool port_selected(const struct engine *engine, uint16_t port)
@@ -60,15 +54,15 @@ static enum flow_class class_of(const struct flow *flow)
     return FLOW_CLASS_PLAIN;
 }
 
-static int64_t idle_us(const struct flow *flow)
+static int64_t idle_us(const struct engine *engine, const struct flow *flow)
 {
-    int64_t seconds = OPEN_S;
+    int64_t seconds = engine->settings.idle_s;
     switch ((enum flow_state)flow->state) {
     case FLOW_OPENING:
         seconds = OPENING_S;
         break;
     case FLOW_OPEN:
-        seconds = class_of(flow) == FLOW_CLASS_OFFSET ? OFFSET_S : OPEN_S;
+        seconds = class_of(flow) == FLOW_CLASS_OFFSET ? engine->settings.offset_idle_s : engine->settings.idle_s;
         break;
     case FLOW_CLOSED:
         /* A reset may not have arrived, or may be challenged: only two FINs are sure. */
@@ -123,7 +117,7 @@ static uint64_t to_ms(int64_t us)
 static int64_t deadline_us(const struct engine *engine, uint32_t index)
 {
     const struct flow *flow = flow_at(&engine->table, index);
-    int64_t due = flow->last_us + idle_us(flow);
+    int64_t due = flow->last_us + idle_us(engine, flow);
     due = tarpit_due_us(engine, flow) < due ? tarpit_due_us(engine, flow) : due;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] < due)
@@ -163,7 +157,7 @@ void lifecycle_due(struct engine *engine, uint32_t index)
         int64_t stale_us = engine->now_us - (int64_t)engine->settings.order_hold_ms * 1000;
         engine->counters.stale += held_drop_before(engine, &flow->halves[side], stale_us);
     }
-    if (flow->last_us + idle_us(flow) > engine->now_us)
+    if (flow->last_us + idle_us(engine, flow) > engine->now_us)
         lifecycle_arm(engine, index);
     else if (engine->before.head == POOL_NONE)
         lifecycle_end(engine, index, "timeout");

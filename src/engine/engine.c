@@ -327,7 +327,8 @@ static void mark(struct engine *engine, uint32_t index, struct engine_verdict *v
         return;
     lifecycle_mark(engine, index, verdict);
     const struct flow *flow = flow_at(&engine->table, index);
-    if (flow->state != FLOW_MIDSTREAM && (verdict->mark_class == ENGINE_MARK_OFFSET || flow->handover_generation > 0))
+    if (engine->handover && flow->state != FLOW_MIDSTREAM &&
+        (verdict->mark_class == ENGINE_MARK_OFFSET || flow->handover_generation > 0))
         handover_keep(engine, index);
 }
 

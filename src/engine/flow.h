@@ -30,29 +30,36 @@ enum flow_reset {
     FLOW_RESET_SERVER,
 };
 
+/* What must be the same for a record to hold on: the rest of it follows from later packets, see handover.c. */
+struct handover_shape {
+    int32_t offset[2];
+    uint16_t rest; /* which directions are closed, whether octets may have to be rebuilt, how far the streams are */
+};
+
 struct flow {
     uint32_t hash_next; /* index */
     uint32_t age_older; /* index: neighbours in the list of its class, see engine.c */
     uint32_t age_newer;
     uint8_t state; /* enum flow_state */
     uint8_t age_class;
-    uint8_t ip_version;            /* 4 or 6 */
-    uint8_t reset;                 /* enum flow_reset */
-    uint16_t resets_sent;          /* packets of that end since: RST and bare acknowledgments in turns */
-    bool told_unedited;            /* EVENT_UNEDITED was sent */
-    uint8_t policy;                /* index of the rules that it began under */
-    bool told_end;                 /* EVENT_FLOW_END was sent */
-    bool contested;                /* the server answered another SYN than the last one seen: octets wait for its end */
-    bool events_lost;              /* since the last one told */
-    bool reopening;                /* the client sent another SYN into the open connection: `reopen` */
-    uint32_t inquiry;              /* what it asks and has to tell, see question.c; POOL_NONE for nothing */
-    uint32_t tarpit;               /* see tarpit.c; POOL_NONE where no reply of it was delayed */
-    uint64_t id;                   /* never used twice */
-    uint64_t handover_generation;  /* of its record, see handover.h; 0: none was kept */
-    int64_t last_us;               /* when its last packet came */
-    int64_t line_due_us[2];        /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
-    struct event_endpoint ends[2]; /* by enum smtp_side: the client opened the connection */
-    struct half halves[2];         /* by enum smtp_side: what that end sends */
+    uint8_t ip_version;           /* 4 or 6 */
+    uint8_t reset;                /* enum flow_reset */
+    uint16_t resets_sent;         /* packets of that end since: RST and bare acknowledgments in turns */
+    bool told_unedited;           /* EVENT_UNEDITED was sent */
+    uint8_t policy;               /* index of the rules that it began under */
+    bool told_end;                /* EVENT_FLOW_END was sent */
+    bool contested;               /* the server answered another SYN than the last one seen: octets wait for its end */
+    bool events_lost;             /* since the last one told */
+    bool reopening;               /* the client sent another SYN into the open connection: `reopen` */
+    uint32_t inquiry;             /* what it asks and has to tell, see question.c; POOL_NONE for nothing */
+    uint32_t tarpit;              /* see tarpit.c; POOL_NONE where no reply of it was delayed */
+    uint64_t id;                  /* never used twice */
+    uint64_t handover_generation; /* of its record, see handover.h; 0: none was kept */
+    struct handover_shape handover_shape; /* what that record says */
+    int64_t last_us;                      /* when its last packet came */
+    int64_t line_due_us[2];               /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
+    struct event_endpoint ends[2];        /* by enum smtp_side: the client opened the connection */
+    struct half halves[2];                /* by enum smtp_side: what that end sends */
     struct smtp_session smtp;
     struct policy_facts facts;
     uint32_t mark;           /* that a rule gave it; 0: none */

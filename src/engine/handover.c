@@ -13,7 +13,7 @@ struct entry_record {
 
 struct half_record {
     uint32_t anchor, anchor_egress, end, end_egress;
-    uint32_t isn, sent_egress, window_end_egress, timestamp;
+    uint32_t isn, window_end_egress, timestamp;
     uint32_t ack_came, ack_left;
     uint32_t retained_len;
     uint16_t largest, mss;
@@ -33,7 +33,7 @@ struct record {
     uint8_t octets[]; /* what each half retains, the client's first */
 };
 
-enum { OCTETS_MAX = HANDOVER_COPY_BYTES - sizeof(struct record), LAYOUT = 0x504f0001 };
+enum { OCTETS_MAX = HANDOVER_COPY_BYTES - sizeof(struct record), LAYOUT = 0x504f0002 };
 
 static_assert(sizeof(struct record) % 8 == 0 && OCTETS_MAX > 1024, "a copy holds replies");
 
@@ -74,7 +74,6 @@ static bool keep_half(const struct engine *engine, const struct half *half, stru
         .end = log->end,
         .end_egress = log->end_egress,
         .isn = half->isn,
-        .sent_egress = half->sent_egress,
         .window_end_egress = half->window_end_egress,
         .timestamp = half->timestamp,
         .ack_came = half->ack_came,
@@ -99,6 +98,31 @@ static bool keep_half(const struct engine *engine, const struct half *half, stru
 static uint32_t octets_needed(const struct half *half, enum smtp_side side)
 {
     return side == SMTP_SERVER ? half->retained.len : 0;
+}
+
+enum { STRETCH_BITS = 28, SHAPE_OVER = 1, SHAPE_CLOSED = 2, SHAPE_REBUILT = 8, SHAPE_ENDS = 16 };
+
+/*
+ * A record holds until the offset changes. While octets may have to be rebuilt it is renewed with every packet; and so
+ * often that its positions stay comparable, each 2^28 octets.
+ */
+static struct handover_shape shape_of(const struct flow *flow)
+{
+    struct handover_shape shape = {.rest = flow->state == FLOW_CLOSED ? SHAPE_OVER : 0};
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
+        const struct half *half = &flow->halves[side];
+        bool rebuilt = octets_needed(half, (enum smtp_side)side) > 0 || half->log.head != POOL_NONE;
+        unsigned stretch = half->log.end >> STRETCH_BITS;
+        shape.offset[side] = edit_offset(&half->log);
+        shape.rest = (uint16_t)(shape.rest | (rebuilt ? SHAPE_REBUILT : 0) | (half->closed ? SHAPE_CLOSED << side : 0) |
+                                stretch * SHAPE_ENDS << (side * 4));
+    }
+    return shape;
+}
+
+static bool same_shape(struct handover_shape one, struct handover_shape other)
+{
+    return one.offset[0] == other.offset[0] && one.offset[1] == other.offset[1] && one.rest == other.rest;
 }
 
 static bool fill(const struct engine *engine, const struct flow *flow, struct record *record)
@@ -133,6 +157,10 @@ void handover_keep(struct engine *engine, uint32_t index)
     struct flow *flow = flow_at(&engine->table, index);
     if (!engine->handover)
         return;
+    struct handover_shape shape = shape_of(flow);
+    if (flow->handover_generation > 0 && !(shape.rest & SHAPE_REBUILT) && same_shape(shape, flow->handover_shape))
+        return;
+    flow->handover_shape = shape;
     if (!fill(engine, flow, record)) {
         handover_forget(engine, index); /* an older record would be a wrong one */
         return;
@@ -206,7 +234,8 @@ static bool restore_half(struct engine *engine, struct half *half, const struct 
     edit_decide(&half->log, &engine->entries, rest, rest);
     half->isn = in->isn;
     half->next = in->end;
-    half->sent_egress = in->sent_egress;
+    /* More may have left since: what acknowledges it must not be taken for a lie. */
+    half->sent_egress = in->end_egress + (UINT32_C(1) << (STRETCH_BITS + 2));
     half->window_end_egress = in->window_end_egress;
     half->timestamp = in->timestamp;
     half->ack_came = in->ack_came;

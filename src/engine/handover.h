@@ -6,6 +6,7 @@
  * engine takes these connections over: it translates, rebuilds what is sent again, and edits nothing any more. What
  * waited in the old one is gone with the packets that held it; their senders send them again, and they pass as they
  * are.
+ * A record is renewed where its offset changes, and with each packet while octets that left may have to be rebuilt.
  *
  * In:     memory of handover_bytes octets, zeroed, aligned to 8; memory that an older engine left, damaged or not.
  * Out:    records: one place for each connection, two copies in a place, so that one is whole while the other is

@@ -126,6 +126,33 @@ static void expect_goes_on(struct gateway *next)
     expect_left(&left, LEFT_END, CLIENT_NEXT + 13, OFFER);
 }
 
+/* Once nothing has to be rebuilt, packets leave the record as it is; and it is good for what comes much later. */
+static void test_a_record_holds(void **state)
+{
+    (void)state;
+    enum { OFFER_END = OFFER_AT + sizeof OFFER - 1, LEFT_END = OFFER_AT + sizeof OFFERED - 1, LINES = 500 };
+    struct gateway first = begin(), next = begin();
+    uint8_t *before = malloc(handover_bytes(FLOWS));
+    play(&first);
+    carry(&first, false, CLIENT_NEXT, LEFT_END, PACKET_ACK, "");
+    memcpy(before, first.records, handover_bytes(FLOWS));
+    uint32_t seq = CLIENT_NEXT;
+    for (int i = 0; i < LINES; i++, seq += 6)
+        carry(&first, false, seq, LEFT_END, PACKET_ACK, "NOOP\r\n");
+    assert_memory_equal(before, first.records, handover_bytes(FLOWS));
+    assert_int_equal(take(&next, first.records).taken, 1);
+    struct left left = carry(&next, true, OFFER_END, seq, PACKET_ACK, "250 ok\r\n");
+    expect_left(&left, LEFT_END, seq, "250 ok\r\n");
+    left = carry(&next, false, seq, LEFT_END + 8, PACKET_ACK | PACKET_FIN, "");
+    expect_left(&left, seq, OFFER_END + 8, "");
+    /* That it ends is told to the one after that. */
+    carry(&first, false, seq, LEFT_END, PACKET_ACK | PACKET_FIN, "");
+    assert_memory_not_equal(before, first.records, handover_bytes(FLOWS));
+    free(before);
+    end(&first);
+    end(&next);
+}
+
 static void check_goes_on(void)
 {
     struct gateway first = begin(), second = begin(), third = begin();
@@ -134,6 +161,12 @@ static void check_goes_on(void)
     assert_int_equal(result.taken, 1);
     assert_int_equal(result.damaged + result.left, 0);
     assert_int_equal(take(&third, second.records).taken, 1); /* and the one after that, though nothing happened */
+    for (int i = 0; i < 10; i++) {                           /* and so on */
+        struct gateway another = begin();
+        assert_int_equal(take(&another, third.records).taken, 1);
+        end(&third);
+        third = another;
+    }
     expect_goes_on(&second);
     expect_goes_on(&third);
     assert_int_equal(take(&third, second.records).taken, 1); /* once more: it is there already */
@@ -253,11 +286,9 @@ static void test_memory_of_any_length(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_next_engine_goes_on),
-        cmocka_unit_test(test_what_ended_is_forgotten),
-        cmocka_unit_test(test_no_offset_no_record),
-        cmocka_unit_test(test_damage_is_noticed),
-        cmocka_unit_test(test_a_torn_copy_leaves_the_older_one),
+        cmocka_unit_test(test_the_next_engine_goes_on), cmocka_unit_test(test_a_record_holds),
+        cmocka_unit_test(test_what_ended_is_forgotten), cmocka_unit_test(test_no_offset_no_record),
+        cmocka_unit_test(test_damage_is_noticed),       cmocka_unit_test(test_a_torn_copy_leaves_the_older_one),
         cmocka_unit_test(test_memory_of_any_length),
     };
     policy_init_default(&policy);

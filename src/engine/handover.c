@@ -108,15 +108,17 @@ enum { STRETCH_BITS = 28, SHAPE_OVER = 1, SHAPE_CLOSED = 2, SHAPE_REBUILT = 8, S
  */
 static struct handover_shape shape_of(const struct flow *flow)
 {
-    struct handover_shape shape = {.rest = flow->state == FLOW_CLOSED ? SHAPE_OVER : 0};
-    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
+    struct handover_shape shape = {0};
+    unsigned rest = flow->state == FLOW_CLOSED ? SHAPE_OVER : 0u;
+    for (unsigned side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         const struct half *half = &flow->halves[side];
         bool rebuilt = octets_needed(half, (enum smtp_side)side) > 0 || half->log.head != POOL_NONE;
-        unsigned stretch = half->log.end >> STRETCH_BITS;
         shape.offset[side] = edit_offset(&half->log);
-        shape.rest = (uint16_t)(shape.rest | (rebuilt ? SHAPE_REBUILT : 0) | (half->closed ? SHAPE_CLOSED << side : 0) |
-                                stretch * SHAPE_ENDS << (side * 4));
+        rest |= rebuilt ? SHAPE_REBUILT : 0u;
+        rest |= half->closed ? (unsigned)SHAPE_CLOSED << side : 0u;
+        rest |= (half->log.end >> STRETCH_BITS) * SHAPE_ENDS << (side * 4);
     }
+    shape.rest = (uint16_t)rest;
     return shape;
 }
 

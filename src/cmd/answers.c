@@ -49,13 +49,27 @@ void answers_free(struct answers *answers)
     free(answers);
 }
 
-bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, struct greylist_answer *answer)
+static bool next_answer(struct answers *answers, struct engine *engine, int64_t now_us, struct greylist_answer *answer)
 {
     struct question question;
     while (engine_next_question(engine, &question))
         if (greylist_service_take(answers->service, &question, now_us, answer))
             return true;
     return greylist_service_next(answers->service, now_us, answer);
+}
+
+bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, uint64_t *id, struct ruling *ruling)
+{
+    struct greylist_answer answer;
+    if (!next_answer(answers, engine, now_us, &answer))
+        return false;
+    *id = answer.id;
+    *ruling = (struct ruling){
+        .answer = answer.answer,
+        .reason = answer.reasoned ? greylist_reason_name(answer.reason) : NULL,
+        .passes_from_us = answer.passes_from_ms * 1000,
+    };
+    return true;
 }
 
 int answers_fd(const struct answers *answers)

@@ -155,12 +155,13 @@ static bool wait_for_verdict(struct replay *replay, const struct capture_packet 
  */
 static bool give_answers(struct replay *replay, const struct capture_packet *frame, int64_t now_us, bool *good)
 {
-    struct greylist_answer answer;
+    uint64_t id;
+    struct ruling ruling;
     bool decided = false;
     for (int waited_ms = 0; replay->answers && waited_ms <= STORE_WAIT_MS;) {
-        if (answers_next(replay->answers, replay->engine, now_us, &answer)) {
+        if (answers_next(replay->answers, replay->engine, now_us, &id, &ruling)) {
             *good = show_events(replay) && *good; /* before what comes of the answer takes their place */
-            engine_answer(replay->engine, answer.id, answer.answer, now_us);
+            engine_answer(replay->engine, id, ruling, now_us);
             decided = carry_out(replay, frame, now_us) || decided;
             continue;
         }

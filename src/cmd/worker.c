@@ -82,9 +82,10 @@ static void carry_out(struct worker *worker)
 
 static void give_answers(struct worker *worker, int64_t now)
 {
-    struct greylist_answer answer;
-    while (worker->answers && answers_next(worker->answers, worker->engine, now, &answer)) {
-        engine_answer(worker->engine, answer.id, answer.answer, now);
+    uint64_t id;
+    struct ruling ruling;
+    while (worker->answers && answers_next(worker->answers, worker->engine, now, &id, &ruling)) {
+        engine_answer(worker->engine, id, ruling, now);
         carry_out(worker);
     }
 }

@@ -19,6 +19,9 @@ enum event_kind {
     EVENT_ANOMALY,    /* something that ought not to be; `reason` is its name */
     EVENT_RULE,     /* a rule that logs has matched, or, in a dry run, one that would change something: `reason` is its
                        name, `action` what it does or would do, `text` what it looked at */
+    EVENT_GREYLIST, /* what was asked before a line could leave is settled: `action` says what becomes of it, `reason`
+                       why; `verb` and `exchange` say of which line. Of RCPT, `text` is the recipient and `shown` the
+                       sender; else `text` is the argument of EHLO */
     EVENT_UNEDITED, /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
 };
@@ -57,11 +60,13 @@ struct event {
     struct span shown;        /* as it left, capped likewise; only where change is EVENT_REPLACED */
     uint64_t octets;    /* EVENT_PAYLOAD, with the line that ends a message; EVENT_UNEDITED, EVENT_FLOW_END: of the
                            payload `verb` (UNKNOWN: none) that was not complete */
-    const char *action; /* EVENT_RULE: a word, static */
+    const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; a word, static */
     bool dry_run;       /* EVENT_RULE: it was not done */
     int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
     const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
                            happened. Lives as long as the policy; "" where none */
+
+    int64_t passes_from_us; /* EVENT_GREYLIST: the time from which on the same would pass; 0: not known, or it does */
 };
 
 /* The kind's name in JSON and in counters, for example "command"; static. */

@@ -1,6 +1,8 @@
 #include "engine/state.h"
 #include "smtp/path.h"
 
+static const struct ruling unanswered = {.answer = ANSWER_FAILED};
+
 /* Of a question's id: behind the connection's. */
 enum { NUMBER_BITS = 20 };
 
@@ -151,6 +153,31 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
     return action;
 }
 
+/* Tell what became of a line that was asked about, or should have been. */
+static void tell_settled(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
+                         const struct ruling *ruling, const struct smtp_action *action)
+{
+    struct event *event = tell(engine, EVENT_GREYLIST, flow);
+    if (!event)
+        return;
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
+    bool recipient = unit->command.verb == SMTP_VERB_RCPT;
+    bool passes = action->kind == SMTP_ACTION_PASS;
+    event->from_server = unit->side == SMTP_SERVER;
+    event->verb = unit->command.verb;
+    event->exchange = flow->smtp.answered + flow->smtp.ledger.count;
+    event->action = passes ? "pass" : "defer";
+    event->reason = ruling->reason ? ruling->reason : "no-answer";
+    event->passes_from_us = passes ? 0 : ruling->passes_from_us;
+    if (recipient)
+        event->text = tell_keep(engine, address_of(unit, plain, sizeof plain));
+    else if (inquiry)
+        event->text = tell_keep(engine, (struct span){inquiry->helo, inquiry->helo_len});
+    if (recipient && inquiry)
+        event->shown = tell_keep(engine, (struct span){inquiry->sender, inquiry->sender_len});
+}
+
 bool question_waits(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool release,
                     struct smtp_action *action)
 {
@@ -163,12 +190,13 @@ bool question_waits(struct engine *engine, uint32_t index, const struct smtp_uni
     uint32_t number = flow->smtp.answered + flow->smtp.ledger.count;
     if (flow->inquiry != POOL_NONE && number > 0 && inquiry_at(engine, flow->inquiry)->number == number) {
         /* Of the beginning of this line it was asked before. */
-        *action = settled(engine, flow, unit, (enum answer)inquiry_at(engine, flow->inquiry)->answer, *action);
+        *action = settled(engine, flow, unit, inquiry_at(engine, flow->inquiry)->ruling.answer, *action);
         return false;
     }
     if (!ask(engine, index, unit, number)) {
         engine->counters.questions_unanswered++;
         *action = settled(engine, flow, unit, ANSWER_FAILED, *action);
+        tell_settled(engine, flow, unit, &unanswered, action);
         return false;
     }
     struct inquiry *inquiry = inquiry_of(engine, index);
@@ -194,18 +222,18 @@ bool question_pends(const struct engine *engine, const struct flow *flow, enum s
 
 /* ---- answers ---- */
 
-void question_answer(struct engine *engine, struct flow *flow, enum answer answer)
+void question_answer(struct engine *engine, struct flow *flow, struct ruling ruling)
 {
     struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
     inquiry->state = INQUIRY_ANSWERED;
-    inquiry->answer = (uint8_t)answer;
+    inquiry->ruling = ruling;
     flow->halves[inquiry->side].paused = false;
 }
 
 void question_give_up(struct engine *engine, struct flow *flow)
 {
     engine->counters.questions_unanswered++;
-    question_answer(engine, flow, ANSWER_FAILED);
+    question_answer(engine, flow, unanswered);
 }
 
 bool question_releases(const struct engine *engine, const struct flow *flow)
@@ -214,8 +242,7 @@ bool question_releases(const struct engine *engine, const struct flow *flow)
            inquiry_at(engine, flow->inquiry)->release;
 }
 
-bool question_take(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
-                   struct smtp_action *action)
+bool question_take(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action)
 {
     if (flow->inquiry == POOL_NONE)
         return false;
@@ -225,11 +252,12 @@ bool question_take(struct engine *engine, const struct flow *flow, const struct 
     inquiry->state = INQUIRY_IDLE;
     if (unit->kind == SMTP_UNIT_OPAQUE)
         return false; /* it is read no more */
-    *action = settled(engine, flow, unit, (enum answer)inquiry->answer, inquiry->action);
+    *action = settled(engine, flow, unit, inquiry->ruling.answer, inquiry->action);
+    tell_settled(engine, flow, unit, &inquiry->ruling, action);
     return true;
 }
 
-void engine_answer(struct engine *engine, uint64_t id, enum answer answer, int64_t now_us)
+void engine_answer(struct engine *engine, uint64_t id, struct ruling ruling, int64_t now_us)
 {
     engine_begin_call(engine, now_us);
     const struct inquiry *inquiry = find(engine, id >> NUMBER_BITS);
@@ -239,10 +267,10 @@ void engine_answer(struct engine *engine, uint64_t id, enum answer answer, int64
     struct flow *flow = flow_at(&engine->table, index);
     uint32_t number = (uint32_t)(id & ((1u << NUMBER_BITS) - 1));
     if (number == 0) {
-        flow->facts.known = answer == ANSWER_PASS;
+        flow->facts.known = ruling.answer == ANSWER_PASS;
     } else if (inquiry->state == INQUIRY_WAITS && inquiry->number == number) {
         enum smtp_side side = (enum smtp_side)inquiry->side;
-        question_answer(engine, flow, answer);
+        question_answer(engine, flow, ruling);
         judge_feed(engine, index, side, (struct span){0}, false);
         segment_settle(engine, index, side);
         lifecycle_arm(engine, index);

@@ -55,4 +55,11 @@ enum answer {
     ANSWER_FAILED, /* nobody could tell: what the rules say of a lost store holds */
 };
 
+/* An answer, and what is to be told of it. */
+struct ruling {
+    enum answer answer;
+    const char *reason;     /* a word, static; NULL where there is none to be told */
+    int64_t passes_from_us; /* of DEFER: the time from which on the same would pass; 0: not known */
+};
+
 #endif

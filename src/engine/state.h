@@ -106,7 +106,6 @@ struct inquiry {
     uint32_t flow;
     uint32_t number;   /* of the exchange that the question is about */
     uint8_t state;     /* enum inquiry_state */
-    uint8_t answer;    /* enum answer, once ANSWERED */
     uint8_t side;      /* enum smtp_side that sent the line */
     bool release;      /* it must leave though its end has not come */
     bool told;         /* of this connection something was asked */
@@ -114,7 +113,8 @@ struct inquiry {
     bool sender_known; /* `sender` is that of the last MAIL */
     uint8_t helo_len;
     uint16_t sender_len;
-    struct smtp_action action; /* that depends on the answer */
+    struct ruling ruling;      /* once ANSWERED */
+    struct smtp_action action; /* that depends on it */
     uint64_t asked;            /* exchanges that questions were about and that are not over: bits 1 << number % 64 */
     uint8_t helo[128];         /* its beginning */
     uint8_t sender[QUESTION_TEXT_BYTES_MAX];
@@ -328,13 +328,12 @@ bool question_waits(struct engine *engine, uint32_t index, const struct smtp_uni
 /* Whether a line of this side waits for an answer. */
 bool question_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 /* The answer to what waits, which goes on with the next judge_feed; or there will be none. */
-void question_answer(struct engine *engine, struct flow *flow, enum answer answer);
+void question_answer(struct engine *engine, struct flow *flow, struct ruling ruling);
 void question_give_up(struct engine *engine, struct flow *flow);
 /* Whether what was answered is the beginning of a line that must leave. */
 bool question_releases(const struct engine *engine, const struct flow *flow);
-/* What the answer makes of the unit that waited for it. False where the unit is another one. */
-bool question_take(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
-                   struct smtp_action *action);
+/* What the answer makes of the unit that waited for it, which is told. False where the unit is another one. */
+bool question_take(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action);
 /* A connection is open. */
 void question_client(struct engine *engine, uint32_t index);
 /* A command has its decision; `refused`: the server does not see it. */

@@ -5,7 +5,7 @@ const char *event_kind_name(enum event_kind kind)
     static const char *const names[EVENT_KINDS] = {
         [EVENT_FLOW_START] = "flow-start", [EVENT_FLOW_END] = "flow-end", [EVENT_COMMAND] = "command",
         [EVENT_REPLY] = "reply",           [EVENT_PAYLOAD] = "payload",   [EVENT_ANOMALY] = "anomaly",
-        [EVENT_UNEDITED] = "unedited",     [EVENT_RULE] = "rule",
+        [EVENT_UNEDITED] = "unedited",     [EVENT_RULE] = "rule",         [EVENT_GREYLIST] = "greylist",
     };
     return names[kind];
 }

@@ -34,7 +34,7 @@ static void show_line(const struct dialogue *dialogue, const char *arrow, const 
 
 void dialogue_show(struct dialogue *dialogue, const struct event *event)
 {
-    char text[4200];
+    char text[4200], time[TEXT_TIME_BYTES];
     const char *arrow = event->from_server ? "<--" : "-->";
     show_flow(dialogue, event);
     switch (event->kind) {
@@ -65,6 +65,12 @@ void dialogue_show(struct dialogue *dialogue, const struct event *event)
     case EVENT_RULE:
         snprintf(text, sizeof text, "(rule \"%s\"%s: %s)", event->reason, event->dry_run ? ", dry run" : "",
                  event->action);
+        show_line(dialogue, " . ", DIM, text, "");
+        break;
+    case EVENT_GREYLIST:
+        snprintf(text, sizeof text, "(greylist: %s, %s%s%s)", event->action, event->reason,
+                 event->passes_from_us ? "; passes from " : "",
+                 event->passes_from_us ? text_time(event->passes_from_us, time) : "");
         show_line(dialogue, " . ", DIM, text, "");
         break;
     case EVENT_UNEDITED:

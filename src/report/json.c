@@ -63,6 +63,22 @@ static void set_shown(json_t *record, const struct event *event)
         json_object_set_new(record, "reason", json_text(span_of(event->reason)));
 }
 
+/* What the greylist said, of whom, and why. */
+static void set_verdict(json_t *record, const struct event *event)
+{
+    char time[TEXT_TIME_BYTES];
+    bool recipient = event->verb == SMTP_VERB_RCPT;
+    json_object_set_new(record, "verdict", json_string(event->action));
+    json_object_set_new(record, "reason", json_string(event->reason));
+    if (event->passes_from_us)
+        json_object_set_new(record, "passes_from", json_string(text_time(event->passes_from_us, time)));
+    json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
+    json_object_set_new(record, "exchange", json_integer(event->exchange));
+    json_object_set_new(record, recipient ? "recipient" : "helo", json_text(event->text));
+    if (recipient)
+        json_object_set_new(record, "sender", json_text(event->shown));
+}
+
 bool json_write_event(FILE *out, const struct event *event)
 {
     json_t *record = json_record(event, event_kind_name(event->kind));
@@ -98,6 +114,9 @@ bool json_write_event(FILE *out, const struct event *event)
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
         if (event->text.len)
             json_object_set_new(record, "line", json_line(event->text));
+        break;
+    case EVENT_GREYLIST:
+        set_verdict(record, event);
         break;
     case EVENT_FLOW_END:
     case EVENT_UNEDITED:

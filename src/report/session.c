@@ -489,6 +489,7 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
         return end_session(sessions, place, event, event->offset, out);
     case EVENT_FLOW_START:
     case EVENT_RULE:
+    case EVENT_GREYLIST:
     case EVENT_KINDS:
         break;
     }

@@ -364,7 +364,15 @@ static void take_verdicts(struct drive *drive);
 
 static void give_answer(struct drive *drive, uint64_t id, enum answer answer)
 {
-    engine_answer(drive->engine, id, answer, drive->now_us);
+    bool defers = answer == ANSWER_DEFER;
+    struct ruling ruling = {
+        .answer = answer,
+        .reason = answer == ANSWER_FAILED ? NULL
+                  : defers                ? "first"
+                                          : "known",
+        .passes_from_us = defers ? drive->now_us + 1 : 0,
+    };
+    engine_answer(drive->engine, id, ruling, drive->now_us);
     take_verdicts(drive);
 }
 

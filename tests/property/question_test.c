@@ -98,6 +98,7 @@ static const struct dialogue dialogues[] = {
      .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW OLD "DATA\r\n"), S("250 ok\r\n" OK OK OK OK), GOODBY},
      .server_reads = {CHANGE("DATA", "RSET")},
      .client_reads = {CHANGE(OK OK OK OK, OK GREYLIST GREYLIST GREYLIST)},
+     .of_client = "EHLO MAIL a@b>old@b=pass,known RCPT a@b>new@b=defer,first RCPT RCPT DATA~ QUIT",
      .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 reset end"},
     {.label = "the same, and each answer takes its time",
      .policy = &policy,
@@ -136,6 +137,7 @@ static const struct dialogue dialogues[] = {
      .answer = answer,
      .turns = {GREET, EHLO, OFFER, C(MAIL LOST "DATA\r\n"), S("250 ok\r\n" OK "354 go\r\n"), C("x\r\n.\r\n"),
                S("250 queued\r\n"), GOODBY},
+     .of_client = "EHLO MAIL a@b>lost@b=pass,no-answer RCPT DATA (6) QUIT",
      .asked = "client a@b>lost@b lost@b=250 message=250 end"},
     {.label = "nobody can tell: by other rules",
      .policy = &strict,
@@ -183,6 +185,7 @@ static const struct dialogue dialogues[] = {
                GOODBY},
      .server_reads = {CHANGE("STARTTLS", "NOOP    ")},
      .client_reads = {CHANGE("250 2.0.0 Nothing", "454 4.7.0 Not now")},
+     .of_client = "EHLO >client.example.net=defer,first STARTTLS~ MAIL a@b>old@b=pass,known RCPT QUIT",
      .asked = "client tls a@b>old@b old@b=250 end"},
     {.label = "STARTTLS passes, and nothing more is to be learnt",
      .policy = &policy,
@@ -347,6 +350,27 @@ static void test_a_question_says_who(void **state)
     end(drive);
 }
 
+/* What is told once it is settled, in full. */
+static void test_an_answer_is_told(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("told", answer);
+    drive_send_text(drive, SMTP_CLIENT, mail_len, NEW);
+    const struct event *told = NULL;
+    for (size_t i = 0; i < drive_event_count(drive); i++)
+        if (drive_event(drive, i)->event.kind == EVENT_GREYLIST)
+            told = &drive_event(drive, i)->event;
+    assert_non_null(told);
+    assert_string_equal(told->action, "defer");
+    assert_string_equal(told->reason, "first");
+    assert_int_equal(told->verb, SMTP_VERB_RCPT);
+    assert_int_equal(told->exchange, 2); /* behind the greeting and MAIL */
+    assert_true(span_equal(told->shown, span_of("a@b")));
+    assert_true(span_equal(told->text, span_of("new@b")));
+    assert_int_equal(told->passes_from_us, told->time_us + 1); /* tests/lib/drive */
+    end(drive);
+}
+
 int main(void)
 {
     static const struct CMUnitTest more[] = {
@@ -356,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_ends_while_a_line_waits),
         cmocka_unit_test(test_starttls_without_an_end),
         cmocka_unit_test(test_a_question_says_who),
+        cmocka_unit_test(test_an_answer_is_told),
     };
     fill_policy(&policy);
     fill_policy(&strict);

@@ -91,7 +91,7 @@ static int take_subjects(const char *what, const char *word, struct subjects *su
 
 /* ---- rulings ---- */
 
-enum ruling { ALLOW, DENY, FORGET };
+enum wish { ALLOW, DENY, FORGET };
 
 static int forget_one(struct greylist *greylist, const struct subjects *subjects, uint64_t *count)
 {
@@ -109,7 +109,7 @@ static int forget_one(struct greylist *greylist, const struct subjects *subjects
     return CMD_GOOD;
 }
 
-static int rule_one(struct greylist *greylist, enum ruling ruling, const struct subjects *subjects, uint64_t *count)
+static int rule_one(struct greylist *greylist, enum wish ruling, const struct subjects *subjects, uint64_t *count)
 {
     int64_t now_ms = greylist->now_us / 1000;
     struct greylist_record record =
@@ -122,7 +122,7 @@ static int rule_one(struct greylist *greylist, enum ruling ruling, const struct 
     return CMD_GOOD;
 }
 
-static int rule(struct greylist *greylist, enum ruling ruling, int count, char **words)
+static int rule(struct greylist *greylist, enum wish ruling, int count, char **words)
 {
     static const char *const done[] = {"allowed", "denied", "forgotten"};
     char room[GREYLIST_ADDRESS_BYTES_MAX + 1];

@@ -13,7 +13,8 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
     {"run", cmd_run,
-     "run     [-r RULES] [-q FIRST[:LAST]] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group GROUP] "
+     "run     [-r RULES] [-q FIRST[:LAST]] [--store URI] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group "
+     "GROUP] "
      "[--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER] [--user NAME | --stay-root]"},
     {"status", cmd_status, "status  [--json | --list] [--control PATH]"},
     {"reload", cmd_reload, "reload  [--control PATH]"},
@@ -23,7 +24,7 @@ static const struct subcommand subcommands[] = {
      "setup   [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]... "
      "[--protect ADDRESS]... [--mark-mask MASK]"},
     {"replay", cmd_replay,
-     "replay  [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--format dialogue|table|json|none] CAPTURE..."},
+     "replay  [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|none] CAPTURE..."},
     {"greylist", cmd_greylist,
      "greylist list|show|allow|deny|forget|import|export|stats ... [--json] [-r RULES] [--store URI]"},
     {"why", cmd_why, "why     CLIENT [FROM [TO]] [--helo NAME] [--json] [-r RULES] [--store URI]"},

@@ -152,7 +152,7 @@ MAN        := $(BUILD)/man/postern.8 $(BUILD)/man/postern.conf.5
 
 man: $(MAN)
 
-$(BUILD)/man/postern.8: docs/man/postern.8 dist/commands_to_man $(BUILD)/postern
+$(BUILD)/man/postern.8: docs/man/postern.8 docs/events.md dist/commands_to_man $(BUILD)/postern
 	@mkdir -p $(@D)
 	@echo '  MAN   $@'
 	@dist/commands_to_man $(BUILD)/postern $< >$@
@@ -174,6 +174,7 @@ install: all man
 	@$(call put,dist/postern.bash,$(DATADIR)/bash-completion/completions/postern)
 	@$(call put,dist/postern.logrotate,$(SYSCONFDIR)/logrotate.d/postern)
 	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
+	@for page in docs/*.md; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 644 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
 
 put = echo '  PUT   $(DESTDIR)$2'; install -d $(DESTDIR)$(dir $2) && $(PUT) $1 >$(DESTDIR)$2 && chmod 644 $(DESTDIR)$2
@@ -184,7 +185,7 @@ uninstall:
 	    $(DESTDIR)$(LIBDIR)/systemd/system/postern.service $(DESTDIR)$(LIBDIR)/sysusers.d/postern.conf \
 	    $(DESTDIR)$(LIBDIR)/tmpfiles.d/postern.conf $(DESTDIR)$(DATADIR)/bash-completion/completions/postern \
 	    $(DESTDIR)$(SYSCONFDIR)/logrotate.d/postern
-	rm -rf $(DESTDIR)$(DATADIR)/postern
+	rm -rf $(DESTDIR)$(DATADIR)/postern $(DESTDIR)$(DATADIR)/doc/postern
 
 # The package appears in $(BUILD)/deb.
 deb: all

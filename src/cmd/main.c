@@ -28,7 +28,7 @@ static const struct subcommand subcommands[] = {
     {"greylist", cmd_greylist,
      "greylist list|show|allow|deny|forget|import|export|stats ... [--json] [-r RULES] [--store URI]"},
     {"why", cmd_why, "why     CLIENT [FROM [TO]] [--helo NAME] [--json] [-r RULES] [--store URI]"},
-    {"check", cmd_check, "check   RULES..."},
+    {"check", cmd_check, "check   RULES... | --keys"},
 };
 
 int cmd_complain(enum cmd_exit code, const char *format, ...)

@@ -206,7 +206,7 @@ static void test_names_are_kept_once(void **state)
 {
     (void)state;
     struct reasons *reasons = reasons_new();
-    char name[16];
+    char name[32];
     const char *kept[3000];
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < 3000; i++) {

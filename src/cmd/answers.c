@@ -58,13 +58,13 @@ static bool next_answer(struct answers *answers, struct engine *engine, int64_t 
     return greylist_service_next(answers->service, now_us, answer);
 }
 
-bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, uint64_t *id, struct ruling *ruling)
+bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, uint64_t *id, struct finding *finding)
 {
     struct greylist_answer answer;
     if (!next_answer(answers, engine, now_us, &answer))
         return false;
     *id = answer.id;
-    *ruling = (struct ruling){
+    *finding = (struct finding){
         .answer = answer.answer,
         .reason = answer.reasoned ? greylist_reason_name(answer.reason) : NULL,
         .passes_from_us = answer.passes_from_ms * 1000,

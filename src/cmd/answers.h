@@ -30,7 +30,8 @@ void answers_free(struct answers *answers); /* NULL is allowed */
  * The next answer for the engine, whose verdicts must have been fetched: give it by engine_answer, and fetch what comes
  * of it, before the next call. False where there is none now.
  */
-bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, uint64_t *id, struct ruling *ruling);
+bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us, uint64_t *id,
+                  struct finding *finding);
 
 /* Becomes readable when the store has answered; -1 where it always answers at once. */
 int answers_fd(const struct answers *answers);

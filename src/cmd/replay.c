@@ -156,12 +156,12 @@ static bool wait_for_verdict(struct replay *replay, const struct capture_packet 
 static bool give_answers(struct replay *replay, const struct capture_packet *frame, int64_t now_us, bool *good)
 {
     uint64_t id;
-    struct ruling ruling;
+    struct finding finding;
     bool decided = false;
     for (int waited_ms = 0; replay->answers && waited_ms <= STORE_WAIT_MS;) {
-        if (answers_next(replay->answers, replay->engine, now_us, &id, &ruling)) {
+        if (answers_next(replay->answers, replay->engine, now_us, &id, &finding)) {
             *good = show_events(replay) && *good; /* before what comes of the answer takes their place */
-            engine_answer(replay->engine, id, ruling, now_us);
+            engine_answer(replay->engine, id, finding, now_us);
             decided = carry_out(replay, frame, now_us) || decided;
             continue;
         }

@@ -83,9 +83,9 @@ static void carry_out(struct worker *worker)
 static void give_answers(struct worker *worker, int64_t now)
 {
     uint64_t id;
-    struct ruling ruling;
-    while (worker->answers && answers_next(worker->answers, worker->engine, now, &id, &ruling)) {
-        engine_answer(worker->engine, id, ruling, now);
+    struct finding finding;
+    while (worker->answers && answers_next(worker->answers, worker->engine, now, &id, &finding)) {
+        engine_answer(worker->engine, id, finding, now);
         carry_out(worker);
     }
 }

@@ -217,7 +217,7 @@ bool engine_next_question(struct engine *engine, struct question *question);
  * The answer to question `id`; of one that is unknown, answered or too old it changes nothing. All verdicts must have
  * been fetched before; fetch verdicts, events and questions afterwards, as of engine_packet.
  */
-void engine_answer(struct engine *engine, uint64_t id, struct ruling ruling, int64_t now_us);
+void engine_answer(struct engine *engine, uint64_t id, struct finding finding, int64_t now_us);
 
 /* The next event; false where there is none. Its spans live until the next engine_packet, engine_tick or engine_stop.
  */

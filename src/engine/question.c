@@ -1,7 +1,7 @@
 #include "engine/state.h"
 #include "smtp/path.h"
 
-static const struct ruling unanswered = {.answer = ANSWER_FAILED};
+static const struct finding unanswered = {.answer = ANSWER_FAILED};
 
 /* Of a question's id: behind the connection's. */
 enum { NUMBER_BITS = 20 };
@@ -155,7 +155,7 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
 
 /* Tell what became of a line that was asked about, or should have been. */
 static void tell_settled(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
-                         const struct ruling *ruling, const struct smtp_action *action)
+                         const struct finding *finding, const struct smtp_action *action)
 {
     struct event *event = tell(engine, EVENT_GREYLIST, flow);
     if (!event)
@@ -168,8 +168,8 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
     event->verb = unit->command.verb;
     event->exchange = flow->smtp.answered + flow->smtp.ledger.count;
     event->action = passes ? "pass" : "defer";
-    event->reason = ruling->reason ? ruling->reason : "no-answer";
-    event->passes_from_us = passes ? 0 : ruling->passes_from_us;
+    event->reason = finding->reason ? finding->reason : "no-answer";
+    event->passes_from_us = passes ? 0 : finding->passes_from_us;
     if (recipient)
         event->text = tell_keep(engine, address_of(unit, plain, sizeof plain));
     else if (inquiry)
@@ -190,7 +190,7 @@ bool question_waits(struct engine *engine, uint32_t index, const struct smtp_uni
     uint32_t number = flow->smtp.answered + flow->smtp.ledger.count;
     if (flow->inquiry != POOL_NONE && number > 0 && inquiry_at(engine, flow->inquiry)->number == number) {
         /* Of the beginning of this line it was asked before. */
-        *action = settled(engine, flow, unit, inquiry_at(engine, flow->inquiry)->ruling.answer, *action);
+        *action = settled(engine, flow, unit, inquiry_at(engine, flow->inquiry)->finding.answer, *action);
         return false;
     }
     if (!ask(engine, index, unit, number)) {
@@ -222,11 +222,11 @@ bool question_pends(const struct engine *engine, const struct flow *flow, enum s
 
 /* ---- answers ---- */
 
-void question_answer(struct engine *engine, struct flow *flow, struct ruling ruling)
+void question_answer(struct engine *engine, struct flow *flow, struct finding finding)
 {
     struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
     inquiry->state = INQUIRY_ANSWERED;
-    inquiry->ruling = ruling;
+    inquiry->finding = finding;
     flow->halves[inquiry->side].paused = false;
 }
 
@@ -252,12 +252,12 @@ bool question_take(struct engine *engine, struct flow *flow, const struct smtp_u
     inquiry->state = INQUIRY_IDLE;
     if (unit->kind == SMTP_UNIT_OPAQUE)
         return false; /* it is read no more */
-    *action = settled(engine, flow, unit, inquiry->ruling.answer, inquiry->action);
-    tell_settled(engine, flow, unit, &inquiry->ruling, action);
+    *action = settled(engine, flow, unit, inquiry->finding.answer, inquiry->action);
+    tell_settled(engine, flow, unit, &inquiry->finding, action);
     return true;
 }
 
-void engine_answer(struct engine *engine, uint64_t id, struct ruling ruling, int64_t now_us)
+void engine_answer(struct engine *engine, uint64_t id, struct finding finding, int64_t now_us)
 {
     engine_begin_call(engine, now_us);
     const struct inquiry *inquiry = find(engine, id >> NUMBER_BITS);
@@ -267,10 +267,10 @@ void engine_answer(struct engine *engine, uint64_t id, struct ruling ruling, int
     struct flow *flow = flow_at(&engine->table, index);
     uint32_t number = (uint32_t)(id & ((1u << NUMBER_BITS) - 1));
     if (number == 0) {
-        flow->facts.known = ruling.answer == ANSWER_PASS;
+        flow->facts.known = finding.answer == ANSWER_PASS;
     } else if (inquiry->state == INQUIRY_WAITS && inquiry->number == number) {
         enum smtp_side side = (enum smtp_side)inquiry->side;
-        question_answer(engine, flow, ruling);
+        question_answer(engine, flow, finding);
         judge_feed(engine, index, side, (struct span){0}, false);
         segment_settle(engine, index, side);
         lifecycle_arm(engine, index);

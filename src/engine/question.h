@@ -56,7 +56,7 @@ enum answer {
 };
 
 /* An answer, and what is to be told of it. */
-struct ruling {
+struct finding {
     enum answer answer;
     const char *reason;     /* a word, static; NULL where there is none to be told */
     int64_t passes_from_us; /* of DEFER: the time from which on the same would pass; 0: not known */

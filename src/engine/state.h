@@ -113,7 +113,7 @@ struct inquiry {
     bool sender_known; /* `sender` is that of the last MAIL */
     uint8_t helo_len;
     uint16_t sender_len;
-    struct ruling ruling;      /* once ANSWERED */
+    struct finding finding;      /* once ANSWERED */
     struct smtp_action action; /* that depends on it */
     uint64_t asked;            /* exchanges that questions were about and that are not over: bits 1 << number % 64 */
     uint8_t helo[128];         /* its beginning */
@@ -328,7 +328,7 @@ bool question_waits(struct engine *engine, uint32_t index, const struct smtp_uni
 /* Whether a line of this side waits for an answer. */
 bool question_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 /* The answer to what waits, which goes on with the next judge_feed; or there will be none. */
-void question_answer(struct engine *engine, struct flow *flow, struct ruling ruling);
+void question_answer(struct engine *engine, struct flow *flow, struct finding finding);
 void question_give_up(struct engine *engine, struct flow *flow);
 /* Whether what was answered is the beginning of a line that must leave. */
 bool question_releases(const struct engine *engine, const struct flow *flow);

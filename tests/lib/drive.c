@@ -365,14 +365,14 @@ static void take_verdicts(struct drive *drive);
 static void give_answer(struct drive *drive, uint64_t id, enum answer answer)
 {
     bool defers = answer == ANSWER_DEFER;
-    struct ruling ruling = {
+    struct finding finding = {
         .answer = answer,
         .reason = answer == ANSWER_FAILED ? NULL
                   : defers                ? "first"
                                           : "known",
         .passes_from_us = defers ? drive->now_us + 1 : 0,
     };
-    engine_answer(drive->engine, id, ruling, drive->now_us);
+    engine_answer(drive->engine, id, finding, drive->now_us);
     take_verdicts(drive);
 }
 

@@ -318,7 +318,7 @@ static void give_answers(struct run *run)
         if (run->asked[i].at_us > run->now_us)
             continue;
         run->asked[i].at_us = INT64_MAX;
-        engine_answer(run->engine, run->asked[i].id, (struct ruling){.answer = run->asked[i].answer}, run->now_us);
+        engine_answer(run->engine, run->asked[i].id, (struct finding){.answer = run->asked[i].answer}, run->now_us);
         carry_out(run, 0, NULL, 0);
         take_questions(run);
         i = UINT32_MAX; /* from the first on again */

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -635,6 +636,26 @@ static void test_any_record(void **state)
     assert_true(decoded > 1000);
 }
 
+/* Run from the project's folder, as all tests are. */
+static void test_described(void **state)
+{
+    (void)state;
+    static char page[64 * 1024];
+    FILE *file = fopen("docs/events.md", "r");
+    assert_non_null(file);
+    size_t len = fread(page, 1, sizeof page - 1, file);
+    fclose(file);
+    assert_true(len < sizeof page - 1);
+    const char *section = strstr(page, "## `greylist`");
+    assert_non_null(section);
+    for (int reason = 0; reason < GREYLIST_REASONS; reason++) {
+        char word[64];
+        snprintf(word, sizeof word, "`%s`", greylist_reason_name((enum greylist_reason)reason));
+        if (!strstr(section, word))
+            fail_msg("docs/events.md does not describe the reason %s", word);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -648,6 +669,7 @@ int main(void)
         {"what has passed passes for its lifetime", test_lifetime, NULL, NULL, NULL},
         {"a network that has brought enough mail passes", test_client_known, NULL, NULL, NULL},
         {"answers pass", test_answer, NULL, NULL, NULL},
+        {"each reason is described where events are", test_described, NULL, NULL, NULL},
         {"a retry from elsewhere with the same EHLO domain", test_pool, NULL, NULL, NULL},
         {"who waits for refusals to their end passes before the delay", test_patience, NULL, NULL, NULL},
         {"who fires in parallel, or unevenly, does not", test_impatience, NULL, NULL, NULL},

@@ -12,7 +12,12 @@ _postern() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
-    --format) words="dialogue table json none" ;;
+    --format)
+        words="dialogue table json none"
+        [ "${COMP_WORDS[1]}" = greylist ] && words="postgrey spamd postern"
+        ;;
+    greylist) words="list show allow deny forget import export stats" ;;
+    allow | deny) words="client from to" ;;
     --variant) words="legacy nft" ;;
     --user) words=$(compgen -u) ;;
     --control-group) words=$(compgen -g) ;;

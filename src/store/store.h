@@ -28,7 +28,7 @@
 #define STORE_VALUE_BYTES    40
 #define STORE_TEXT_BYTES_MAX 1024
 #define STORE_SECRET_BYTES   16
-#define STORE_PENDING_MAX    4096
+#define STORE_PENDING_MAX    16384 /* the questions of greylist/service that may wait, with all their kinds */
 
 #define STORE_MESSAGE_BYTES_MAX 512 /* enough for every message */
 

@@ -13,8 +13,11 @@ struct network network_of(uint8_t ip_version, const uint8_t *address, uint8_t pr
 {
     struct network network = {.prefix = (uint8_t)(prefix + FAMILY_BITS)};
     set_address(ip_version, address, network.address);
-    for (uint32_t bit = network.prefix; bit < 8 * ADDRESS_BYTES; bit++)
-        network.address[bit / 8] &= (uint8_t) ~(0x80u >> (bit % 8));
+    uint32_t whole = network.prefix / 8u;
+    if (whole < ADDRESS_BYTES) {
+        network.address[whole] &= (uint8_t)(0xff00u >> (network.prefix % 8u));
+        memset(network.address + whole + 1, 0, ADDRESS_BYTES - whole - 1);
+    }
     return network;
 }
 

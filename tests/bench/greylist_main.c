@@ -1,0 +1,186 @@
+/*
+ * What whole decisions of the greylist cost: a question in, what is remembered looked up, decided and kept, the answer
+ * out; with memory: and lmdb:, of mail never seen and of mail that is known. Prints TAP.
+ *
+ *   greylist_main [--quick]
+ *
+ * memory: is told in processor time, so that it is what one core does; lmdb: in all of the time, until everything is
+ * written. Other work on the machine only takes from it, so the best of some rounds counts.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../lib/stores.h"
+#include "clock.h"
+#include "greylist/service.h"
+
+enum {
+    MEMORY_GOAL = 1000000,
+    KNOWN_GOAL = 200000,
+    NEW_GOAL = 100000,
+    ROUNDS = 3,
+    AT_ONCE = 256, /* questions for which a store may take its time */
+    DELAY_S = 400, /* behind the delay */
+};
+
+struct asker {
+    struct store *store;
+    struct store_client *client;
+    struct greylist_service *service;
+    int64_t now_us;
+    uint64_t id;
+    uint32_t open; /* not answered yet */
+    uint64_t passed, deferred, failed;
+};
+
+static double seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void must(bool good)
+{
+    if (!good)
+        abort();
+}
+
+static void begin(struct asker *asker, const char *uri)
+{
+    char message[STORE_MESSAGE_BYTES_MAX];
+    struct store_settings settings = store_settings_default();
+    struct greylist_service_settings service = greylist_service_settings_default();
+    service.tasks_max = 2 * AT_ONCE;
+    *asker = (struct asker){.now_us = (int64_t)time(NULL) * 1000000};
+    settings.records_max = 1u << 22;
+    asker->store = store_open(uri, &settings, asker->now_us / 1000000, message, sizeof message);
+    must(asker->store != NULL);
+    asker->client = store_client_new(asker->store);
+    asker->service = greylist_service_new(&service, asker->store, asker->client);
+    must(asker->service != NULL);
+}
+
+static void end(struct asker *asker)
+{
+    greylist_service_free(asker->service);
+    store_client_free(asker->client);
+    store_close(asker->store, 60000);
+}
+
+static void note(struct asker *asker, const struct greylist_answer *answer)
+{
+    asker->passed += answer->answer == ANSWER_PASS;
+    asker->deferred += answer->answer == ANSWER_DEFER;
+    asker->failed += answer->answer == ANSWER_FAILED;
+}
+
+static void collect(struct asker *asker, uint32_t most_open)
+{
+    struct greylist_answer answer;
+    for (;;) {
+        while (greylist_service_next(asker->service, asker->now_us, &answer)) {
+            note(asker, &answer);
+            asker->open--;
+        }
+        if (asker->open <= most_open)
+            return;
+        struct pollfd fd = {.fd = store_client_fd(asker->client), .events = POLLIN};
+        poll(&fd, 1, 1);
+    }
+}
+
+/* The mail with this number, on a connection of its own. */
+static void ask(struct asker *asker, uint32_t number)
+{
+    char sender[64], recipient[64];
+    struct greylist_answer answer;
+    snprintf(sender, sizeof sender, "user%c%c@example%u.net", 'a' + (int)(number % 26), 'a' + (int)(number / 26 % 26),
+             number);
+    snprintf(recipient, sizeof recipient, "someone%u@example.com", number % 5000);
+    struct question question = {
+        .kind = QUESTION_RECIPIENT,
+        .id = ++asker->id,
+        .flow_id = asker->id,
+        .ip_version = 4,
+        .client = {10, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number},
+        .server = {198, 51, 100, 1},
+        .helo = span_of("mx.example.net"),
+        .sender = span_of(sender),
+        .recipient = span_of(recipient),
+    };
+    if (greylist_service_take(asker->service, &question, asker->now_us, &answer))
+        note(asker, &answer);
+    else
+        asker->open++;
+    question.kind = LESSON_END;
+    greylist_service_take(asker->service, &question, asker->now_us, &answer);
+    if (asker->open >= AT_ONCE)
+        collect(asker, AT_ONCE / 2);
+}
+
+/* Decisions a second of so many mails. */
+static double round_of(struct asker *asker, uint32_t mails, clockid_t clock, bool written)
+{
+    double began = seconds(clock);
+    for (uint32_t number = 0; number < mails; number++)
+        ask(asker, number);
+    collect(asker, 0);
+    struct store_counters counters;
+    struct timespec pause = {.tv_nsec = 2000000};
+    for (store_counters(asker->store, &counters); written && counters.waiting; store_counters(asker->store, &counters))
+        nanosleep(&pause, NULL);
+    return (double)mails / (seconds(clock) - began);
+}
+
+static unsigned tests, missed;
+
+static void tell(const char *what, double rate, double goal)
+{
+    missed += rate < goal;
+    printf("%sok %u - %s: %.0f decisions a second (goal %.0f)\n", rate < goal ? "not " : "", ++tests, what, rate, goal);
+    fflush(stdout);
+}
+
+static void measure(const char *name, const char *form, uint32_t mails, clockid_t clock, bool written, double new_goal,
+                    double known_goal)
+{
+    char uri[256], what[128];
+    double best_new = 0, best_known = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct asker asker;
+        snprintf(uri, sizeof uri, "%s", form);
+        if (written)
+            snprintf(uri, sizeof uri, "%s%s/%d", form, temporary_folder(), i);
+        begin(&asker, uri);
+        double rate = round_of(&asker, mails, clock, written);
+        best_new = rate > best_new ? rate : best_new;
+        must(asker.deferred == mails);
+        asker.now_us += (int64_t)DELAY_S * 1000000;
+        rate = round_of(&asker, mails, clock, written);
+        best_known = rate > best_known ? rate : best_known;
+        must(asker.passed == mails && asker.failed == 0);
+        end(&asker);
+    }
+    snprintf(what, sizeof what, "greylist, %s, mail never seen", name);
+    tell(what, best_new, new_goal);
+    snprintf(what, sizeof what, "greylist, %s, known mail", name);
+    tell(what, best_known, known_goal);
+}
+
+int main(int argc, char **argv)
+{
+    bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+    if (CLOCK_SANITIZED) {
+        printf("1..0 # SKIP built with a sanitizer\n");
+        return 0;
+    }
+    uint32_t mails = quick ? 50000 : 300000;
+    measure("memory:", "memory:", mails, CLOCK_THREAD_CPUTIME_ID, false, MEMORY_GOAL, MEMORY_GOAL);
+    measure("lmdb:", "lmdb:", mails, CLOCK_MONOTONIC, true, NEW_GOAL, KNOWN_GOAL);
+    printf("1..%u\n", tests);
+    return missed > 0;
+}

@@ -44,6 +44,7 @@ const struct figure worker_figures[] = {
     {ENGINE(tarpits), "replies that were to leave later", false},
     {ENGINE(tarpit_ms), "milliseconds by which, in all", false},
     {ENGINE(tarpit_hangups), "of these replies: the client hung up meanwhile", false},
+    {ENGINE(tarpit_hangup_ms), "milliseconds that these had waited, in all", false},
     {ENGINE(tarpits_shortened), "of these: over before their time, for the server would have given up", false},
     {ENGINE(tarpits_relieved), "of these: over before their time, for want of room", false},
     {ENGINE(events_lost), "events that nobody fetched in time", false},

@@ -143,6 +143,7 @@ struct engine_counters {
     uint64_t tarpits;              /* replies that were to leave later */
     uint64_t tarpit_ms;            /* by so much, in all */
     uint64_t tarpit_hangups;       /* of these, clients that hung up meanwhile */
+    uint64_t tarpit_hangup_ms;     /* after so long, in all */
     uint64_t tarpits_shortened;    /* of these, over before their time: the server would have given up */
     uint64_t tarpits_relieved;     /* of these, over before their time: there was no room */
     uint64_t questions;            /* asked */

@@ -22,6 +22,8 @@ enum event_kind {
     EVENT_GREYLIST, /* what was asked before a line could leave is settled: `action` says what becomes of it, `reason`
                        why; `verb` and `exchange` say of which line. Of RCPT, `text` is the recipient and `shown` the
                        sender; else `text` is the argument of EHLO */
+    EVENT_TARPIT,   /* a reply that was to leave later need wait no longer: `reason` says why, `action` is the rule
+                       whose delay it was; `verb` and `exchange` say of which reply */
     EVENT_UNEDITED, /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
 };
@@ -60,11 +62,15 @@ struct event {
     struct span shown;        /* as it left, capped likewise; only where change is EVENT_REPLACED */
     uint64_t octets;    /* EVENT_PAYLOAD, with the line that ends a message; EVENT_UNEDITED, EVENT_FLOW_END: of the
                            payload `verb` (UNKNOWN: none) that was not complete */
-    const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; a word, static */
+    const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; a word, static. EVENT_TARPIT: a
+                           rule's name, as of `reason` */
     bool dry_run;       /* EVENT_RULE: it was not done */
     int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
     const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
                            happened. Lives as long as the policy; "" where none */
+
+    uint32_t delay_ms;  /* EVENT_TARPIT: by so much later it was to leave */
+    uint32_t waited_ms; /* EVENT_TARPIT: so long it did wait */
 
     int64_t passes_from_us; /* EVENT_GREYLIST: the time from which on the same would pass; 0: not known, or it does */
 };

@@ -9,6 +9,7 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .verbs = policy->watched,
         .refusals = &policy->refusals,
         .whole_replies = policy->whole_replies,
+        .judges_early = policy->judges_early,
         .observes = policy->dry_run,
     };
 }
@@ -306,8 +307,12 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
                   (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
     };
     struct before before = look_before(engine, flow, unit, action);
-    uint32_t delay_ms = tarpit_delay_ms(flow, context, unit, action);
-    uint32_t from_egress = half->log.end_egress;
+    struct tarpit_reply reply = {
+        .delay_ms = tarpit_delay_ms(flow, context, unit, action),
+        .rule = before.reason,
+        .from_egress = half->log.end_egress,
+        .exchange = before.answered,
+    };
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
     if (flow->smtp.opaque)
         message_forget(engine, flow);
@@ -326,7 +331,9 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     else if (unit->ends_payload)
         tell_payload(engine, flow, unit, &before);
     if (unit->role == SMTP_SERVER)
-        tarpit_note_reply(engine, index, unit, delay_ms, from_egress, before.answered);
+        tarpit_note_reply(engine, index, unit, &reply);
+    if (unit->role == SMTP_SERVER && !change->changed)
+        offer_note(engine, flow, unit);
     if (unit->role == SMTP_CLIENT)
         question_note_command(engine, index, unit, action.kind == SMTP_ACTION_REFUSE);
     else if (flow->smtp.answered != before.answered)
@@ -393,12 +400,12 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
         lifecycle_classify(engine, index);
     if (flow->reset) {
         if (tarpit_due_us(engine, flow) != INT64_MAX)
-            tarpit_end(engine, index);
+            tarpit_end(engine, index, TARPIT_END_RESET);
         segment_drop_held(engine, index);
     } else if (flow->smtp.opaque && !was_opaque) {
         /* What waits on the other side will not be judged any more. */
         if (tarpit_due_us(engine, flow) != INT64_MAX)
-            tarpit_end(engine, index);
+            tarpit_end(engine, index, TARPIT_END_UNREAD);
         question_end(engine, index);
         judge_all(engine, index, !side, (struct span){0}, true);
         arm_line(engine, index, flow, !side, false);

@@ -145,7 +145,7 @@ void lifecycle_due(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
     if (tarpit_due_us(engine, flow) <= engine->now_us)
-        tarpit_end(engine, index);
+        tarpit_end(engine, index, TARPIT_END_TIME);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] <= engine->now_us) {
             judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
@@ -208,9 +208,9 @@ void lifecycle_mark(struct engine *engine, uint32_t index, struct engine_verdict
 void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
 {
     struct flow *flow = flow_at(&engine->table, index);
+    tarpit_forget(engine, index);
     if (flow->state == FLOW_OPEN)
         tell_end(engine, flow, reason);
-    tarpit_forget(engine, index);
     question_end(engine, index);
     handover_forget(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
@@ -318,6 +318,7 @@ static void open_flow(struct engine *engine, uint32_t index)
         client->window_shift = server->window_shift = 0;
     flow->state = FLOW_OPEN;
     smtp_session_init(&flow->smtp);
+    flow->smtp.may_begin = offer_stands(engine, flow);
     engine->counters.flows_created++;
     tell(engine, EVENT_FLOW_START, flow);
     judge_connect(engine, flow);

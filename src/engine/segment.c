@@ -172,7 +172,7 @@ void segment_settle(struct engine *engine, uint32_t index, enum smtp_side side)
 void segment_release_all(struct engine *engine, uint32_t index)
 {
     if (tarpit_due_us(engine, flow_at(&engine->table, index)) != INT64_MAX)
-        tarpit_end(engine, index);
+        tarpit_end(engine, index, engine->stopping ? TARPIT_END_STOPPED : TARPIT_END_UNREAD);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
         segment_settle(engine, index, (enum smtp_side)side);
@@ -247,7 +247,7 @@ static enum fate keep(struct engine *engine, uint32_t index, enum smtp_side side
         return FATE_CARRY; /* cut to what stands before the reply; the rest comes again */
     switch (tarpit_resent(engine, index, older != NULL, unread)) {
     case TARPIT_OVER:
-        tarpit_end(engine, index);
+        tarpit_end(engine, index, TARPIT_END_SHORTENED);
         return seq_after(packet->seq + packet_seq_len(packet), half->log.end) ? hold(engine, index, side, packet)
                                                                               : FATE_CARRY;
     case TARPIT_KEEP:

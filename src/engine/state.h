@@ -11,6 +11,7 @@
  *   tell.c       events
  *   question.c   questions, answers and lessons
  *   tarpit.c     replies that leave later
+ *   offer.c      who may talk before the greeting
  *   handover.c   what the next process must know
  */
 #ifndef POSTERN_ENGINE_STATE_H
@@ -55,6 +56,14 @@ struct ready_list {
     uint32_t head, tail;
 };
 
+/* Who may talk to a server before its greeting. */
+struct offer {
+    uint64_t pair; /* a hash of both addresses */
+    int64_t until_us;
+};
+
+#define OFFERS_MAX 16384
+
 enum tarpit_state {
     TARPIT_IDLE,
     TARPIT_HOLDS,
@@ -79,9 +88,25 @@ struct tarpit {
     uint32_t group_end;    /* exchanges from this one on were not asked for when the last one was over */
     uint32_t group_ms;     /* waited for those before */
     uint32_t waited_ms;    /* for the last one */
+    uint32_t delay_ms;     /* meant for it */
+    uint8_t verb;          /* enum smtp_verb that it answers */
+    const char *rule;      /* whose delay it is */
     uint64_t about;        /* the question that it refuses; 0: none */
     int64_t began_us, due_us;
     int64_t shown_us; /* when the last piece left */
+};
+
+/* Why a reply that was to leave later need wait no longer. */
+enum tarpit_end {
+    TARPIT_END_TIME,      /* its time has come */
+    TARPIT_END_HUNG_UP,   /* the client has closed or reset the connection */
+    TARPIT_END_SHORTENED, /* the server would have given up */
+    TARPIT_END_RELIEVED,  /* there is no room for what must wait */
+    TARPIT_END_UNREAD,    /* the connection is not followed on */
+    TARPIT_END_RESET,     /* the filter resets it */
+    TARPIT_END_STOPPED,   /* the filter stops */
+    TARPIT_END_FORGOTTEN, /* the connection is forgotten */
+    TARPIT_END_RECORDED,  /* it is in a capture: it came when it came */
 };
 
 /* What becomes of a packet with octets that are not allowed to leave. */
@@ -179,6 +204,7 @@ struct engine {
     struct pool inquiries;
     uint32_t *inquiry_buckets; /* by flow id */
     uint32_t inquiry_mask;     /* 0 where nothing is asked */
+    struct offer *offers;
     struct pool tarpits;
     uint32_t oldest_tarpit, newest_tarpit; /* of those that hold */
     uint32_t tarpitted;
@@ -354,8 +380,14 @@ uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *con
                          struct smtp_action action);
 /* A unit of the server's was decided, the first of its octets at `from_egress`. It may begin a tarpit, or go on with
    it; behind the reply its side is paused. */
-void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t delay_ms,
-                       uint32_t from_egress, uint32_t exchange);
+struct tarpit_reply {
+    uint32_t delay_ms;
+    const char *rule; /* whose delay it is */
+    uint32_t from_egress;
+    uint32_t exchange;
+};
+void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
+                       const struct tarpit_reply *reply);
 /* Whether octets of this side are held back from tarpit_allowed on (egress). */
 bool tarpit_holds(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow);
@@ -364,7 +396,7 @@ uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow);
 enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again, bool unread);
 /* When the tarpit is over, INT64_MAX where there is none; then, or sooner, what it keeps is let go. */
 int64_t tarpit_due_us(const struct engine *engine, const struct flow *flow);
-void tarpit_end(struct engine *engine, uint32_t index);
+void tarpit_end(struct engine *engine, uint32_t index, enum tarpit_end why);
 /* The end of this side has closed the connection, or reset it. */
 void tarpit_hung_up(struct engine *engine, uint32_t index, enum smtp_side side);
 /* Octets of this side were acknowledged. */
@@ -373,6 +405,13 @@ void tarpit_acknowledged(struct engine *engine, uint32_t index, enum smtp_side s
 void tarpit_relieve(struct engine *engine);
 /* The connection is forgotten. */
 void tarpit_forget(struct engine *engine, uint32_t index);
+
+/* ---- offer.c ---- */
+
+/* Whether this client was lately told by this server that it need not wait for the greeting. */
+bool offer_stands(const struct engine *engine, const struct flow *flow);
+/* A line of the server's has left as it came: it may say so. */
+void offer_note(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit);
 
 /* ---- tell.c ---- */
 

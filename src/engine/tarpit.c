@@ -75,6 +75,32 @@ static void unlink_tarpit(struct engine *engine, const struct tarpit *tarpit)
     engine->tarpitted--;
 }
 
+/* ---- telling ---- */
+
+static const char *end_name(enum tarpit_end why)
+{
+    static const char *const names[] = {
+        [TARPIT_END_TIME] = "time",         [TARPIT_END_HUNG_UP] = "hung-up",     [TARPIT_END_SHORTENED] = "shortened",
+        [TARPIT_END_RELIEVED] = "relieved", [TARPIT_END_UNREAD] = "unread",       [TARPIT_END_RESET] = "reset",
+        [TARPIT_END_STOPPED] = "stopped",   [TARPIT_END_FORGOTTEN] = "forgotten", [TARPIT_END_RECORDED] = "recorded",
+    };
+    return names[why];
+}
+
+static void tell_tarpit(struct engine *engine, struct flow *flow, const struct tarpit *tarpit, enum tarpit_end why)
+{
+    struct event *event = tell(engine, EVENT_TARPIT, flow);
+    if (!event)
+        return;
+    event->from_server = tarpit->side == SMTP_SERVER;
+    event->verb = (enum smtp_verb)tarpit->verb;
+    event->exchange = tarpit->exchanges - 1;
+    event->action = tarpit->rule;
+    event->reason = end_name(why);
+    event->delay_ms = tarpit->delay_ms;
+    event->waited_ms = tarpit->waited_ms;
+}
+
 /* ---- beginning ---- */
 
 uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *context, const struct smtp_unit *unit,
@@ -114,8 +140,7 @@ static void settle_lesson(struct engine *engine, uint32_t index, struct tarpit *
     tarpit->about = 0;
 }
 
-static void begin(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t delay_ms,
-                  uint32_t from_egress, uint32_t exchange)
+static void begin(struct engine *engine, uint32_t index, const struct smtp_unit *unit, const struct tarpit_reply *reply)
 {
     struct flow *flow = flow_at(&engine->table, index);
     if (flow->tarpit == POOL_NONE) {
@@ -125,38 +150,55 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
     struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
     if (tarpit->state == TARPIT_LEFT)
         settle_lesson(engine, index, tarpit, false);
-    delay_ms = bounded(tarpit, unit, exchange, delay_ms);
+    uint32_t delay_ms = bounded(tarpit, unit, reply->exchange, reply->delay_ms);
     /* Who shares the lot of another recipient does not wait for it again. */
     bool shares = flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT;
     if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->void_told) ||
-        tarpit->exchanges == exchange + 1)
+        tarpit->exchanges == reply->exchange + 1)
         return;
-    tarpit->exchanges = exchange + 1;
+    tarpit->exchanges = reply->exchange + 1;
     tarpit->void_told = shares;
     tarpit->state = TARPIT_HOLDS;
     tarpit->side = (uint8_t)unit->side;
+    tarpit->verb = (uint8_t)unit->verb;
+    tarpit->rule = reply->rule;
+    tarpit->delay_ms = delay_ms;
     tarpit->began_us = engine->now_us;
     tarpit->due_us = engine->now_us + (int64_t)delay_ms * 1000;
     tarpit->shown_us = 0;
-    tarpit->from = tarpit->to = tarpit->allowed = tarpit->line = from_egress;
+    tarpit->from = tarpit->to = tarpit->allowed = tarpit->line = reply->from_egress;
     tarpit->resends = 0;
     tarpit->lossy = false;
     tarpit->whole = stays_whole(unit);
     tarpit->continued = unit->has_reply && !unit->reply.last;
-    tarpit->about = question_about(engine, flow, unit->verb, exchange);
+    tarpit->about = question_about(engine, flow, unit->verb, reply->exchange);
+    flow->smtp.greeting_waits = unit->verb == SMTP_VERB_CONNECT;
     link_newest(engine, flow->tarpit);
     engine->counters.tarpits++;
     lifecycle_arm(engine, index);
 }
 
-void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t delay_ms,
-                       uint32_t from_egress, uint32_t exchange)
+/* What came then came then: that it would leave later is all there is to say. */
+static void note_recorded(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
+                          const struct tarpit_reply *reply)
+{
+    struct tarpit tarpit = {.side = (uint8_t)unit->side,
+                            .verb = (uint8_t)unit->verb,
+                            .rule = reply->rule,
+                            .delay_ms = reply->delay_ms,
+                            .exchanges = reply->exchange + 1};
+    tell_tarpit(engine, flow, &tarpit, TARPIT_END_RECORDED);
+}
+
+void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
+                       const struct tarpit_reply *reply)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    bool recorded = engine->settings.peers == ENGINE_PEERS_RECORDED; /* what came then came then */
-    if (delay_ms && !flow->smtp.opaque && !flow->reset && !recorded && !engine->stopping &&
-        !tarpit_holds(engine, flow, unit->side))
-        begin(engine, index, unit, delay_ms, from_egress, exchange);
+    bool delays = reply->delay_ms && !flow->smtp.opaque && !flow->reset && !engine->stopping;
+    if (delays && engine->settings.peers == ENGINE_PEERS_RECORDED)
+        note_recorded(engine, flow, unit, reply);
+    else if (delays && !tarpit_holds(engine, flow, unit->side))
+        begin(engine, index, unit, reply);
     struct tarpit *tarpit = tarpit_of(engine, flow);
     if (tarpit && unit->verb == SMTP_VERB_MAIL)
         tarpit->void_told = false; /* another transaction */
@@ -243,14 +285,13 @@ enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again
     }
     if (!is_pressing(tarpit))
         return TARPIT_KEEP;
-    engine->counters.tarpits_shortened++; /* there is nothing to show any more */
-    return TARPIT_OVER;
+    return TARPIT_OVER; /* there is nothing to show any more */
 }
 
 /* ---- the end ---- */
 
 /* It is over: what it keeps may leave. */
-static void stop(struct engine *engine, uint32_t index)
+static void stop(struct engine *engine, uint32_t index, enum tarpit_end why)
 {
     struct flow *flow = flow_at(&engine->table, index);
     struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
@@ -263,14 +304,21 @@ static void stop(struct engine *engine, uint32_t index)
     flow->halves[tarpit->side].paused = false;
     held_keep_no_more(engine, &flow->halves[tarpit->side]);
     unlink_tarpit(engine, tarpit);
-    engine->counters.tarpit_ms += tarpit->waited_ms;
+    flow->smtp.greeting_waits = false;
+    struct engine_counters *counters = &engine->counters;
+    counters->tarpit_ms += tarpit->waited_ms;
+    counters->tarpit_hangups += why == TARPIT_END_HUNG_UP;
+    counters->tarpit_hangup_ms += why == TARPIT_END_HUNG_UP ? tarpit->waited_ms : 0;
+    counters->tarpits_shortened += why == TARPIT_END_SHORTENED;
+    counters->tarpits_relieved += why == TARPIT_END_RELIEVED;
+    tell_tarpit(engine, flow, tarpit, why);
 }
 
-void tarpit_end(struct engine *engine, uint32_t index)
+void tarpit_end(struct engine *engine, uint32_t index, enum tarpit_end why)
 {
     struct flow *flow = flow_at(&engine->table, index);
     enum smtp_side side = (enum smtp_side)tarpit_at(engine, flow->tarpit)->side;
-    stop(engine, index);
+    stop(engine, index, why);
     judge_feed(engine, index, side, (struct span){0}, false);
     segment_settle(engine, index, side);
 }
@@ -278,10 +326,8 @@ void tarpit_end(struct engine *engine, uint32_t index)
 void tarpit_hung_up(struct engine *engine, uint32_t index, enum smtp_side side)
 {
     const struct flow *flow = flow_at(&engine->table, index);
-    if (tarpit_holds(engine, flow, (enum smtp_side) !side)) {
-        engine->counters.tarpit_hangups++;
-        tarpit_end(engine, index);
-    }
+    if (tarpit_holds(engine, flow, (enum smtp_side) !side))
+        tarpit_end(engine, index, TARPIT_END_HUNG_UP);
     struct tarpit *tarpit = tarpit_of(engine, flow);
     if (tarpit && tarpit->state == TARPIT_LEFT && tarpit->side != (uint8_t)side)
         settle_lesson(engine, index, tarpit, true);
@@ -299,10 +345,8 @@ void tarpit_acknowledged(struct engine *engine, uint32_t index, enum smtp_side s
 void tarpit_relieve(struct engine *engine)
 {
     enum { AT_ONCE = 4 };
-    for (int i = 0; i < AT_ONCE && engine->oldest_tarpit != POOL_NONE; i++) {
-        engine->counters.tarpits_relieved++;
-        tarpit_end(engine, tarpit_at(engine, engine->oldest_tarpit)->flow);
-    }
+    for (int i = 0; i < AT_ONCE && engine->oldest_tarpit != POOL_NONE; i++)
+        tarpit_end(engine, tarpit_at(engine, engine->oldest_tarpit)->flow, TARPIT_END_RELIEVED);
 }
 
 void tarpit_forget(struct engine *engine, uint32_t index)
@@ -312,7 +356,7 @@ void tarpit_forget(struct engine *engine, uint32_t index)
         return;
     struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
     if (tarpit->state == TARPIT_HOLDS)
-        stop(engine, index);
+        stop(engine, index, TARPIT_END_FORGOTTEN);
     if (tarpit->state == TARPIT_LEFT)
         settle_lesson(engine, index, tarpit, true);
     pool_return(&engine->tarpits, flow->tarpit);

@@ -203,6 +203,9 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
         rule_set_add(&policy->has_peers, number);
     if (rule->on == RULE_ON_GREETING || rule->on == RULE_ON_REPLY || rule->on == RULE_ON_KEYWORD)
         policy->whole_replies = true;
+    bool changes = rule->action.kind != SMTP_ACTION_PASS;
+    if (rule->on == RULE_ON_ANOMALY && changes && rule->anomalies >> SMTP_ANOMALY_EARLY_TALKER & 1)
+        policy->judges_early = true;
     return true;
 }
 
@@ -317,6 +320,8 @@ static bool take(const struct rule *rule, const struct look *look, struct policy
     uint32_t delay_ms = rule->action.delay_ms ? delay_of(rule, look->facts) : decision->action.delay_ms;
     if (rule->goes_on) {
         decision->action.delay_ms = delay_ms;
+        if (rule->action.delay_ms)
+            decision->action.reason = rule->name;
         return false;
     }
     decision->action = rule->action;

@@ -26,6 +26,7 @@ struct policy {
     uint64_t refuse;                             /* verbs that no server shall see: bits 1 << enum smtp_verb */
     uint64_t watched;                            /* verbs that a rule or a verdict may look at, likewise */
     bool whole_replies;                          /* reply lines are to be judged whole, not only those above */
+    bool judges_early;                           /* a rule decides about early talkers */
     bool dry_run;                                /* nothing is changed; what would have been is told */
     bool defers_without_store;                   /* an action that asks is carried out where nobody answers */
     struct smtp_refusals refusals;               /* what actions number */

@@ -73,6 +73,11 @@ void dialogue_show(struct dialogue *dialogue, const struct event *event)
                  event->passes_from_us ? text_time(event->passes_from_us, time) : "");
         show_line(dialogue, " . ", DIM, text, "");
         break;
+    case EVENT_TARPIT:
+        snprintf(text, sizeof text, "(tarpit of \"%s\": %u of %u ms, %s)", event->action, event->waited_ms,
+                 event->delay_ms, event->reason);
+        show_line(dialogue, " . ", DIM, text, "");
+        break;
     case EVENT_UNEDITED:
         snprintf(text, sizeof text, "(not edited from here on: %s)", event->reason);
         show_line(dialogue, " . ", DIM, text, "");

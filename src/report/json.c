@@ -118,6 +118,14 @@ bool json_write_event(FILE *out, const struct event *event)
     case EVENT_GREYLIST:
         set_verdict(record, event);
         break;
+    case EVENT_TARPIT:
+        json_object_set_new(record, "rule", json_text(span_of(event->action)));
+        json_object_set_new(record, "reason", json_string(event->reason));
+        json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
+        json_object_set_new(record, "exchange", json_integer(event->exchange));
+        json_object_set_new(record, "delay_ms", json_integer(event->delay_ms));
+        json_object_set_new(record, "waited_ms", json_integer(event->waited_ms));
+        break;
     case EVENT_FLOW_END:
     case EVENT_UNEDITED:
         json_object_set_new(record, "reason", json_string(event->reason));

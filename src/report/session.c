@@ -490,6 +490,7 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
     case EVENT_FLOW_START:
     case EVENT_RULE:
     case EVENT_GREYLIST:
+    case EVENT_TARPIT:
     case EVENT_KINDS:
         break;
     }

@@ -219,6 +219,15 @@ static uint64_t verbs_that_matter(const struct smtp_session *session, const stru
     return session->void_refusal ? context->verbs | of_void : context->verbs;
 }
 
+/* Whether the client need not have said anything yet. What stands before PROXY is a proxy (case 13). */
+static bool talks_early(const struct smtp_session *session, const struct smtp_context *context,
+                        const struct smtp_command *command)
+{
+    bool early = session->greeting_waits || oldest_verb(session, context->blocks) == SMTP_VERB_CONNECT;
+    bool proxied = !session->addressed && span_equal(command->word, span_of("PROXY"));
+    return early && !session->early_told && !session->may_begin && !proxied;
+}
+
 /* Whether something can still come of an unfinished command, so that it should wait. */
 static bool command_may_matter(const struct smtp_session *session, const struct smtp_context *context,
                                const struct smtp_command *command)
@@ -226,6 +235,8 @@ static bool command_may_matter(const struct smtp_session *session, const struct 
     if (session->fragment_judged || context->observes)
         return false;
     if (session->closing || session->data_covered || session->tls_asked)
+        return true;
+    if (context->judges_early && talks_early(session, context, command))
         return true;
     uint64_t verbs = verbs_that_matter(session, context);
     if (command->separated)
@@ -268,9 +279,7 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
         return SMTP_ANOMALY_XEXCH50_OVERFLOW;
     if ((verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) && more)
         return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
-    /* What stands before PROXY is a proxy, not the client (case 13). */
-    bool proxied = !session->addressed && span_equal(unit->command.word, span_of("PROXY"));
-    if (!session->early_told && !proxied && oldest_verb(session, context->blocks) == SMTP_VERB_CONNECT) {
+    if (talks_early(session, context, &unit->command)) {
         session->early_told = true;
         return SMTP_ANOMALY_EARLY_TALKER;
     }

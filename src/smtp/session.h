@@ -147,7 +147,8 @@ struct smtp_context {
     const struct smtp_refusals *refusals;    /* what actions and slots number */
     uint64_t verbs;                          /* commands with these wait until whole: bits 1 << enum smtp_verb */
     bool whole_replies;                      /* all reply lines wait until they are whole */
-    bool observes;                           /* nothing waits, since nothing will be changed */
+    bool judges_early; /* what comes before the greeting waits likewise, if its line is the first */
+    bool observes;     /* nothing waits, since nothing will be changed */
 };
 
 struct smtp_session {
@@ -191,6 +192,8 @@ struct smtp_session {
     bool swapped;               /* TURN or ATRN was accepted: the ends have changed their parts */
     bool pipelining;            /* the last EHLO reply offered PIPELINING, so another command may follow unseen */
     bool early_told;            /* of this session */
+    bool greeting_waits;        /* the greeting has come, and the client has not been shown all of it */
+    bool may_begin;             /* the client was told before that it need not wait for the greeting */
     bool tls_asked;             /* STARTTLS is at the server; its reply has not come */
     bool tls_awaited;           /* the server is ready for TLS; the client's first octets have not come */
     bool data_covered;          /* a DATA was refused; the reply has not come */

@@ -156,6 +156,7 @@ static size_t print_event_word(char *out, size_t room, const struct event *event
         return (size_t)snprintf(out, room, " #%s", event->reason);
     case EVENT_FLOW_START:
     case EVENT_FLOW_END:
+    case EVENT_TARPIT:
     case EVENT_KINDS:
         break;
     }

@@ -152,6 +152,17 @@ static const struct row rows[] = {
      {.label = "anomaly: told by the rule's name",
       .turns = {C("EHLO x\r\n"), S("220 mail ESMTP\r\n250 mail\r\n"), END},
       .of_client = "@lenient=log !early-talker EHLO QUIT"}},
+    {"rule \"no early talkers\" { on = anomaly match = {\"early-talker\"} action = close }",
+     {.label = "anomaly: an early talker is told 421, the server QUIT",
+      .turns = {C("EHLO x.example\r\n"), S("220 mail ESMTP\r\n221 2.0.0 Bye, and thank you for calling\r\n")},
+      .server_reads = {CHANGE("EHLO x.example", "QUIT          ")},
+      .client_reads = {CHANGE("221 2.0.0 Bye, and thank you for calling", "421 4.7.0 Closing connection")},
+      .never_slow = true}},
+    {"rule \"in a hurry\" { on = recipient early-talker = yes action = refuse text = \"4.7.1 Later\" }\n"
+     "rule \"polite\" { on = sender early-talker = no action = refuse }",
+     {.label = "early-talker: a condition of any rule behind it",
+      .turns = {C("EHLO x\r\n"), S("220 mail ESMTP\r\n250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .client_reads = {CHANGE("250 2.1.5 Recipient ok", "450 4.7.1 Later")}}},
     {"protected = {\"10.1.0.2\", \"2001:db8::2\", \"203.0.113.0/24\"}\n"
      "rule \"in\" { on = connect direction = inbound action = log continue = yes }\n"
      "rule \"out\" { on = connect direction = outbound action = log continue = yes }",

@@ -56,14 +56,14 @@ struct flow {
     uint64_t id;                  /* never used twice */
     uint64_t handover_generation; /* of its record, see handover.h; 0: none was kept */
     struct handover_shape handover_shape; /* what that record says */
+    uint32_t mark;                        /* that a rule gave it; 0: none */
     int64_t last_us;                      /* when its last packet came */
     int64_t line_due_us[2];               /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
     struct event_endpoint ends[2];        /* by enum smtp_side: the client opened the connection */
     struct half halves[2];                /* by enum smtp_side: what that end sends */
+    uint32_t content; /* block with the struct content of the message that goes on; POOL_NONE: none */
     struct smtp_session smtp;
     struct policy_facts facts;
-    uint32_t mark;           /* that a rule gave it; 0: none */
-    uint32_t content;        /* block with the struct content of the message that goes on; POOL_NONE: none */
     uint64_t message_octets; /* of it */
     bool last_chunk;         /* the last BDAT said LAST */
     struct half_syn reopen;  /* that SYN: the connection is a new one once the server acknowledges it */

@@ -16,6 +16,8 @@
 #include "cmd/metrics.h"
 #include "sys/notify.h"
 
+enum { STORE_LOOK_MS = 1000 };
+
 /* ---- what there is to tell ---- */
 
 void service_ask_workers(struct service *service, struct worker_status *sum)
@@ -179,6 +181,19 @@ static int earlier(int one_ms, int other_ms)
     return one_ms < 0 || (other_ms >= 0 && other_ms < one_ms) ? other_ms : one_ms;
 }
 
+/* Said once when the store fails, and once when it is well again; until then what the rules say of a lost store holds.
+ */
+static void tell_store(struct service *service)
+{
+    char fault[CMD_MESSAGE_BYTES];
+    bool faulty = store_fault(service->store, fault, sizeof fault);
+    if (faulty && !service->store_faulty)
+        cmd_complain(CMD_GOOD, "%s", fault);
+    else if (!faulty && service->store_faulty)
+        cmd_complain(CMD_GOOD, "the store is well again");
+    service->store_faulty = faulty;
+}
+
 int service_run(struct service *service)
 {
     int watchdog_ms = notify_watchdog_ms();
@@ -192,6 +207,7 @@ int service_run(struct service *service)
     for (;;) {
         int due_ms = watchdog_due_ms(watchdog_ms, told_us);
         int wait_ms = earlier(service->metrics ? metrics_timeout_ms(service->metrics) : -1, due_ms);
+        wait_ms = earlier(service->store ? STORE_LOOK_MS : -1, wait_ms);
         if (poll(fds, sizeof fds / sizeof fds[0], wait_ms) < 0 && errno != EINTR)
             return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
         if (fds[1].revents)
@@ -202,6 +218,8 @@ int service_run(struct service *service)
             control_serve(service->control, answer, service);
         if (service->metrics)
             metrics_serve(service->metrics);
+        if (service->store)
+            tell_store(service);
         if (watchdog_due_ms(watchdog_ms, told_us) == 0) {
             tell_watchdog(service);
             told_us = clock_now_us();

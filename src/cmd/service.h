@@ -32,6 +32,7 @@ struct service {
     struct worker *workers[QUEUES_WORKERS_MAX];
     struct log *log;         /* NULL: none */
     struct store *store;     /* NULL: none */
+    bool store_faulty;       /* it was said that it fails */
     struct control *control; /* NULL: none */
     struct metrics *metrics; /* NULL: none */
     const char *rules;       /* their file; NULL: what holds without one */

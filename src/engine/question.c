@@ -153,16 +153,16 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
     return action;
 }
 
-/* Tell what became of a line that was asked about, or should have been. */
+/* Tell what became of a line that was asked about, or should have been. RCPT without MAIL is the server's to refuse. */
 static void tell_settled(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
                          const struct finding *finding, const struct smtp_action *action)
 {
-    struct event *event = tell(engine, EVENT_GREYLIST, flow);
-    if (!event)
-        return;
     uint8_t plain[SMTP_LINE_BYTES_MAX];
     const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
     bool recipient = unit->command.verb == SMTP_VERB_RCPT;
+    struct event *event = recipient && (!inquiry || !inquiry->sender_known) ? NULL : tell(engine, EVENT_GREYLIST, flow);
+    if (!event)
+        return;
     bool passes = action->kind == SMTP_ACTION_PASS;
     event->from_server = unit->side == SMTP_SERVER;
     event->verb = unit->command.verb;
@@ -174,7 +174,7 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
         event->text = tell_keep(engine, address_of(unit, plain, sizeof plain));
     else if (inquiry)
         event->text = tell_keep(engine, (struct span){inquiry->helo, inquiry->helo_len});
-    if (recipient && inquiry)
+    if (recipient)
         event->shown = tell_keep(engine, (struct span){inquiry->sender, inquiry->sender_len});
 }
 

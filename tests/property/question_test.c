@@ -200,6 +200,7 @@ static const struct dialogue dialogues[] = {
      .questions = ALL_KINDS,
      .answer = answer,
      .turns = {GREET, EHLO, OFFER, C(NEW), S("503 5.5.1 MAIL first\r\n"), GOODBY},
+     .of_client = "EHLO RCPT QUIT",
      .asked = "client end"},
     {.label = "case 20: the server gives up while a line waits",
      .policy = &policy,

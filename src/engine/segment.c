@@ -67,9 +67,9 @@ static void take_fin(struct engine *engine, uint32_t index, enum smtp_side side)
     edit_decide(&half->log, &engine->entries, 1, 1);
     half->next++;
     half->closed = true;
+    tarpit_hung_up(engine, index, side);
     if (flow->halves[!side].closed)
         lifecycle_classify(engine, index);
-    tarpit_hung_up(engine, index, side);
 }
 
 /*
@@ -342,9 +342,9 @@ static enum fate take_reset(struct engine *engine, uint32_t index, enum smtp_sid
         return FATE_DROP;
     }
     /* The receiver may yet answer with a challenge (RFC 5961 3.2), so the flow is followed on, but not for long. */
+    tarpit_hung_up(engine, index, side);
     flow->state = FLOW_CLOSED;
     lifecycle_classify(engine, index);
-    tarpit_hung_up(engine, index, side);
     return FATE_CARRY;
 }
 

@@ -154,22 +154,27 @@ static void test_closed(void **state)
     }
 }
 
-/* Who hangs up meanwhile has waited so long. */
+/* Who hangs up meanwhile has waited so long, which is told before the end of his connection. */
 static void test_hangs_up(void **state)
 {
     (void)state;
-    struct drive *drive = begin(&late, 4);
-    drive_wait(drive, 2500 * MS);
-    struct segment fin = drive_segment(drive, SMTP_CLIENT, 0, (struct span){0});
-    fin.flags |= PACKET_FIN;
-    drive_send(drive, SMTP_CLIENT, &fin);
-    assert_int_equal(drive_counters(drive)->tarpit_hangups, 1);
-    assert_in_range(drive_counters(drive)->tarpit_hangup_ms, 2500, 2502);
-    const struct event *told = told_tarpit(drive);
-    assert_non_null(told);
-    assert_string_equal(told->reason, "hung-up");
-    assert_in_range(told->waited_ms, 2500, 2502);
-    end(drive);
+    static const uint8_t flags[] = {PACKET_FIN | PACKET_ACK, PACKET_RST};
+    for (size_t i = 0; i < sizeof flags; i++) {
+        struct drive *drive = begin(&late, 4);
+        drive_wait(drive, 2500 * MS);
+        struct segment last = drive_segment(drive, SMTP_CLIENT, 0, (struct span){0});
+        last.flags = flags[i];
+        drive_send(drive, SMTP_CLIENT, &last);
+        assert_int_equal(drive_counters(drive)->tarpit_hangups, 1);
+        assert_in_range(drive_counters(drive)->tarpit_hangup_ms, 2500, 2502);
+        const struct event *told = told_tarpit(drive);
+        assert_non_null(told);
+        assert_string_equal(told->reason, "hung-up");
+        assert_in_range(told->waited_ms, 2500, 2502);
+        bool is_last = &drive_event(drive, drive_event_count(drive) - 1)->event == told;
+        assert_true(is_last == (flags[i] != PACKET_RST));
+        end(drive);
+    }
 }
 
 /* ---- who was told that he may (case 29) ---- */

@@ -138,7 +138,7 @@ struct inquiry {
     bool sender_known; /* `sender` is that of the last MAIL */
     uint8_t helo_len;
     uint16_t sender_len;
-    struct finding finding;      /* once ANSWERED */
+    struct finding finding;    /* once ANSWERED */
     struct smtp_action action; /* that depends on it */
     uint64_t asked;            /* exchanges that questions were about and that are not over: bits 1 << number % 64 */
     uint8_t helo[128];         /* its beginning */

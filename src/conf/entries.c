@@ -340,7 +340,7 @@ static bool take_exempt(void *context, const struct where *where, const char *en
 {
     const struct exempt_place *place = context;
     struct arena *arena = &place->conf->policy.arena;
-    struct network network;
+    struct network network = {0};
     enum word_kind kind;
     struct span word;
     if (strcmp(place->key, "exempt-clients") == 0)

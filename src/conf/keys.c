@@ -216,7 +216,8 @@ size_t key_options(const char *section, cfg_opt_t *options)
         if (strcmp(key->section, section) != 0)
             continue;
         /* libConfuse does not write to what it is given as a default. */
-        char *fallback = (char *)(uintptr_t)key->fallback;
+        char *fallback;
+        memcpy(&fallback, &key->fallback, sizeof fallback);
         if (key->type == KEY_LIST)
             options[count++] = (cfg_opt_t)CFG_STR_LIST(key->name, fallback, CFGF_NONE);
         else

@@ -119,7 +119,7 @@ static bool is_plain(char octet)
 static bool clean(struct reader *reader, char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        char octet = text[i], next = i + 1 < len ? text[i + 1] : '\0';
+        char octet = text[i], next = text[i + 1]; /* NUL at the end */
         switch (reader->state) {
         case CODE:
             if (octet == '"' || octet == '\'') {

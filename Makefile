@@ -50,7 +50,7 @@ $(BUILD)/postern: $(BUILD)/src/cmd/main.o $(BUILD)/libouter.a $(BUILD)/libcore.a
 LTO := $(if $(SANITIZE),,$(shell echo 'int main(void) { return 0; }' | $(CC) -Werror -flto=auto -ffat-lto-objects -x c - -o /dev/null \
          2>/dev/null && echo -flto=auto -ffat-lto-objects))
 
-ONE_PIECE := $(BUILD)/tests/bench/parse_main $(BUILD)/tests/bench/rules_main
+ONE_PIECE := $(BUILD)/tests/bench/body_main $(BUILD)/tests/bench/parse_main $(BUILD)/tests/bench/rules_main
 
 $(BUILD)/libcore.a: $(CORE_OBJ)
 	@echo '  AR    $@'

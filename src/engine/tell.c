@@ -39,6 +39,7 @@ struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flo
         .server = flow->ends[SMTP_SERVER],
         .lost = flow->events_lost && !flow->told_end,
         .reason = "",
+        .action = "",
     };
     flow->events_lost = false;
     return event;

@@ -92,6 +92,7 @@ static void send_event(struct world *world, struct span payload)
         .change = (enum event_change)((head[5] >> 2) % 3),
         .octets = 3 + text.len,
         .reason = reasons[head[6] % 4],
+        .action = reasons[head[6] / 4 % 2], /* a rule's name, or a word: printable */
         .text = span_head(text, half),
         .shown = span_tail(text, half),
     };

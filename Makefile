@@ -79,7 +79,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/li
 
 # The simulators: their parts beside their mains.
 SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c tests/sim/population%,$(wildcard tests/sim/*.c)))
-$(BUILD)/tests/sim/sim_main $(BUILD)/tests/sim/tarpit_main: $(SIM_PARTS)
+$(BUILD)/tests/sim/sim_main $(BUILD)/tests/sim/tarpit_main $(BUILD)/tests/sim/guard_main: $(SIM_PARTS)
 POPULATION_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/population*.c)))
 $(BUILD)/tests/sim/population_main: $(POPULATION_PARTS)
 

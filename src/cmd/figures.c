@@ -6,6 +6,7 @@
 #define GREY(field)   "greylist_" #field, offsetof(struct worker_status, greylist.field)
 #define LOG(field)    "events_" #field, offsetof(struct common_status, log.field)
 #define STORE(field)  "store_" #field, offsetof(struct common_status, store.field)
+#define WATCH(field)  "guarded_" #field, offsetof(struct common_status, watch.field)
 
 const struct figure worker_figures[] = {
     {ENGINE(packets), "packets given to the filter", false},
@@ -47,6 +48,8 @@ const struct figure worker_figures[] = {
     {ENGINE(tarpit_hangup_ms), "milliseconds that these had waited, in all", false},
     {ENGINE(tarpits_shortened), "of these: over before their time, for the server would have given up", false},
     {ENGINE(tarpits_relieved), "of these: over before their time, for want of room", false},
+    {ENGINE(guarded), "mails of guarded servers, by recipients, that a server outside put off", false},
+    {ENGINE(guarded_unknown), "recipients of theirs of whom nothing could be kept, for want of room", false},
     {ENGINE(events_lost), "events that nobody fetched in time", false},
     {"queue_received", QUEUE(received), "packets that came from the kernel", false},
     {"queue_verdicts", QUEUE(verdicts), "verdicts given to the kernel", false},
@@ -74,6 +77,9 @@ static_assert(sizeof worker_figures / sizeof worker_figures[0] == sizeof(struct 
               "each counter has its figure");
 
 const struct figure common_figures[] = {
+    {WATCH(retries), "guarded mails put off at their second attempt or a later one", false},
+    {WATCH(last), "of these: at their last one, so that they may be lost", false},
+    {WATCH(taken), "guarded mails taken that had been put off", false},
     {LOG(written), "events written", false},
     {LOG(failed), "events that could not be written", false},
     {LOG(dropped), "events that found no room on their way to the log", false},

@@ -7,6 +7,7 @@
 #ifndef POSTERN_CMD_FIGURES_H
 #define POSTERN_CMD_FIGURES_H
 
+#include "cmd/watch.h"
 #include "cmd/worker.h"
 #include "report/log.h"
 
@@ -14,6 +15,7 @@
 struct common_status {
     struct log_counters log;
     struct store_counters store;
+    struct watch_counters watch;
 };
 
 struct figure {

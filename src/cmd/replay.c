@@ -10,6 +10,7 @@
 
 #include "cmd/answers.h"
 #include "cmd/cmd.h"
+#include "cmd/watch.h"
 #include "io/capture.h"
 #include "report/dialogue.h"
 #include "report/json.h"
@@ -54,6 +55,7 @@ struct replay {
     const char *store_uri; /* NULL: memory: where rules ask, else none */
     struct store *store;
     struct answers *answers; /* NULL: nobody answers */
+    struct watch *watch;
     struct waiting *waiting;
     uint64_t tokens;
     int64_t out_us; /* the latest stamp written */
@@ -95,6 +97,8 @@ static bool show_events(struct replay *replay)
     struct event event;
     bool good = true;
     while (engine_next_event(replay->engine, &event)) {
+        if (event.kind == EVENT_GUARD && !watch_take(replay->watch, &event))
+            continue;
         if (replay->format == FORMAT_DIALOGUE)
             dialogue_show(&replay->dialogue, &event);
         else if (replay->format == FORMAT_TABLE)
@@ -304,6 +308,7 @@ static int finish(struct replay *replay, int code)
     if (fflush(stdout) != 0)
         code = cmd_complain(CMD_FAILED, "standard output cannot be written");
     store_close(replay->store, STORE_WAIT_MS);
+    watch_free(replay->watch);
     conf_free(&replay->conf);
     return code;
 }
@@ -389,6 +394,9 @@ int cmd_replay(int argc, char **argv)
 
     if ((replay.store_uri || answers_wanted(&replay.conf.policy)) && !open_store(&replay))
         return CMD_FAILED;
+    replay.watch = watch_new(&replay.conf.guard);
+    if (!replay.watch)
+        return cmd_complain(CMD_FAILED, "no memory");
     replay.conf.engine.peers = ENGINE_PEERS_RECORDED;
     replay.conf.engine.questions = replay.store ? answers_questions() : 0;
     replay.dialogue = (struct dialogue){.out = stdout, .colour = isatty(STDOUT_FILENO)};

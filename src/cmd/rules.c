@@ -163,6 +163,7 @@ int rules_reload(void *context, char *message, size_t message_size)
         return CMD_FAILED;
     }
     use_all(rules, &conf->policy);
+    watch_use(rules->watch, &conf->guard);
     snprintf(message, message_size, "%s: in use for connections that begin from now on%s", rules->path,
              not_changed(&rules->now->engine, &conf->engine));
     rules->before[place] = rules->now;

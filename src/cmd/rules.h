@@ -18,6 +18,7 @@ struct rules {
     const char *path; /* NULL: there is no file */
     struct conf *now;
     struct conf *before[RULES_KEPT_MAX]; /* NULL: none */
+    struct watch *watch;                 /* the caller's */
     struct store *store;                 /* the caller's; NULL: nobody is asked */
     struct worker *const *workers;
     unsigned worker_count;

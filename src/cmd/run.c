@@ -83,6 +83,8 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
             },
         .engine = run->rules.now->engine,
         .policy = &run->rules.now->policy,
+        .watch = run->service.watch,
+        .feeds = run->events != NULL,
         .mark = run->mark,
         .offsets = offsets_of(run, number),
         .processor = processor_of(run, number),
@@ -123,6 +125,9 @@ static int open_all(struct run *run)
     if (getrandom(&run->rules.now->engine.seed, sizeof run->rules.now->engine.seed, 0) !=
         sizeof run->rules.now->engine.seed)
         return cmd_complain(CMD_FAILED, "no random numbers: %m");
+    run->service.watch = run->rules.watch = watch_new(&run->rules.now->guard);
+    if (!run->service.watch)
+        return cmd_complain(CMD_FAILED, "no memory for the guard, or no random numbers: %m");
     if (!service_take_signals(&run->service))
         return cmd_complain(CMD_FAILED, "cannot take signals: %m");
     for (unsigned i = 0; i < run->service.queues.workers; i++)
@@ -210,6 +215,7 @@ static void close_all(struct run *run)
     log_close(run->service.log, clock_now_us());
     for (unsigned i = 0; i < run->service.queues.workers; i++)
         worker_free(run->service.workers[i]);
+    watch_free(run->service.watch);
     control_close(run->service.control);
     metrics_close(run->service.metrics);
     if (run->service.signals >= 0)
@@ -280,8 +286,7 @@ int cmd_run(int argc, char **argv)
         return usage();
     if (!run.events && run.rules.now->events[0])
         run.events = strcpy(run.events_room, run.rules.now->events);
-    if (run.events)
-        run.rules.now->engine.events = sessions_events();
+    run.rules.now->engine.events = run.events ? sessions_events() : 1u << EVENT_GUARD;
     run.rules.now->engine.release = run.mark.mask != 0;
     run.rules.now->engine.questions = answers_questions();
     clock_begin();

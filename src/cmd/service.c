@@ -56,6 +56,7 @@ struct common_status service_common(const struct service *service)
         common.log = log_counters(service->log);
     if (service->store)
         store_counters(service->store, &common.store);
+    common.watch = watch_counters(service->watch);
     return common;
 }
 

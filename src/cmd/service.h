@@ -30,8 +30,9 @@ struct metrics;
 struct service {
     struct queues queues;
     struct worker *workers[QUEUES_WORKERS_MAX];
-    struct log *log;         /* NULL: none */
-    struct store *store;     /* NULL: none */
+    struct log *log;     /* NULL: none */
+    struct store *store; /* NULL: none */
+    struct watch *watch;
     bool store_faulty;       /* it was said that it fails */
     struct control *control; /* NULL: none */
     struct metrics *metrics; /* NULL: none */

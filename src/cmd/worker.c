@@ -51,8 +51,16 @@ static void give_events(struct worker *worker)
 {
     struct event event;
     bool any = false;
-    for (; engine_next_event(worker->engine, &event); any = true)
-        feed_put(worker->feed, &event);
+    while (engine_next_event(worker->engine, &event)) {
+        if (event.kind == EVENT_GUARD && !watch_take(worker->settings.watch, &event))
+            continue;
+        if (event.kind == EVENT_GUARD && watch_is_last(&event))
+            watch_complain(&event);
+        if (worker->feed) {
+            feed_put(worker->feed, &event);
+            any = true;
+        }
+    }
     if (any)
         log_wake(worker->log);
 }
@@ -76,8 +84,7 @@ static void carry_out(struct worker *worker)
     struct engine_verdict verdict;
     while (engine_next_verdict(worker->engine, &verdict))
         give_verdict(worker, &verdict);
-    if (worker->feed)
-        give_events(worker);
+    give_events(worker);
 }
 
 static void give_answers(struct worker *worker, int64_t now)
@@ -411,8 +418,8 @@ struct worker *worker_new(const struct worker_settings *settings, char *message,
     init_lock(worker);
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->engine = cmd_engine_new(&settings->engine, settings->policy);
-    worker->feed = settings->engine.events ? feed_new(settings->engine.flows_max) : NULL;
-    if (worker->wake < 0 || !worker->engine || (settings->engine.events && !worker->feed))
+    worker->feed = settings->feeds ? feed_new(settings->engine.flows_max) : NULL;
+    if (worker->wake < 0 || !worker->engine || (settings->feeds && !worker->feed))
         snprintf(message, message_size, "no memory for %u flows; lower 'flows' in the rules",
                  settings->engine.flows_max);
     /* The queue first: whoever has it still needs the file. */

@@ -14,6 +14,7 @@
 
 #include "cmd/answers.h"
 #include "cmd/mark.h"
+#include "cmd/watch.h"
 #include "engine/engine.h"
 #include "io/nfqueue.h"
 #include "report/feed.h"
@@ -25,6 +26,8 @@ struct worker_settings {
     struct nfqueue_settings queues;
     struct engine_settings engine;
     const struct policy *policy;
+    struct watch *watch; /* shared by all */
+    bool feeds;          /* its events are wanted outside */
     struct mark mark;
     const char *offsets; /* the file that keeps what the next process must know; NULL: none */
     int processor;       /* it runs there and nowhere else; -1: anywhere */

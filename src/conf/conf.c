@@ -6,6 +6,7 @@
 
 #include "conf/complain.h"
 #include "conf/entries.h"
+#include "conf/guard_section.h"
 #include "conf/keys.h"
 #include "conf/regex.h"
 #include "conf/rule_section.h"
@@ -84,10 +85,17 @@ static int check_rule(cfg_t *cfg, cfg_opt_t *option)
     return rule_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking) ? 0 : -1;
 }
 
+static int check_guard(cfg_t *cfg, cfg_opt_t *option)
+{
+    (void)cfg;
+    return guard_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking) ? 0 : -1;
+}
+
 void conf_init(struct conf *conf)
 {
     conf->engine = engine_settings_default();
     conf->greylist = greylist_settings_default();
+    conf->guard = guard_settings_default();
     snprintf(conf->store, sizeof conf->store, "%s", CONF_STORE_DEFAULT);
     policy_init_default(&conf->policy);
 }
@@ -166,6 +174,11 @@ static bool check_together(cfg_t *cfg)
                  cfg_getstr(cfg, "memory"), cfg_getstr(cfg, "flow-memory"));
         return false;
     }
+    if (cfg_size(cfg, "protected") == 0 && cfg_size(cfg, "guard") > 0) {
+        complain(cfg_getsec(cfg, "guard"),
+                 "guard: no session is outbound: say which networks are ours with 'protected'");
+        return false;
+    }
     for (unsigned i = 0; cfg_size(cfg, "protected") == 0 && i < cfg_size(cfg, "rule"); i++) {
         cfg_t *rule = cfg_getnsec(cfg, "rule", i);
         const char *direction = cfg_getstr(rule, "direction");
@@ -182,17 +195,19 @@ static bool check_together(cfg_t *cfg)
 
 /* libConfuse's options, as long as a file is parsed. */
 struct options {
-    cfg_opt_t outside[KEYS_MAX + 3], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1];
+    cfg_opt_t outside[KEYS_MAX + 4], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1], guard[KEYS_MAX + 1];
 };
 
 static cfg_t *set_up(struct options *options)
 {
     options->rule[key_options("rule", options->rule)] = (cfg_opt_t)CFG_END();
     options->greylist[key_options("greylist", options->greylist)] = (cfg_opt_t)CFG_END();
+    options->guard[key_options("guard", options->guard)] = (cfg_opt_t)CFG_END();
     cfg_opt_t *outside = options->outside;
     size_t count = key_options("", outside);
     outside[count++] = (cfg_opt_t)CFG_SEC("rule", options->rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outside[count++] = (cfg_opt_t)CFG_SEC("greylist", options->greylist, CFGF_NONE);
+    outside[count++] = (cfg_opt_t)CFG_SEC("guard", options->guard, CFGF_NODEFAULT);
     outside[count] = (cfg_opt_t)CFG_END();
     cfg_t *cfg = cfg_init(outside, CFGF_NONE);
     if (!cfg)
@@ -212,6 +227,7 @@ static cfg_t *set_up(struct options *options)
     cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-recipients", check_exempt);
     cfg_set_validate_func(cfg, "rule", check_rule);
+    cfg_set_validate_func(cfg, "guard", check_guard);
     return cfg;
 }
 

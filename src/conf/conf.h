@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "policy/greylist.h"
+#include "policy/guard.h"
 #include "policy/policy.h"
 
 #define CONF_STORE_BYTES   1024
@@ -26,6 +27,7 @@ struct conf {
     struct regex *regexes; /* that its rules use */
     struct greylist_settings greylist;
     struct greylist_exempt exempt; /* in the policy's memory */
+    struct guard_settings guard;
     bool keep_addresses;           /* the greylist keeps addresses in clear beside their hashes */
     char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
     char events[CONF_STORE_BYTES]; /* where events are written; empty: nowhere */

@@ -9,6 +9,7 @@
 
 #define SETTING(field)     offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
 #define OF_GREYLIST(field) offsetof(struct conf, greylist.field), sizeof(((struct conf *)0)->greylist.field)
+#define OF_GUARD(field)    offsetof(struct conf, guard.field), sizeof(((struct conf *)0)->guard.field)
 #define OF_RULE(field)     offsetof(struct rule, field), sizeof(((struct rule *)0)->field)
 #define BY_ITS_OWN         0, 0
 #define ANY_NUMBER         0, UINT32_MAX - 1
@@ -115,6 +116,27 @@ const struct key keys[] = {
      "Senders that never are: addresses and domains, as in rules."},
     {"greylist", "exempt-recipients", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
      "Recipients for whom nobody is. `postmaster` without a domain never is (RFC 5321 4.5.1)."},
+    /* ---- guard ---- */
+    {"guard", "servers", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Networks of our servers that lose mail which a greylist outside puts off (Exchange 2000 and 2003, the SMTP "
+     "service "
+     "of Windows 2003), in CIDR, or `file:PATH`. Without the section nothing is guarded."},
+    {"guard", "except-peers", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Networks of servers outside whose replies are left as they are."},
+    {"guard", "marks", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "What the text of a reply 4xx to MAIL, RCPT or the message looks like where a greylist says it: patterns, "
+     "expressions, or `file:PATH`; `file:greylist-marks` ships."},
+    {"guard", "except-marks", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
+     "Texts that are no greylist's though they match, written like `marks`."},
+    {"guard", "delay", KEY_DURATION, "110s", 1000, 240000, NULL, OF_GUARD(delay_ms), 1,
+     "So much later such a reply reaches our server, once in a transaction. RFC 5321 4.5.3.2 gives it five minutes."},
+    {"guard", "attempts", KEY_NUMBER, "4", 2, 100, NULL, OF_GUARD(attempts), 0,
+     "Attempts of our server before it may lose the mail, the first one included."},
+    {"guard", "retry-gap", KEY_DURATION, "5m", 1000, DAYS(1), NULL, OF_GUARD(retry_gap_s), 1000,
+     "An attempt so long behind a refusal, or longer, is no such retry: it comes from the server's queue, and counts "
+     "as "
+     "a "
+     "first one."},
     /* ---- rules ---- */
     {"rule", "on", KEY_WORD, NULL, NO_RANGE,
      "connect greeting ehlo-keyword command argument sender recipient starttls reply line file-name message anomaly",

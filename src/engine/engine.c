@@ -39,7 +39,7 @@ static void *lay_out(struct layout *layout, size_t octets)
 struct pieces {
     struct engine *engine;
     void *flows, *buckets, *nodes, *entries, *blocks, *pieces, *held, *events, *arena, *scratch, *original;
-    void *inquiries, *inquiry_buckets, *questions, *tarpits, *offers;
+    void *inquiries, *inquiry_buckets, *questions, *tarpits, *offers, *guarded, *guarded_buckets;
     size_t bytes;
 };
 
@@ -73,6 +73,8 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
     p.tarpits = lay_out(&layout, pool_bytes(sizeof(struct tarpit), s->flows_max));
     p.offers = lay_out(&layout, OFFERS_MAX * sizeof(struct offer));
+    p.guarded = lay_out(&layout, pool_bytes(sizeof(struct guarded), GUARDED_MAX));
+    p.guarded_buckets = lay_out(&layout, GUARDED_BUCKETS * sizeof(uint32_t));
     if (s->questions) {
         p.inquiries = lay_out(&layout, pool_bytes(sizeof(struct inquiry), s->flows_max));
         p.inquiry_buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
@@ -109,6 +111,8 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
         engine->inquiry_mask = (uint32_t)(flow_table_buckets_bytes(settings->flows_max) / sizeof(uint32_t)) - 1;
         engine->questions = p.questions;
     }
+    pool_init(&engine->guarded, p.guarded, sizeof(struct guarded), GUARDED_MAX);
+    engine->guarded_buckets = p.guarded_buckets;
     engine->offers = p.offers;
     engine->events = p.events;
     engine->event_arena = p.arena;

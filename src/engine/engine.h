@@ -146,6 +146,8 @@ struct engine_counters {
     uint64_t tarpit_hangup_ms;     /* after so long, in all */
     uint64_t tarpits_shortened;    /* of these, over before their time: the server would have given up */
     uint64_t tarpits_relieved;     /* of these, over before their time: there was no room */
+    uint64_t guarded;              /* mails of guarded servers, by recipients, that a server outside put off */
+    uint64_t guarded_unknown;      /* recipients of theirs for whom there was no room: what comes of them is not told */
     uint64_t questions;            /* asked */
     uint64_t questions_unanswered; /* actions that depended on an answer which nobody gave in time, or could be asked */
     uint64_t questions_lost;       /* questions and lessons that nobody fetched, so that there was no room for more */

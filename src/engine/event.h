@@ -24,6 +24,9 @@ enum event_kind {
                        sender; else `text` is the argument of EHLO */
     EVENT_TARPIT,   /* a reply that was to leave later need wait no longer: `reason` says why, `action` is the rule
                        whose delay it was; `verb` and `exchange` say of which reply */
+    EVENT_GUARD, /* a server outside has put off (`action` is "refused") or taken ("taken") mail of one of ours that is
+                    guarded: `text` is the first line of its reply, `sender` and `recipient` say whose mail; of a
+                    reply to the message there is an event for each recipient. See policy/guard */
     EVENT_UNEDITED, /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
 };
@@ -54,22 +57,28 @@ struct event {
                             it is: END_OF_DATA (a message), BDAT (a chunk), AUTH_RESPONSE, XEXCH50_DATA */
     uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers;
                             0 is the greeting. A chunk draws none, its BDAT does */
-    uint16_t code;       /* EVENT_REPLY: as the server sent it; 0 where the line has none */
+    uint16_t code;       /* EVENT_REPLY, EVENT_GUARD: as the server sent it; 0 where the line has none */
     bool last;           /* EVENT_REPLY: the last line of the reply */
     bool closes;         /* EVENT_REPLY: nothing more answers the same (after 353, and in LMTP, several replies do) */
     enum event_change change; /* EVENT_COMMAND, EVENT_REPLY, EVENT_PAYLOAD */
     struct span text;         /* as it came, line end included; capped at 1024 octets, then without a line end */
     struct span shown;        /* as it left, capped likewise; only where change is EVENT_REPLACED */
-    uint64_t octets;    /* EVENT_PAYLOAD, with the line that ends a message; EVENT_UNEDITED, EVENT_FLOW_END: of the
-                           payload `verb` (UNKNOWN: none) that was not complete */
-    const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; a word, static. EVENT_TARPIT: a
+    uint64_t
+        octets; /* EVENT_GUARD: as MAIL announced them; 0: it did not. EVENT_PAYLOAD, with the line that ends a message;
+                   EVENT_UNEDITED, EVENT_FLOW_END: of the payload `verb` (UNKNOWN: none) that was not complete */
+    const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; EVENT_GUARD; a word, static. EVENT_TARPIT: a
                            rule's name, as of `reason` */
     bool dry_run;       /* EVENT_RULE: it was not done */
     int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
     const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
                            happened. Lives as long as the policy; "" where none */
 
-    uint32_t delay_ms;  /* EVENT_TARPIT: by so much later it was to leave */
+    struct span sender;    /* EVENT_GUARD */
+    struct span recipient; /* EVENT_GUARD; empty where MAIL was refused */
+    uint32_t attempt;      /* EVENT_GUARD: which one it was; left to those who hear of all connections */
+    uint32_t attempts;     /* EVENT_GUARD: that there are; likewise */
+
+    uint32_t delay_ms;  /* EVENT_TARPIT, EVENT_GUARD: by so much later it was to leave, or leaves */
     uint32_t waited_ms; /* EVENT_TARPIT: so long it did wait */
 
     int64_t passes_from_us; /* EVENT_GREYLIST: the time from which on the same would pass; 0: not known, or it does */

@@ -291,6 +291,15 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     return decision.action;
 }
 
+static void guard_note(struct engine *engine, uint32_t index, const struct smtp_unit *unit, struct smtp_action action,
+                       const struct before *before)
+{
+    if (unit->kind == SMTP_UNIT_COMMAND && action.kind == SMTP_ACTION_PASS)
+        guard_note_command(engine, index, unit, before->exchange);
+    else if (unit->kind == SMTP_UNIT_REPLY && unit->has_reply && unit->line_index == 0)
+        guard_note_reply(engine, index, unit, before->answered, action.guard);
+}
+
 /* One unit: decide, and remember what leaves. True where that is not what came. */
 static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_context *context,
                        const struct smtp_unit *unit, struct smtp_action action)
@@ -312,6 +321,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         .rule = before.reason,
         .from_egress = half->log.end_egress,
         .exchange = before.answered,
+        .shared = action.guard,
     };
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
     if (flow->smtp.opaque)
@@ -332,6 +342,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         tell_payload(engine, flow, unit, &before);
     if (unit->role == SMTP_SERVER)
         tarpit_note_reply(engine, index, unit, &reply);
+    if (policy_guards(policy_of(engine, flow), &flow->facts))
+        guard_note(engine, index, unit, action, &before);
     if (unit->role == SMTP_SERVER && !change->changed)
         offer_note(engine, flow, unit);
     if (unit->role == SMTP_CLIENT)
@@ -407,6 +419,7 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
         if (tarpit_due_us(engine, flow) != INT64_MAX)
             tarpit_end(engine, index, TARPIT_END_UNREAD);
         question_end(engine, index);
+        guard_forget(engine, index);
         judge_all(engine, index, !side, (struct span){0}, true);
         arm_line(engine, index, flow, !side, false);
         segment_settle(engine, index, !side);

@@ -212,6 +212,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     if (flow->state == FLOW_OPEN)
         tell_end(engine, flow, reason);
     question_end(engine, index);
+    guard_forget(engine, index);
     handover_forget(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         engine->waiting_count -= flow->line_due_us[side] != 0;

@@ -112,13 +112,6 @@ bool engine_next_question(struct engine *engine, struct question *question)
 
 /* ---- asking ---- */
 
-/* The address in a MAIL or RCPT command; what cannot be read as one, as it is written. */
-static struct span address_of(const struct smtp_unit *unit, uint8_t *plain, size_t room)
-{
-    struct smtp_path path = smtp_path_parse(unit->command.argument);
-    return path.good ? smtp_path_plain(&path, plain, room) : unit->command.argument;
-}
-
 static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t number)
 {
     uint8_t plain[SMTP_LINE_BYTES_MAX];
@@ -129,7 +122,8 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
         (recipient && !inquiry_of(engine, index)->sender_known))
         return false;
     struct question *question =
-        add(engine, index, kind, recipient ? address_of(unit, plain, sizeof plain) : (struct span){0});
+        add(engine, index, kind,
+            recipient ? smtp_path_address(unit->command.argument, plain, sizeof plain) : (struct span){0});
     if (!question)
         return false;
     question->id = id_of(flow, number);
@@ -171,7 +165,7 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
     event->reason = finding->reason ? finding->reason : "no-answer";
     event->passes_from_us = passes ? 0 : finding->passes_from_us;
     if (recipient)
-        event->text = tell_keep(engine, address_of(unit, plain, sizeof plain));
+        event->text = tell_keep(engine, smtp_path_address(unit->command.argument, plain, sizeof plain));
     else if (inquiry)
         event->text = tell_keep(engine, (struct span){inquiry->helo, inquiry->helo_len});
     if (recipient)
@@ -298,7 +292,8 @@ void question_note_command(struct engine *engine, uint32_t index, const struct s
     enum smtp_verb verb = unit->command.verb;
     if (verb == SMTP_VERB_MAIL) {
         struct inquiry *inquiry = inquiry_of(engine, index);
-        struct span sender = span_head(address_of(unit, plain, sizeof plain), sizeof inquiry->sender);
+        struct span sender =
+            span_head(smtp_path_address(unit->command.argument, plain, sizeof plain), sizeof inquiry->sender);
         inquiry->sender_known = !refused;
         inquiry->sender_len = (uint16_t)sender.len;
         if (sender.len)
@@ -311,7 +306,7 @@ void question_note_command(struct engine *engine, uint32_t index, const struct s
             memcpy(inquiry->helo, name.ptr, name.len);
     } else if (verb == SMTP_VERB_RCPT && !refused && is_outbound(flow_at(&engine->table, index)) &&
                wanted(engine, LESSON_ADDRESSED)) {
-        (void)add(engine, index, LESSON_ADDRESSED, address_of(unit, plain, sizeof plain));
+        (void)add(engine, index, LESSON_ADDRESSED, smtp_path_address(unit->command.argument, plain, sizeof plain));
     }
 }
 

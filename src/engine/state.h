@@ -64,6 +64,24 @@ struct offer {
 
 #define OFFERS_MAX 16384
 
+#define GUARD_TEXT_BYTES_MAX 256 /* RFC 5321 4.5.3.1.3: a path */
+
+/* A MAIL or RCPT of a guarded connection, and what has come of it. */
+struct guarded {
+    uint32_t next; /* in its bucket, newest first */
+    uint32_t flow;
+    uint32_t exchange;
+    bool recipient; /* RCPT */
+    bool accepted;
+    uint64_t size;
+    uint16_t sender_len, recipient_len;
+    uint8_t sender[GUARD_TEXT_BYTES_MAX];
+    uint8_t recipient_text[GUARD_TEXT_BYTES_MAX];
+};
+
+#define GUARDED_MAX     4096
+#define GUARDED_BUCKETS 1024
+
 enum tarpit_state {
     TARPIT_IDLE,
     TARPIT_HOLDS,
@@ -80,7 +98,7 @@ struct tarpit {
     bool lossy;            /* a piece of it was lost */
     bool whole;            /* it must not leave in pieces */
     bool continued;        /* it has several lines */
-    bool void_told;        /* a recipient of the void transaction has waited */
+    bool shared_told;      /* a recipient of this transaction has waited for what others share */
     uint32_t from, to;     /* egress */
     uint32_t allowed;      /* egress: what stands before may leave */
     uint32_t line;         /* egress: where the line begins in which that is */
@@ -205,6 +223,8 @@ struct engine {
     uint32_t *inquiry_buckets; /* by flow id */
     uint32_t inquiry_mask;     /* 0 where nothing is asked */
     struct offer *offers;
+    struct pool guarded;
+    uint32_t *guarded_buckets; /* by flow */
     struct pool tarpits;
     uint32_t oldest_tarpit, newest_tarpit; /* of those that hold */
     uint32_t tarpitted;
@@ -385,9 +405,12 @@ struct tarpit_reply {
     const char *rule; /* whose delay it is */
     uint32_t from_egress;
     uint32_t exchange;
+    bool shared; /* once in a transaction is enough */
 };
 void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
                        const struct tarpit_reply *reply);
+/* By how much later the reply of this exchange leaves. */
+uint32_t tarpit_imposed_ms(const struct engine *engine, const struct flow *flow, uint32_t exchange);
 /* Whether octets of this side are held back from tarpit_allowed on (egress). */
 bool tarpit_holds(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow);
@@ -405,6 +428,16 @@ void tarpit_acknowledged(struct engine *engine, uint32_t index, enum smtp_side s
 void tarpit_relieve(struct engine *engine);
 /* The connection is forgotten. */
 void tarpit_forget(struct engine *engine, uint32_t index);
+
+/* ---- guard.c ---- */
+
+/* A command went to the server, and draws the reply of this exchange. */
+void guard_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange);
+/* The first line of the reply of this exchange has come; `put_off`: it has the marks of a greylist. */
+void guard_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                      bool put_off);
+/* Nothing more can be read of a connection. */
+void guard_forget(struct engine *engine, uint32_t index);
 
 /* ---- offer.c ---- */
 

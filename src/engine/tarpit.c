@@ -103,6 +103,13 @@ static void tell_tarpit(struct engine *engine, struct flow *flow, const struct t
 
 /* ---- beginning ---- */
 
+uint32_t tarpit_imposed_ms(const struct engine *engine, const struct flow *flow, uint32_t exchange)
+{
+    const struct tarpit *tarpit = tarpit_of(engine, flow);
+    bool this = tarpit && tarpit->state == TARPIT_HOLDS && tarpit->exchanges == exchange + 1;
+    return this ? tarpit->delay_ms : 0;
+}
+
 uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *context, const struct smtp_unit *unit,
                          struct smtp_action action)
 {
@@ -152,12 +159,12 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
         settle_lesson(engine, index, tarpit, false);
     uint32_t delay_ms = bounded(tarpit, unit, reply->exchange, reply->delay_ms);
     /* Who shares the lot of another recipient does not wait for it again. */
-    bool shares = flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT;
-    if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->void_told) ||
+    bool shares = reply->shared || (flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT);
+    if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->shared_told) ||
         tarpit->exchanges == reply->exchange + 1)
         return;
     tarpit->exchanges = reply->exchange + 1;
-    tarpit->void_told = shares;
+    tarpit->shared_told = shares;
     tarpit->state = TARPIT_HOLDS;
     tarpit->side = (uint8_t)unit->side;
     tarpit->verb = (uint8_t)unit->verb;
@@ -201,7 +208,7 @@ void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_
         begin(engine, index, unit, reply);
     struct tarpit *tarpit = tarpit_of(engine, flow);
     if (tarpit && unit->verb == SMTP_VERB_MAIL)
-        tarpit->void_told = false; /* another transaction */
+        tarpit->shared_told = false; /* another transaction */
     if (!tarpit_holds(engine, flow, unit->side))
         return;
     tarpit->to = flow->halves[unit->side].log.end_egress;
@@ -246,10 +253,21 @@ static uint32_t share(const struct engine *engine, const struct tarpit *tarpit)
     return tarpit->whole ? 0 : (uint32_t)(spare * passed_us / delay_us);
 }
 
-/* Whether the server must see progress now. */
-static bool is_pressing(const struct tarpit *tarpit)
+/*
+ * Whether there are octets to spare for showing progress sooner than the server must see it: a reply that has run out
+ * of them ends its tarpit. What is left of it must last when it is shown at half this pace.
+ */
+static bool spares(const struct engine *engine, const struct tarpit *tarpit)
 {
-    return tarpit->resends >= (tarpit->lossy ? RESENDS_LOSSY : RESENDS);
+    int64_t since_us = tarpit->shown_us ? tarpit->shown_us : tarpit->began_us;
+    int64_t left = tarpit->to - tarpit->allowed;
+    return 2 * (engine->now_us - since_us) * left >= tarpit->due_us - engine->now_us;
+}
+
+/* Whether the server must see progress now. */
+static bool is_pressing(const struct engine *engine, const struct tarpit *tarpit)
+{
+    return tarpit->resends >= RESENDS || (tarpit->lossy && tarpit->resends >= RESENDS_LOSSY && spares(engine, tarpit));
 }
 
 /* How far the reply may leave now. */
@@ -260,7 +278,7 @@ static uint32_t allow(const struct engine *engine, const struct flow *flow, stru
         return tarpit->allowed;
     uint32_t end = tarpit->to - LAST_OCTETS;
     uint32_t cut = tarpit->from + share(engine, tarpit);
-    if (!seq_after(cut, tarpit->allowed) && is_pressing(tarpit))
+    if (!seq_after(cut, tarpit->allowed) && is_pressing(engine, tarpit))
         cut = tarpit->allowed + 1;
     cut = seq_min(cut, end);
     return seq_after(cut, tarpit->allowed) ? seq_max(cut_at(engine, flow, tarpit, cut, end), tarpit->allowed)
@@ -283,7 +301,7 @@ enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again
         tarpit->shown_us = engine->now_us;
         return TARPIT_STUTTER;
     }
-    if (!is_pressing(tarpit))
+    if (!is_pressing(engine, tarpit))
         return TARPIT_KEEP;
     return TARPIT_OVER; /* there is nothing to show any more */
 }

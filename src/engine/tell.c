@@ -6,7 +6,7 @@ const char *event_kind_name(enum event_kind kind)
         [EVENT_FLOW_START] = "flow-start", [EVENT_FLOW_END] = "flow-end", [EVENT_COMMAND] = "command",
         [EVENT_REPLY] = "reply",           [EVENT_PAYLOAD] = "payload",   [EVENT_ANOMALY] = "anomaly",
         [EVENT_UNEDITED] = "unedited",     [EVENT_RULE] = "rule",         [EVENT_GREYLIST] = "greylist",
-        [EVENT_TARPIT] = "tarpit",
+        [EVENT_TARPIT] = "tarpit",         [EVENT_GUARD] = "guard",
     };
     return names[kind];
 }

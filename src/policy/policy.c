@@ -13,6 +13,7 @@ void policy_init_observer(struct policy *policy)
 {
     memset(policy, 0, offsetof(struct policy, own));
     policy_use_memory(policy, policy->own, sizeof policy->own);
+    policy->guard = RULES_MAX;
     smtp_refusals_init(&policy->refusals);
 }
 
@@ -182,17 +183,14 @@ static bool needs_table(const struct rule *rule)
     return rule->has_words && rule->match.count == 0 && !by_verb;
 }
 
-bool policy_add_rule(struct policy *policy, const struct rule *rule)
+/* The next number is this rule's. */
+static bool number_rule(struct policy *policy, const struct rule *rule)
 {
     uint32_t number = policy->rule_count;
     if (number == RULES_MAX)
         return false;
     policy->rules[number] = *rule;
     policy->rule_count++;
-    policy->watched |= verbs_of(rule);
-    rule_set_add(&policy->on[rule->on], number);
-    if (rule->keyword_verbs)
-        rule_set_add(&policy->on_keyword_verb, number);
     if (needs_table(rule))
         rule_set_add(&policy->by_table, number);
     if (rule->has_clients)
@@ -201,6 +199,28 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
         rule_set_add(&policy->has_servers, number);
     if (rule->has_peers)
         rule_set_add(&policy->has_peers, number);
+    return true;
+}
+
+bool policy_set_guard(struct policy *policy, const struct rule *rule)
+{
+    assert(rule->on == RULE_ON_REPLY);
+    if (policy->guard != RULES_MAX || !number_rule(policy, rule))
+        return false;
+    policy->guard = policy->rule_count - 1;
+    policy->whole_replies = true;
+    return true;
+}
+
+bool policy_add_rule(struct policy *policy, const struct rule *rule)
+{
+    uint32_t number = policy->rule_count;
+    if (!number_rule(policy, rule))
+        return false;
+    policy->watched |= verbs_of(rule);
+    rule_set_add(&policy->on[rule->on], number);
+    if (rule->keyword_verbs)
+        rule_set_add(&policy->on_keyword_verb, number);
     if (rule->on == RULE_ON_GREETING || rule->on == RULE_ON_REPLY || rule->on == RULE_ON_KEYWORD)
         policy->whole_replies = true;
     bool changes = rule->action.kind != SMTP_ACTION_PASS;
@@ -259,6 +279,23 @@ static uint64_t networks_let(const struct network_table *table, const struct rul
         return UINT64_MAX;
     const struct rule_marks *marks = &table->classes[class];
     return (marks->match.words[word] | ~conditioned->words[word]) & ~marks->except.words[word];
+}
+
+/* Whether a rule is for a connection between these networks. */
+static bool networks_hold(const struct policy *policy, const struct policy_facts *facts, uint32_t number)
+{
+    uint32_t word = number / 64;
+    return (networks_let(&policy->clients, &policy->has_clients, facts->client_class, word) &
+            networks_let(&policy->servers, &policy->has_servers, facts->server_class, word) &
+            networks_let(&policy->peers, &policy->has_peers, facts->peer_class, word)) >>
+               number % 64 &
+           1;
+}
+
+bool policy_guards(const struct policy *policy, const struct policy_facts *facts)
+{
+    return policy->guard != RULES_MAX && policy->rules[policy->guard].directions >> facts->direction & 1 &&
+           networks_hold(policy, facts, policy->guard);
 }
 
 static bool is_address(enum rule_event event)
@@ -478,6 +515,22 @@ static bool may_strip(const struct policy *policy, struct span rest)
     return policy->strip.count && rest.len > KEYWORD_AT && smtp_keyword_initial(&policy->strip, rest.ptr[KEYWORD_AT]);
 }
 
+/* A reply that has the marks of a greylist, to a server whose mail is guarded: besides what else is said of it. */
+static void judge_guarded(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
+                          struct smtp_action *action)
+{
+    if (!policy_guards(policy, facts))
+        return;
+    const struct rule *rule = &policy->rules[policy->guard];
+    if (action->kind != SMTP_ACTION_PASS || !rule_holds(rule, what, facts, false))
+        return;
+    action->guard = true;
+    if (action->delay_ms >= rule->action.delay_ms)
+        return;
+    action->delay_ms = rule->action.delay_ms;
+    action->reason = rule->name;
+}
+
 static void judge_reply(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
                         uint16_t code, struct policy_decision *decision)
 {
@@ -486,10 +539,13 @@ static void judge_reply(const struct policy *policy, const struct smtp_unit *uni
     if (strips(policy, unit->keyword, facts, decision))
         return;
     bool whole = unit->kind == SMTP_UNIT_REPLY;
-    if (first && whole && unit->has_reply && policy_looks_at(policy, event)) {
+    if (first && whole && unit->has_reply) {
         struct rule_case what = {.event = event, .verb = unit->verb, .code = code, .text = unit->reply.text};
         what.length = unit->whole.len;
-        policy_judge_case(policy, &what, facts, decision);
+        if (policy_looks_at(policy, event))
+            policy_judge_case(policy, &what, facts, decision);
+        if (event == RULE_ON_REPLY)
+            judge_guarded(policy, &what, facts, &decision->action);
     }
     bool ehlo = unit->kind == SMTP_UNIT_REPLY && unit->verb == SMTP_VERB_EHLO && !unit->reply.last &&
                 unit->reply.code / 100 == 2;

@@ -38,6 +38,7 @@ struct policy {
     struct rule_set on_keyword_verb; /* those of RULE_ON_KEYWORD that also decide about a command */
     struct rule_set by_table;        /* rules that match by what a table says, and not without */
     struct rule_set has_clients, has_servers, has_peers;
+    uint32_t guard; /* number of the rule that says whose mail is guarded, and what marks a greylist; RULES_MAX: none */
     struct word_table words;
     struct network_table clients, servers, peers;
     struct network_table protected_networks;
@@ -91,6 +92,12 @@ bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind k
 
 bool policy_name_pattern(struct policy *policy, struct rule *rule, struct rule_pattern pattern, bool except);
 
+/*
+ * The same of the one that says what marks a reply as a greylist's, and in which connections: such a reply is guarded
+ * (policy/guard) and leaves later by the rule's delay, whatever other rules say of it. One at most.
+ */
+bool policy_set_guard(struct policy *policy, const struct rule *rule);
+
 /* Which end of a connection. */
 enum policy_end {
     POLICY_CLIENT,
@@ -121,6 +128,9 @@ void policy_judge(const struct policy *policy, const struct smtp_unit *unit, con
 /* The decision about what is no unit: RULE_ON_CONNECT, _LINE, _FILE_NAME, _MESSAGE. */
 void policy_judge_case(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
                        struct policy_decision *decision);
+
+/* Whether mail of this connection is guarded. */
+bool policy_guards(const struct policy *policy, const struct policy_facts *facts);
 
 /* Whether any rule looks at this moment. */
 bool policy_looks_at(const struct policy *policy, enum rule_event event);

@@ -78,6 +78,10 @@ void dialogue_show(struct dialogue *dialogue, const struct event *event)
                  event->delay_ms, event->reason);
         show_line(dialogue, " . ", DIM, text, "");
         break;
+    case EVENT_GUARD:
+        snprintf(text, sizeof text, "(guard: %s, attempt %u of %u)", event->action, event->attempt, event->attempts);
+        show_line(dialogue, " . ", DIM, text, "");
+        break;
     case EVENT_UNEDITED:
         snprintf(text, sizeof text, "(not edited from here on: %s)", event->reason);
         show_line(dialogue, " . ", DIM, text, "");

@@ -64,7 +64,8 @@ static uint8_t *put_octets(uint8_t *at, const void *octets, size_t len)
 static bool append(struct feed *feed, const struct event *event, uint32_t keep_free)
 {
     size_t reason_len = has_own_reason(event) ? strlen(event->reason) + 1 : 0;
-    size_t len = sizeof *event + event->text.len + event->shown.len + reason_len;
+    size_t len =
+        sizeof *event + event->text.len + event->shown.len + event->sender.len + event->recipient.len + reason_len;
     size_t kept = keep_free * ring_record_bytes(sizeof *event);
     if (ring_room(feed->ring) < ring_record_bytes(len) + kept)
         return false;
@@ -72,6 +73,8 @@ static bool append(struct feed *feed, const struct event *event, uint32_t keep_f
     at = put_octets(at, event, sizeof *event);
     at = put_octets(at, event->text.ptr, event->text.len);
     at = put_octets(at, event->shown.ptr, event->shown.len);
+    at = put_octets(at, event->sender.ptr, event->sender.len);
+    at = put_octets(at, event->recipient.ptr, event->recipient.len);
     put_octets(at, event->reason, reason_len);
     ring_commit(feed->ring);
     return true;
@@ -129,8 +132,10 @@ bool feed_take(struct feed *feed, struct event *event)
     memcpy(event, at, sizeof *event);
     event->text.ptr = at + sizeof *event;
     event->shown.ptr = event->text.ptr + event->text.len;
+    event->sender.ptr = event->shown.ptr + event->shown.len;
+    event->recipient.ptr = event->sender.ptr + event->sender.len;
     if (has_own_reason(event))
-        event->reason = (const char *)event->shown.ptr + event->shown.len;
+        event->reason = (const char *)event->recipient.ptr + event->recipient.len;
     return true;
 }
 

@@ -79,6 +79,27 @@ static void set_verdict(json_t *record, const struct event *event)
         json_object_set_new(record, "sender", json_text(event->shown));
 }
 
+/* Whose mail was put off or taken, at which attempt, and what was said of it. */
+static void set_guarded(json_t *record, const struct event *event)
+{
+    json_object_set_new(record, "outcome", json_string(event->action));
+    if (event->attempt) {
+        json_object_set_new(record, "attempt", json_integer(event->attempt));
+        json_object_set_new(record, "attempts", json_integer(event->attempts));
+    }
+    if (event->code >= 400 && event->attempt && event->attempt == event->attempts)
+        json_object_set_new(record, "last", json_true());
+    json_object_set_new(record, "sender", json_text(event->sender));
+    json_object_set_new(record, "recipient", json_text(event->recipient));
+    if (event->octets)
+        json_object_set_new(record, "size", json_integer((json_int_t)event->octets));
+    json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
+    json_object_set_new(record, "exchange", json_integer(event->exchange));
+    json_object_set_new(record, "code", json_integer(event->code));
+    json_object_set_new(record, "line", json_line(event->text));
+    json_object_set_new(record, "delay_ms", json_integer(event->delay_ms));
+}
+
 bool json_write_event(FILE *out, const struct event *event)
 {
     json_t *record = json_record(event, event_kind_name(event->kind));
@@ -125,6 +146,9 @@ bool json_write_event(FILE *out, const struct event *event)
         json_object_set_new(record, "exchange", json_integer(event->exchange));
         json_object_set_new(record, "delay_ms", json_integer(event->delay_ms));
         json_object_set_new(record, "waited_ms", json_integer(event->waited_ms));
+        break;
+    case EVENT_GUARD:
+        set_guarded(record, event);
         break;
     case EVENT_FLOW_END:
     case EVENT_UNEDITED:

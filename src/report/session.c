@@ -491,6 +491,7 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
     case EVENT_RULE:
     case EVENT_GREYLIST:
     case EVENT_TARPIT:
+    case EVENT_GUARD:
     case EVENT_KINDS:
         break;
     }

@@ -113,3 +113,9 @@ struct span smtp_path_plain(const struct smtp_path *path, uint8_t *out, size_t r
         memcpy(out + len, rest.ptr, rest.len);
     return (struct span){out, len + rest.len};
 }
+
+struct span smtp_path_address(struct span argument, uint8_t *plain, size_t room)
+{
+    struct smtp_path path = smtp_path_parse(argument);
+    return path.good ? smtp_path_plain(&path, plain, room) : argument;
+}

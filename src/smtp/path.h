@@ -29,4 +29,9 @@ struct smtp_path smtp_path_parse(struct span argument);
  */
 struct span smtp_path_plain(const struct smtp_path *path, uint8_t *out, size_t room);
 
+/* The address that MAIL or RCPT names by its argument, as smtp_path_plain; what cannot be read as one, as it is
+ * written.
+ */
+struct span smtp_path_address(struct span argument, uint8_t *plain, size_t room);
+
 #endif

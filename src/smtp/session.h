@@ -124,6 +124,7 @@ struct smtp_action {
     const char *reason; /* for reports: the rule or verdict behind it, static; may be NULL */
     bool ask;           /* COMMAND: so only if the answer to a question (engine/question) is DEFER; else PASS */
     uint32_t delay_ms;  /* REPLY, first line: this reply leaves so much later */
+    bool guard;         /* REPLY, first line: it puts off mail of a server that must not lose it (policy/guard) */
 };
 
 /* What leaves in place of a unit. */

@@ -152,6 +152,9 @@ static size_t print_event_word(char *out, size_t room, const struct event *event
     case EVENT_GREYLIST:
         return (size_t)snprintf(out, room, " %.*s>%.*s=%s,%s", (int)event->shown.len, (const char *)event->shown.ptr,
                                 (int)event->text.len, (const char *)event->text.ptr, event->action, event->reason);
+    case EVENT_GUARD:
+        return (size_t)snprintf(out, room, " &%.*s>%.*s=%s", (int)event->sender.len, (const char *)event->sender.ptr,
+                                (int)event->recipient.len, (const char *)event->recipient.ptr, event->action);
     case EVENT_UNEDITED:
         return (size_t)snprintf(out, room, " #%s", event->reason);
     case EVENT_FLOW_START:

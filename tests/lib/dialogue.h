@@ -78,6 +78,7 @@ struct drive *dialogue_play(const char *label, const struct dialogue_turn *turns
  *     XEXCH50~      that left changed       XEXCH50=250~
  *     (12)          a payload's octets      ?            a line without a code
  *     !roles-swapped   an anomaly           #encrypted   no longer edited (told of the client)
+ *     &a>b=refused  of guarded mail: refused or taken
  *     a>b=defer,first  what was asked of a recipient is settled; >EHLO's argument of STARTTLS
  */
 char *dialogue_told(const struct drive *drive, enum smtp_side side);

@@ -338,6 +338,8 @@ static void take_events(struct drive *drive)
     while (engine_next_event(drive->engine, &event)) {
         event.text = keep(event.text);
         event.shown = keep(event.shown);
+        event.sender = keep(event.sender);
+        event.recipient = keep(event.recipient);
         drive->events = grow(drive->events, drive->event_count, &drive->event_room, sizeof *drive->events);
         drive->events[drive->event_count++] = (struct drive_event){event};
     }
@@ -723,6 +725,8 @@ void drive_free(struct drive *drive)
     for (size_t i = 0; i < drive->event_count; i++) {
         free((void *)(uintptr_t)drive->events[i].event.text.ptr);
         free((void *)(uintptr_t)drive->events[i].event.shown.ptr);
+        free((void *)(uintptr_t)drive->events[i].event.sender.ptr);
+        free((void *)(uintptr_t)drive->events[i].event.recipient.ptr);
     }
     for (size_t i = 0; i < drive->question_count; i++) {
         free((void *)(uintptr_t)drive->questions[i].question.helo.ptr);

@@ -1,0 +1,199 @@
+#include "engine/state.h"
+#include "smtp/path.h"
+
+/*
+ * What a server outside says of mail of one of ours that must not be lost (policy/guard). Replies do not name whom they
+ * are about: so the sender and recipients of a transaction are kept until something has come of them.
+ */
+
+static struct guarded *guarded_at(const struct engine *engine, uint32_t id)
+{
+    return pool_at(&engine->guarded, id);
+}
+
+static uint32_t *bucket_of(const struct engine *engine, uint32_t flow)
+{
+    return &engine->guarded_buckets[flow % GUARDED_BUCKETS];
+}
+
+/* The newest MAIL of a connection; NULL where there was none. */
+static const struct guarded *last_mail(const struct engine *engine, uint32_t flow)
+{
+    uint32_t id = *bucket_of(engine, flow);
+    while (id != POOL_NONE && (guarded_at(engine, id)->flow != flow || guarded_at(engine, id)->recipient))
+        id = guarded_at(engine, id)->next;
+    return id == POOL_NONE ? NULL : guarded_at(engine, id);
+}
+
+static struct guarded *add(struct engine *engine, uint32_t flow, uint32_t exchange)
+{
+    uint32_t id = pool_borrow(&engine->guarded);
+    if (id == POOL_NONE) {
+        engine->counters.guarded_unknown++;
+        return NULL;
+    }
+    struct guarded *guarded = guarded_at(engine, id);
+    guarded->next = *bucket_of(engine, flow);
+    guarded->flow = flow;
+    guarded->exchange = exchange;
+    guarded->recipient = guarded->accepted = false;
+    guarded->sender_len = guarded->recipient_len = 0;
+    guarded->size = 0;
+    *bucket_of(engine, flow) = id;
+    return guarded;
+}
+
+/* Take what `place` points to out of its bucket. */
+static void drop(struct engine *engine, uint32_t *place)
+{
+    uint32_t id = *place;
+    *place = guarded_at(engine, id)->next;
+    pool_return(&engine->guarded, id);
+}
+
+static void drop_before(struct engine *engine, uint32_t flow, uint32_t exchange)
+{
+    for (uint32_t *place = bucket_of(engine, flow); *place != POOL_NONE;) {
+        const struct guarded *guarded = guarded_at(engine, *place);
+        if (guarded->flow == flow && guarded->exchange < exchange)
+            drop(engine, place);
+        else
+            place = &guarded_at(engine, *place)->next;
+    }
+}
+
+void guard_forget(struct engine *engine, uint32_t index)
+{
+    if (engine->guarded.used > 0)
+        drop_before(engine, index, UINT32_MAX);
+}
+
+/* ---- commands ---- */
+
+static uint16_t keep(uint8_t *room, struct span text)
+{
+    text = span_head(text, GUARD_TEXT_BYTES_MAX);
+    if (text.len)
+        memcpy(room, text.ptr, text.len);
+    return (uint16_t)text.len;
+}
+
+/* RFC 1870: what MAIL says of the message's size; 0 where it does not. */
+static uint64_t announced_size(struct span argument)
+{
+    static const char name[] = " SIZE=";
+    uint64_t size = 0;
+    while (argument.len > sizeof name - 1 && !span_equal_nocase(span_head(argument, sizeof name - 1), span_of(name)))
+        argument = span_tail(argument, 1);
+    if (argument.len <= sizeof name - 1)
+        return 0;
+    argument = span_tail(argument, sizeof name - 1);
+    for (; argument.len && argument.ptr[0] >= '0' && argument.ptr[0] <= '9'; argument = span_tail(argument, 1))
+        size = 10 * size + (uint64_t)(argument.ptr[0] - '0'); /* it may wrap: it is compared, not believed */
+    return size;
+}
+
+void guard_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange)
+{
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    enum smtp_verb verb = unit->command.verb;
+    if (verb != SMTP_VERB_MAIL && verb != SMTP_VERB_RCPT)
+        return;
+    const struct guarded *mail = verb == SMTP_VERB_RCPT ? last_mail(engine, index) : NULL;
+    struct guarded *guarded = add(engine, index, exchange);
+    if (!guarded)
+        return;
+    struct span address = smtp_path_address(unit->command.argument, plain, sizeof plain);
+    if (verb == SMTP_VERB_MAIL) {
+        guarded->sender_len = keep(guarded->sender, address);
+        guarded->size = announced_size(unit->command.argument);
+        return;
+    }
+    guarded->recipient = true;
+    guarded->recipient_len = keep(guarded->recipient_text, address);
+    if (!mail)
+        return;
+    guarded->sender_len = keep(guarded->sender, (struct span){mail->sender, mail->sender_len});
+    guarded->size = mail->size;
+}
+
+/* ---- replies ---- */
+
+static void tell_guard(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                       const struct guarded *guarded, bool refused)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    engine->counters.guarded += refused;
+    struct event *event = tell(engine, EVENT_GUARD, flow);
+    if (!event)
+        return;
+    event->from_server = true;
+    event->action = refused ? "refused" : "taken";
+    event->verb = unit->verb;
+    event->exchange = exchange;
+    event->code = unit->reply.code;
+    event->octets = guarded->size;
+    event->delay_ms = tarpit_imposed_ms(engine, flow, exchange);
+    event->text = tell_keep(engine, unit->whole);
+    event->sender = tell_keep(engine, (struct span){guarded->sender, guarded->sender_len});
+    event->recipient = tell_keep(engine, (struct span){guarded->recipient_text, guarded->recipient_len});
+}
+
+/* What was said of MAIL or RCPT itself. */
+static void note_envelope(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                          bool put_off)
+{
+    uint32_t *place = bucket_of(engine, index);
+    while (*place != POOL_NONE &&
+           (guarded_at(engine, *place)->flow != index || guarded_at(engine, *place)->exchange != exchange))
+        place = &guarded_at(engine, *place)->next;
+    if (*place == POOL_NONE)
+        return;
+    struct guarded *guarded = guarded_at(engine, *place);
+    if (put_off)
+        tell_guard(engine, index, unit, exchange, guarded, true);
+    guarded->accepted = unit->reply.code / 100 == 2;
+    if (guarded->recipient && !guarded->accepted)
+        drop(engine, place);
+    else if (!guarded->recipient)
+        drop_before(engine, index, exchange); /* another transaction */
+}
+
+/* What was said of the message holds for all who were to have it. */
+static void note_message(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                         bool put_off)
+{
+    bool taken = unit->reply.code / 100 == 2;
+    for (uint32_t *place = bucket_of(engine, index); *place != POOL_NONE;) {
+        const struct guarded *guarded = guarded_at(engine, *place);
+        if (guarded->flow != index || !guarded->accepted || !guarded->recipient || guarded->exchange > exchange) {
+            place = &guarded_at(engine, *place)->next;
+            continue;
+        }
+        if (put_off || taken)
+            tell_guard(engine, index, unit, exchange, guarded, put_off);
+        drop(engine, place);
+    }
+}
+
+void guard_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                      bool put_off)
+{
+    switch (unit->verb) {
+    case SMTP_VERB_MAIL:
+    case SMTP_VERB_RCPT:
+        note_envelope(engine, index, unit, exchange, put_off);
+        break;
+    case SMTP_VERB_DATA:
+    case SMTP_VERB_BDAT:
+        if (unit->reply.code >= 400)
+            note_message(engine, index, unit, exchange, put_off);
+        break;
+    case SMTP_VERB_END_OF_DATA:
+    case SMTP_VERB_BDAT_LAST:
+        note_message(engine, index, unit, exchange, put_off);
+        break;
+    default:
+        break;
+    }
+}

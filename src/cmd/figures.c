@@ -92,6 +92,8 @@ const struct figure common_figures[] = {
     {STORE(lost), "of these: forgotten before they could be written", false},
     {STORE(reconnects), "times that the store's server was found again", false},
     {STORE(records), "records in the store, about", false},
+    {"descriptors_out", offsetof(struct common_status, descriptors_out), "times that no file descriptor was to be had",
+     false},
 };
 const size_t common_figure_count = sizeof common_figures / sizeof common_figures[0];
 

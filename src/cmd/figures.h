@@ -16,6 +16,7 @@ struct common_status {
     struct log_counters log;
     struct store_counters store;
     struct watch_counters watch;
+    uint64_t descriptors_out;
 };
 
 struct figure {

@@ -6,16 +6,21 @@
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "cmd/clock.h"
 #include "cmd/figures.h"
 #include "cmd/service.h"
+#include "sys/acceptor.h"
 
-enum { CONNECTIONS_MAX = 8, CONNECTION_S = 5 };
+enum { CONNECTIONS_MAX = 8, CONNECTION_S = 5, BACKLOG = 16 };
 
+/* The library's own listener would spin where file descriptors are out. */
 struct metrics {
     struct MHD_Daemon *daemon;
-    int fd;
+    struct acceptor acceptor;
+    int poll; /* epoll of the listener and of the library's epoll */
     struct service *service;
 };
 
@@ -137,6 +142,26 @@ static bool parse_where(const char *where, union address *address)
            parse_port(colon + 1, &address->four.sin_port);
 }
 
+static bool listen_at(struct metrics *metrics, const union address *address)
+{
+    socklen_t len = address->any.sa_family == AF_INET6 ? sizeof address->six : sizeof address->four;
+    int listener = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+    return listener >= 0 && acceptor_open(&metrics->acceptor, metrics->poll, listener) &&
+           setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+           bind(listener, &address->any, len) == 0 && listen(listener, BACKLOG) == 0;
+}
+
+static bool start_daemon(struct metrics *metrics)
+{
+    metrics->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, answer, metrics,
+                                       MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_S, MHD_OPTION_END);
+    const union MHD_DaemonInfo *info =
+        metrics->daemon ? MHD_get_daemon_info(metrics->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    struct epoll_event event = {.events = EPOLLIN};
+    return info && epoll_ctl(metrics->poll, EPOLL_CTL_ADD, info->epoll_fd, &event) == 0;
+}
+
 struct metrics *metrics_open(const char *where, struct service *service, char *message, size_t message_size)
 {
     union address address;
@@ -150,16 +175,10 @@ struct metrics *metrics_open(const char *where, struct service *service, char *m
         return NULL;
     }
     metrics->service = service;
-    unsigned flags = MHD_USE_EPOLL | (address.any.sa_family == AF_INET6 ? (unsigned)MHD_USE_IPv6 : 0u);
-    metrics->daemon = MHD_start_daemon(flags, 0, NULL, NULL, answer, metrics, MHD_OPTION_SOCK_ADDR, &address.any,
-                                       MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_S, MHD_OPTION_END);
-    const union MHD_DaemonInfo *info =
-        metrics->daemon ? MHD_get_daemon_info(metrics->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-    if (info) {
-        metrics->fd = info->epoll_fd;
+    metrics->acceptor = ACCEPTOR_NONE;
+    metrics->poll = epoll_create1(EPOLL_CLOEXEC);
+    if (metrics->poll >= 0 && listen_at(metrics, &address) && start_daemon(metrics))
         return metrics;
-    }
     snprintf(message, message_size, "%s: cannot be listened at: %m", where);
     metrics_close(metrics);
     return NULL;
@@ -167,17 +186,34 @@ struct metrics *metrics_open(const char *where, struct service *service, char *m
 
 int metrics_fd(const struct metrics *metrics)
 {
-    return metrics->fd;
+    return metrics->poll;
 }
 
 int metrics_timeout_ms(const struct metrics *metrics)
 {
     MHD_UNSIGNED_LONG_LONG ms;
-    return MHD_get_timeout(metrics->daemon, &ms) == MHD_YES ? (int)(ms < 60000 ? ms : 60000) : -1;
+    int pause_ms = acceptor_timeout_ms(&metrics->acceptor);
+    if (MHD_get_timeout(metrics->daemon, &ms) != MHD_YES)
+        return pause_ms;
+    int due_ms = (int)(ms < 60000 ? ms : 60000);
+    return pause_ms >= 0 && pause_ms < due_ms ? pause_ms : due_ms;
+}
+
+static void accept_connection(struct metrics *metrics)
+{
+    union address peer = {0};
+    socklen_t len = sizeof peer;
+    int fd = acceptor_take(&metrics->acceptor);
+    if (fd >= 0 && getpeername(fd, &peer.any, &len) == 0)
+        MHD_add_connection(metrics->daemon, fd, &peer.any, len); /* which closes it where it takes none */
+    else if (fd >= 0)
+        close(fd);
 }
 
 void metrics_serve(struct metrics *metrics)
 {
+    acceptor_refresh(&metrics->acceptor);
+    accept_connection(metrics);
     MHD_run(metrics->daemon);
 }
 
@@ -187,5 +223,8 @@ void metrics_close(struct metrics *metrics)
         return;
     if (metrics->daemon)
         MHD_stop_daemon(metrics->daemon);
+    acceptor_close(&metrics->acceptor);
+    if (metrics->poll >= 0)
+        close(metrics->poll);
     free(metrics);
 }

@@ -5,7 +5,7 @@
  * Out:    text in Prometheus' format 0.0.4: each figure by its name in cmd/figures, `postern_` before it, and `_total`
  *         behind a counter.
  * Thread: the one that opened it; nothing waits for a peer.
- * Limits: a few connections, a few seconds each.
+ * Limits: a few connections, a few seconds each. Where file descriptors are out, one (sys/acceptor).
  */
 #ifndef POSTERN_CMD_METRICS_H
 #define POSTERN_CMD_METRICS_H

@@ -6,6 +6,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/queues.h"
+#include "sys/descriptors.h"
 
 static struct conf *conf_new(void)
 {
@@ -141,6 +142,7 @@ int rules_reload(void *context, char *message, size_t message_size)
     if (!conf || !conf_read(conf, rules->path, message, message_size)) {
         if (!conf)
             snprintf(message, message_size, "no memory to read the rules");
+        descriptors_left(); /* where it was for want of one, it counts */
         free(conf);
         return CMD_FAILED;
     }
@@ -158,7 +160,8 @@ int rules_reload(void *context, char *message, size_t message_size)
         return CMD_FAILED;
     }
     if (rules->store && !rules_answer(rules, conf)) {
-        snprintf(message, message_size, "no memory for the greylist of the new rules");
+        snprintf(message, message_size, "no %s for the greylist of the new rules",
+                 descriptors_left() ? "memory" : "file descriptor");
         conf_drop(conf);
         return CMD_FAILED;
     }

@@ -14,9 +14,10 @@
 #include "cmd/cmd.h"
 #include "cmd/figures.h"
 #include "cmd/metrics.h"
+#include "sys/descriptors.h"
 #include "sys/notify.h"
 
-enum { STORE_LOOK_MS = 1000 };
+enum { STORE_LOOK_MS = 1000, DESCRIPTORS_TELL_S = 60 };
 
 /* ---- what there is to tell ---- */
 
@@ -51,7 +52,7 @@ static json_t *describe_worker(struct service *service, unsigned number, struct 
 
 struct common_status service_common(const struct service *service)
 {
-    struct common_status common = {0};
+    struct common_status common = {.descriptors_out = descriptors_out_count()};
     if (service->log)
         common.log = log_counters(service->log);
     if (service->store)
@@ -106,7 +107,7 @@ static json_t *answer_request(struct service *service, const char *request)
     if (strcmp(request, "reopen") == 0) {
         if (service->log)
             log_reopen(service->log);
-        return plain_answer(CMD_GOOD, service->log ? "the event file was opened anew" : "no events are written");
+        return plain_answer(CMD_GOOD, service->log ? "the event file is opened anew" : "no events are written");
     }
     return plain_answer(CMD_USAGE, "unknown request; there are status, reload and reopen");
 }
@@ -188,11 +189,29 @@ static void tell_store(struct service *service)
 {
     char fault[CMD_MESSAGE_BYTES];
     bool faulty = store_fault(service->store, fault, sizeof fault);
-    if (faulty && !service->store_faulty)
+    if (faulty && !service->store_faulty) {
         cmd_complain(CMD_GOOD, "%s", fault);
-    else if (!faulty && service->store_faulty)
+        descriptors_left(); /* where it is for want of one, it counts */
+    } else if (!faulty && service->store_faulty) {
         cmd_complain(CMD_GOOD, "the store is well again");
+    }
     service->store_faulty = faulty;
+}
+
+/* Said at once, and then once in a while as long as it goes on. */
+static void tell_descriptors(struct service *service)
+{
+    uint64_t count = descriptors_out_count();
+    int64_t now_us = clock_now_us();
+    if (count == service->descriptors_told ||
+        (service->descriptors_told && now_us - service->descriptors_told_us < DESCRIPTORS_TELL_S * INT64_C(1000000)))
+        return;
+    cmd_complain(CMD_GOOD,
+                 "a file descriptor was missing %llu times so far; mail is filtered on. Allow more: LimitNOFILE= of "
+                 "the unit, or ulimit -n",
+                 (unsigned long long)count);
+    service->descriptors_told = count;
+    service->descriptors_told_us = now_us;
 }
 
 int service_run(struct service *service)
@@ -208,6 +227,7 @@ int service_run(struct service *service)
     for (;;) {
         int due_ms = watchdog_due_ms(watchdog_ms, told_us);
         int wait_ms = earlier(service->metrics ? metrics_timeout_ms(service->metrics) : -1, due_ms);
+        wait_ms = earlier(service->control ? control_timeout_ms(service->control) : -1, wait_ms);
         wait_ms = earlier(service->store ? STORE_LOOK_MS : -1, wait_ms);
         if (poll(fds, sizeof fds / sizeof fds[0], wait_ms) < 0 && errno != EINTR)
             return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
@@ -215,12 +235,13 @@ int service_run(struct service *service)
             return CMD_FAILED;
         if (fds[0].revents && !take_signal(service))
             return CMD_GOOD;
-        if (fds[2].revents)
+        if (service->control)
             control_serve(service->control, answer, service);
         if (service->metrics)
             metrics_serve(service->metrics);
         if (service->store)
             tell_store(service);
+        tell_descriptors(service);
         if (watchdog_due_ms(watchdog_ms, told_us) == 0) {
             tell_watchdog(service);
             told_us = clock_now_us();

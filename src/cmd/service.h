@@ -40,6 +40,8 @@ struct service {
     service_reload *reload;
     void *reload_context;
     int64_t began_us;
+    uint64_t descriptors_told; /* how often a file descriptor was missing, as it was said last */
+    int64_t descriptors_told_us;
     int signals; /* signalfd */
     int ended;   /* eventfd: a worker failed */
 };

@@ -419,7 +419,9 @@ struct worker *worker_new(const struct worker_settings *settings, char *message,
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->engine = cmd_engine_new(&settings->engine, settings->policy);
     worker->feed = settings->feeds ? feed_new(settings->engine.flows_max) : NULL;
-    if (worker->wake < 0 || !worker->engine || (settings->feeds && !worker->feed))
+    if (worker->wake < 0)
+        snprintf(message, message_size, "no file descriptor for a worker");
+    else if (!worker->engine || (settings->feeds && !worker->feed))
         snprintf(message, message_size, "no memory for %u flows; lower 'flows' in the rules",
                  settings->engine.flows_max);
     /* The queue first: whoever has it still needs the file. */

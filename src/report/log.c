@@ -1,5 +1,6 @@
 #include "report/log.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -7,16 +8,20 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "report/json.h"
 #include "report/reasons.h"
 #include "report/session.h"
+#include "sys/descriptors.h"
+
+enum { REOPEN_AGAIN_MS = 1000 };
 
 struct log {
     const char *path; /* NULL: syslog */
-    FILE *out;        /* NULL where the file could not be opened again */
-    char *lines;      /* of syslog: what was written to `out` since it was rewound */
+    FILE *out;
+    char *lines; /* of syslog: what was written to `out` since it was rewound */
     size_t lines_len;
     struct sessions *sessions;
     struct reasons *reasons; /* records are told when the rules behind them may be gone */
@@ -27,6 +32,8 @@ struct log {
     int wake; /* eventfd */
     atomic_bool asleep;
     atomic_bool reopen;
+    bool reopen_owed; /* it could not be done yet */
+    int64_t reopen_at_ms;
     atomic_bool stop;
     _Atomic uint64_t written;
     _Atomic uint64_t failed;
@@ -70,13 +77,58 @@ static void send_to_syslog(struct log *log)
 
 static void write_event(struct log *log, const struct event *event)
 {
-    bool good = log->out && json_write_event(log->out, event);
-    good = good && sessions_take(log->sessions, event, log->out);
+    bool good = json_write_event(log->out, event) && sessions_take(log->sessions, event, log->out);
     if (good && !log->path)
         send_to_syslog(log);
     atomic_fetch_add_explicit(good ? &log->written : &log->failed, 1, memory_order_relaxed);
-    if (!good && log->out)
+    if (!good)
         clearerr(log->out);
+}
+
+static void flush(struct log *log)
+{
+    if (log->path && fflush(log->out) != 0) {
+        atomic_fetch_add_explicit(&log->failed, 1, memory_order_relaxed);
+        clearerr(log->out);
+    }
+}
+
+/* ---- a file that was moved away ---- */
+
+static int64_t clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Until there is a new file events go to the old one: nothing is lost meanwhile. */
+static void reopen_destination(struct log *log)
+{
+    FILE *out = fopen(log->path, "ae");
+    if (!out) {
+        int error = errno;
+        descriptors_out(error);
+        if (!log->reopen_owed)
+            fprintf(stderr, "postern: %s: cannot be opened anew: %s; events go to the old file until it can\n",
+                    log->path, strerror(error));
+        log->reopen_owed = true;
+        log->reopen_at_ms = clock_ms() + REOPEN_AGAIN_MS;
+        return;
+    }
+    if (log->reopen_owed)
+        fprintf(stderr, "postern: %s: opened anew\n", log->path);
+    log->reopen_owed = false;
+    flush(log);
+    fclose(log->out);
+    log->out = out;
+}
+
+static void reopen_where_due(struct log *log)
+{
+    bool asked = atomic_exchange(&log->reopen, false);
+    if (log->path && (asked || (log->reopen_owed && clock_ms() >= log->reopen_at_ms)))
+        reopen_destination(log);
 }
 
 /* ---- the thread ---- */
@@ -113,18 +165,10 @@ static void sleep_until_woken(struct log *log)
     if (!anything_waits(log)) {
         struct pollfd waiting = {.fd = log->wake, .events = POLLIN};
         uint64_t count;
-        if (poll(&waiting, 1, -1) > 0 && read(log->wake, &count, sizeof count) < 0)
+        if (poll(&waiting, 1, log->reopen_owed ? REOPEN_AGAIN_MS : -1) > 0 && read(log->wake, &count, sizeof count) < 0)
             abort();
     }
     atomic_store(&log->asleep, false);
-}
-
-static void flush(struct log *log)
-{
-    if (log->out && log->path && fflush(log->out) != 0) {
-        atomic_fetch_add_explicit(&log->failed, 1, memory_order_relaxed);
-        clearerr(log->out);
-    }
 }
 
 static void *run_log(void *argument)
@@ -132,10 +176,7 @@ static void *run_log(void *argument)
     struct log *log = argument;
     for (;;) {
         bool stop = atomic_load(&log->stop);
-        if (atomic_exchange(&log->reopen, false) && log->path) {
-            close_destination(log);
-            open_destination(log);
-        }
+        reopen_where_due(log);
         if (write_batch(log))
             continue;
         if (stop)
@@ -219,11 +260,9 @@ struct log_counters log_close(struct log *log, int64_t now_us)
         log_wake(log);
         pthread_join(log->thread, NULL);
     }
-    if (log->out) {
-        sessions_stop(log->sessions, now_us, log->out);
-        if (!log->path)
-            send_to_syslog(log);
-    }
+    sessions_stop(log->sessions, now_us, log->out);
+    if (!log->path)
+        send_to_syslog(log);
     flush(log);
     struct log_counters counters = log_counters(log);
     release(log);

@@ -6,7 +6,8 @@
  * Owner:  the log owns its thread and its destination; the feeds are the caller's and must outlive it.
  * Thread: log_wake may be called by any thread, the others by the one that opened the log.
  * Limits: what the feeds hold; records as of report/session.
- * Errors: log_open says in one line what is wrong. A line that cannot be written is counted.
+ * Errors: log_open says in one line what is wrong. A line that cannot be written is counted. Where the file cannot be
+ *         opened anew, the old one is written on, a line on standard error says so, and it is tried again each second.
  */
 #ifndef POSTERN_REPORT_LOG_H
 #define POSTERN_REPORT_LOG_H

@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sys/acceptor.h"
+
 enum { ANSWER_WAIT_S = 5, ANSWER_BYTES_MAX = 1 << 20, BACKLOG = 64 };
 
 struct connection {
@@ -24,7 +26,7 @@ struct connection {
 
 struct control {
     int poll; /* epoll of all the others */
-    int listener;
+    struct acceptor acceptor;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
     uint64_t accepted;
     struct connection connections[CONTROL_CONNECTIONS_MAX];
@@ -55,23 +57,42 @@ static void end_connection(struct connection *connection)
     *connection = (struct connection){.fd = -1};
 }
 
-static struct connection *free_connection(struct control *control)
+/* The oldest one; NULL: there is none. */
+static struct connection *oldest_connection(struct control *control)
 {
-    struct connection *oldest = &control->connections[0];
+    struct connection *oldest = NULL;
     for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++) {
         struct connection *one = &control->connections[i];
-        if (one->fd < 0)
-            return one;
-        if (one->since < oldest->since)
+        if (one->fd >= 0 && (!oldest || one->since < oldest->since))
             oldest = one;
     }
+    return oldest;
+}
+
+static struct connection *free_connection(struct control *control)
+{
+    for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
+        if (control->connections[i].fd < 0)
+            return &control->connections[i];
+    struct connection *oldest = oldest_connection(control);
     end_connection(oldest);
     return oldest;
 }
 
+/* Who keeps the last descriptor and asks nothing must not keep others out. */
+static int take_next(struct control *control)
+{
+    int fd = acceptor_take(&control->acceptor);
+    struct connection *oldest = fd < 0 && control->acceptor.paused ? oldest_connection(control) : NULL;
+    if (!oldest)
+        return fd;
+    end_connection(oldest);
+    return acceptor_take(&control->acceptor);
+}
+
 static void accept_connection(struct control *control)
 {
-    int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = take_next(control);
     if (fd < 0)
         return;
     struct connection *connection = free_connection(control);
@@ -131,9 +152,15 @@ int control_fd(const struct control *control)
     return control->poll;
 }
 
+int control_timeout_ms(const struct control *control)
+{
+    return acceptor_timeout_ms(&control->acceptor);
+}
+
 void control_serve(struct control *control, control_answer *answer, void *context)
 {
     struct epoll_event events[CONTROL_CONNECTIONS_MAX + 1];
+    acceptor_refresh(&control->acceptor);
     int count = epoll_wait(control->poll, events, CONTROL_CONNECTIONS_MAX + 1, 0);
     bool knocked = false;
     for (int i = 0; i < count; i++) {
@@ -207,15 +234,16 @@ static bool listen_at(struct control *control, const struct sockaddr_un *address
 {
     if (!remove_stale(address))
         return false;
-    control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0 || !acceptor_open(&control->acceptor, control->poll, listener))
+        return false;
     mode_t mask = umask(0777);
-    bool bound =
-        control->listener >= 0 && bind(control->listener, (const struct sockaddr *)address, sizeof *address) == 0;
+    bool bound = bind(listener, (const struct sockaddr *)address, sizeof *address) == 0;
     umask(mask);
     if (!bound)
         return false;
     memcpy(control->path, address->sun_path, sizeof control->path);
-    return permit(control->path, group) && listen(control->listener, BACKLOG) == 0;
+    return permit(control->path, group) && listen(listener, BACKLOG) == 0;
 }
 
 struct control *control_open(const char *path, const char *group, char *message, size_t message_size)
@@ -232,11 +260,9 @@ struct control *control_open(const char *path, const char *group, char *message,
     }
     for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
         control->connections[i].fd = -1;
-    struct epoll_event event = {.events = EPOLLIN};
     control->poll = epoll_create1(EPOLL_CLOEXEC);
-    control->listener = -1;
-    if (control->poll >= 0 && listen_at(control, &address, group) &&
-        epoll_ctl(control->poll, EPOLL_CTL_ADD, control->listener, &event) == 0)
+    control->acceptor = ACCEPTOR_NONE;
+    if (control->poll >= 0 && listen_at(control, &address, group))
         return control;
     if (errno == EADDRINUSE)
         snprintf(message, message_size, "%s: another process listens there; choose another path", path);
@@ -256,8 +282,7 @@ void control_close(struct control *control)
         end_connection(&control->connections[i]);
     if (control->path[0])
         unlink(control->path);
-    if (control->listener >= 0)
-        close(control->listener);
+    acceptor_close(&control->acceptor);
     if (control->poll >= 0)
         close(control->poll);
     free(control);

@@ -5,7 +5,8 @@
  * Out:    what the caller's function answers, and an LF; then the connection ends.
  * Owner:  the control owns its socket file and its connections.
  * Thread: the one that opened it.
- * Limits: CONTROL_CONNECTIONS_MAX; one more, and the oldest ends. Nothing ever waits for a peer.
+ * Limits: CONTROL_CONNECTIONS_MAX; one more, and the oldest ends, as where file descriptors are out (sys/acceptor).
+ *         Nothing ever waits for a peer.
  * Errors: control_open and control_ask say in one line what is wrong. What is no request is told so.
  */
 #ifndef POSTERN_SYS_CONTROL_H
@@ -27,8 +28,10 @@ typedef char *control_answer(void *context, const char *request);
  */
 struct control *control_open(const char *path, const char *group, char *message, size_t message_size);
 
-/* To be polled for reading; then control_serve does all that can be done without waiting. */
+/* To be polled for reading, for as long as control_timeout_ms says (-1: any time); then control_serve does all that can
+   be done without waiting. */
 int control_fd(const struct control *control);
+int control_timeout_ms(const struct control *control);
 void control_serve(struct control *control, control_answer *answer, void *context);
 
 /* Removes the socket file. NULL is allowed. */

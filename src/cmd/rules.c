@@ -120,14 +120,16 @@ static int make_place(struct rules *rules)
 }
 
 /* Settings that memory was laid out by hold until the next start. */
-static const char *not_changed(const struct engine_settings *now, const struct engine_settings *then)
+static const char *not_changed(const struct conf *conf_now, const struct conf *conf_then)
 {
-    bool same = now->flows_max == then->flows_max && now->blocks_max == then->blocks_max &&
-                now->held_max == then->held_max && now->flow_blocks_max == then->flow_blocks_max &&
-                now->line_hold_ms == then->line_hold_ms && now->order_hold_ms == then->order_hold_ms &&
-                now->ports_count == then->ports_count && memcmp(now->ports, then->ports, sizeof now->ports) == 0 &&
-                now->liberal_conntrack == then->liberal_conntrack && now->strip_mptcp == then->strip_mptcp &&
-                now->pass_on_overload == then->pass_on_overload;
+    const struct engine_settings *now = &conf_now->engine, *then = &conf_then->engine;
+    bool same =
+        conf_now->queue_length == conf_then->queue_length && conf_now->queue_buffer == conf_then->queue_buffer &&
+        now->flows_max == then->flows_max && now->blocks_max == then->blocks_max && now->held_max == then->held_max &&
+        now->flow_blocks_max == then->flow_blocks_max && now->line_hold_ms == then->line_hold_ms &&
+        now->order_hold_ms == then->order_hold_ms && now->ports_count == then->ports_count &&
+        memcmp(now->ports, then->ports, sizeof now->ports) == 0 && now->liberal_conntrack == then->liberal_conntrack &&
+        now->strip_mptcp == then->strip_mptcp && now->pass_on_overload == then->pass_on_overload;
     return same ? "" : "; what changed outside of rules and lists holds from the next start on";
 }
 
@@ -168,7 +170,7 @@ int rules_reload(void *context, char *message, size_t message_size)
     use_all(rules, &conf->policy);
     watch_use(rules->watch, &conf->guard);
     snprintf(message, message_size, "%s: in use for connections that begin from now on%s", rules->path,
-             not_changed(&rules->now->engine, &conf->engine));
+             not_changed(rules->now, conf));
     rules->before[place] = rules->now;
     conf->engine.seed = rules->now->engine.seed;
     conf->engine.events = rules->now->engine.events;

@@ -16,11 +16,7 @@
 #include "sys/notify.h"
 #include "sys/privileges.h"
 
-enum {
-    QUEUE_LEN = 65536,
-    RECEIVE_BYTES = 64 * 1024 * 1024,
-    STORE_WAIT_MS = 2000, /* for what is not written yet when the filter ends */
-};
+enum { STORE_WAIT_MS = 2000 }; /* for what is not written yet when the filter ends */
 
 struct run {
     struct rules rules;
@@ -78,8 +74,8 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
                 .to_servers = (uint16_t)(run->service.queues.first + number),
                 .from_servers = (uint16_t)(run->service.queues.first + run->service.queues.workers + number),
                 .to_servers_gso = true,
-                .queue_len = QUEUE_LEN,
-                .receive_bytes = RECEIVE_BYTES,
+                .queue_len = run->rules.now->queue_length,
+                .receive_bytes = run->rules.now->queue_buffer,
             },
         .engine = run->rules.now->engine,
         .policy = &run->rules.now->policy,

@@ -96,6 +96,8 @@ void conf_init(struct conf *conf)
     conf->engine = engine_settings_default();
     conf->greylist = greylist_settings_default();
     conf->guard = guard_settings_default();
+    conf->queue_length = 65536;
+    conf->queue_buffer = 64 << 20;
     snprintf(conf->store, sizeof conf->store, "%s", CONF_STORE_DEFAULT);
     policy_init_default(&conf->policy);
 }
@@ -113,6 +115,14 @@ void conf_free(struct conf *conf)
 static bool is(cfg_t *cfg, const char *key, const char *word)
 {
     return strcmp(cfg_getstr(cfg, key), word) == 0;
+}
+
+static uint64_t number_of(cfg_t *cfg, const char *key)
+{
+    uint64_t number = 0;
+    const char *wrong;
+    units_number(cfg_getstr(cfg, key), &number, &wrong);
+    return number;
 }
 
 static uint32_t blocks_for(cfg_t *cfg, const char *key)
@@ -177,6 +187,13 @@ static bool check_together(cfg_t *cfg)
     if (cfg_size(cfg, "protected") == 0 && cfg_size(cfg, "guard") > 0) {
         complain(cfg_getsec(cfg, "guard"),
                  "guard: no session is outbound: say which networks are ours with 'protected'");
+        return false;
+    }
+    if (number_of(cfg, "queue-length") <= number_of(cfg, "held-packets")) {
+        complain(cfg,
+                 "queue-length = %s leaves no room beside held-packets = %s, which wait in the kernel's queue; make it "
+                 "larger",
+                 cfg_getstr(cfg, "queue-length"), cfg_getstr(cfg, "held-packets"));
         return false;
     }
     for (unsigned i = 0; cfg_size(cfg, "protected") == 0 && i < cfg_size(cfg, "rule"); i++) {

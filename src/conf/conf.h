@@ -29,6 +29,8 @@ struct conf {
     struct greylist_exempt exempt; /* in the policy's memory */
     struct guard_settings guard;
     bool keep_addresses;           /* the greylist keeps addresses in clear beside their hashes */
+    uint32_t queue_length;         /* packets that the kernel keeps without a verdict, of each queue */
+    uint32_t queue_buffer;         /* octets of packets on their way to a worker */
     char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
     char events[CONF_STORE_BYTES]; /* where events are written; empty: nowhere */
 };

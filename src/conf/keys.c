@@ -54,6 +54,12 @@ const struct key keys[] = {
      "The same of all connections together. Not changed by a reload."},
     {"", "held-packets", KEY_NUMBER, "8192", 16, 1048576, NULL, SETTING(engine.held_max), 0,
      "Packets that may wait for their verdict at once. Not changed by a reload."},
+    {"", "queue-length", KEY_NUMBER, "65536", 32, 4194304, NULL, SETTING(queue_length), 0,
+     "Packets that the kernel keeps in each queue until their verdict, those that wait included; beyond, it drops what "
+     "comes, and senders send it again. Not changed by a reload."},
+    {"", "queue-buffer", KEY_SIZE, "64M", 65536, UINT64_C(1) << 30, NULL, SETTING(queue_buffer), 0,
+     "Memory of the kernel, for each worker, for packets that it has not read yet; beyond, the kernel drops them, and "
+     "senders send them again. Not changed by a reload."},
     {"", "strip-mptcp", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(engine.strip_mptcp), 0,
      "MPTCP spreads a connection over several paths, of which this gateway sees one: such a connection passes "
      "unedited. "

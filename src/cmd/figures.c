@@ -94,6 +94,8 @@ const struct figure common_figures[] = {
     {STORE(records), "records in the store, about", false},
     {"descriptors_out", offsetof(struct common_status, descriptors_out), "times that no file descriptor was to be had",
      false},
+    {"offsets_unkept", offsetof(struct common_status, offsets_unkept),
+     "places for connections with an offset that found no room in the state folder", false},
 };
 const size_t common_figure_count = sizeof common_figures / sizeof common_figures[0];
 

@@ -17,6 +17,7 @@ struct common_status {
     struct store_counters store;
     struct watch_counters watch;
     uint64_t descriptors_out;
+    uint64_t offsets_unkept;
 };
 
 struct figure {

@@ -15,9 +15,10 @@
 #include "cmd/figures.h"
 #include "cmd/metrics.h"
 #include "sys/descriptors.h"
+#include "sys/mapping.h"
 #include "sys/notify.h"
 
-enum { STORE_LOOK_MS = 1000, DESCRIPTORS_TELL_S = 60 };
+enum { LOOK_MS = 1000, /* at what other threads count */ TELL_AGAIN_S = 60 };
 
 /* ---- what there is to tell ---- */
 
@@ -52,7 +53,7 @@ static json_t *describe_worker(struct service *service, unsigned number, struct 
 
 struct common_status service_common(const struct service *service)
 {
-    struct common_status common = {.descriptors_out = descriptors_out_count()};
+    struct common_status common = {.descriptors_out = descriptors_out_count(), .offsets_unkept = mapping_unkept()};
     if (service->log)
         common.log = log_counters(service->log);
     if (service->store)
@@ -198,20 +199,29 @@ static void tell_store(struct service *service)
     service->store_faulty = faulty;
 }
 
-/* Said at once, and then once in a while as long as it goes on. */
-static void tell_descriptors(struct service *service)
+/* At once, and then once in a while as long as it goes on. */
+static bool worth_telling(struct told *told, uint64_t count)
 {
-    uint64_t count = descriptors_out_count();
     int64_t now_us = clock_now_us();
-    if (count == service->descriptors_told ||
-        (service->descriptors_told && now_us - service->descriptors_told_us < DESCRIPTORS_TELL_S * INT64_C(1000000)))
-        return;
-    cmd_complain(CMD_GOOD,
-                 "a file descriptor was missing %llu times so far; mail is filtered on. Allow more: LimitNOFILE= of "
-                 "the unit, or ulimit -n",
-                 (unsigned long long)count);
-    service->descriptors_told = count;
-    service->descriptors_told_us = now_us;
+    if (count == told->count || (told->count && now_us - told->at_us < TELL_AGAIN_S * INT64_C(1000000)))
+        return false;
+    *told = (struct told){count, now_us};
+    return true;
+}
+
+static void tell_shortage(struct service *service)
+{
+    uint64_t descriptors = descriptors_out_count(), offsets = mapping_unkept();
+    if (worth_telling(&service->descriptors, descriptors))
+        cmd_complain(CMD_GOOD,
+                     "a file descriptor was missing %llu times so far; mail is filtered on. Allow more: LimitNOFILE= "
+                     "of the unit, or ulimit -n",
+                     (unsigned long long)descriptors);
+    if (worth_telling(&service->offsets, offsets))
+        cmd_complain(CMD_GOOD,
+                     "the disk of the state folder is full: %llu connections with an offset, or places for them, would "
+                     "not outlive this process",
+                     (unsigned long long)offsets);
 }
 
 int service_run(struct service *service)
@@ -228,7 +238,7 @@ int service_run(struct service *service)
         int due_ms = watchdog_due_ms(watchdog_ms, told_us);
         int wait_ms = earlier(service->metrics ? metrics_timeout_ms(service->metrics) : -1, due_ms);
         wait_ms = earlier(service->control ? control_timeout_ms(service->control) : -1, wait_ms);
-        wait_ms = earlier(service->store ? STORE_LOOK_MS : -1, wait_ms);
+        wait_ms = earlier(LOOK_MS, wait_ms);
         if (poll(fds, sizeof fds / sizeof fds[0], wait_ms) < 0 && errno != EINTR)
             return cmd_complain(CMD_FAILED, "cannot wait for signals: %m");
         if (fds[1].revents)
@@ -241,7 +251,7 @@ int service_run(struct service *service)
             metrics_serve(service->metrics);
         if (service->store)
             tell_store(service);
-        tell_descriptors(service);
+        tell_shortage(service);
         if (watchdog_due_ms(watchdog_ms, told_us) == 0) {
             tell_watchdog(service);
             told_us = clock_now_us();

@@ -27,6 +27,12 @@ enum { SERVICE_ANSWER_MS = 500 }; /* how long a worker may be busy before it des
 
 struct metrics;
 
+/* What was said of a counter, so that it is not said too often. */
+struct told {
+    uint64_t count;
+    int64_t at_us;
+};
+
 struct service {
     struct queues queues;
     struct worker *workers[QUEUES_WORKERS_MAX];
@@ -40,8 +46,7 @@ struct service {
     service_reload *reload;
     void *reload_context;
     int64_t began_us;
-    uint64_t descriptors_told; /* how often a file descriptor was missing, as it was said last */
-    int64_t descriptors_told_us;
+    struct told descriptors, offsets;
     int signals; /* signalfd */
     int ended;   /* eventfd: a worker failed */
 };

@@ -1,11 +1,88 @@
 #include "sys/mapping.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* ---- a disk that is full ---- */
+
+/* What mapping_new made; read by a signal handler. An entry without length is none. */
+static struct guarded {
+    _Atomic uintptr_t at;
+    _Atomic size_t len;
+} guarded[MAPPINGS_MAX];
+
+static _Atomic uint64_t unkept_count;
+static size_t page_bytes;
+
+static bool is_guarded(uintptr_t at)
+{
+    for (size_t i = 0; i < MAPPINGS_MAX; i++)
+        if (at - guarded[i].at < guarded[i].len)
+            return true;
+    return false;
+}
+
+/*
+ * The file has holes, and a disk that is full has no page for one that is written to. Memory takes its place: all goes
+ * on, but the next process will find nothing there. Any other fault ends the process, as it would have.
+ */
+static void take_fault(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int error = errno;
+    uintptr_t at = (uintptr_t)info->si_addr & ~(uintptr_t)(page_bytes - 1);
+    if (info->si_code == BUS_ADRERR && is_guarded(at) &&
+        mmap((void *)at, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+            MAP_FAILED)
+        atomic_fetch_add_explicit(&unkept_count, 1, memory_order_relaxed);
+    else
+        signal(number, SIG_DFL);
+    errno = error;
+}
+
+static void install_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = take_fault, .sa_flags = SA_SIGINFO};
+    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+/* False where there are too many. */
+static bool guard(const struct mapping *mapping)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_handler);
+    for (size_t i = 0; i < MAPPINGS_MAX; i++)
+        if (guarded[i].len == 0) {
+            guarded[i].at = (uintptr_t)mapping->memory;
+            guarded[i].len = mapping->len;
+            return true;
+        }
+    return false;
+}
+
+static void unguard(const struct mapping *mapping)
+{
+    for (size_t i = 0; i < MAPPINGS_MAX; i++)
+        if (guarded[i].at == (uintptr_t)mapping->memory)
+            guarded[i].len = 0;
+}
+
+uint64_t mapping_unkept(void)
+{
+    return atomic_load_explicit(&unkept_count, memory_order_relaxed);
+}
+
+/* ---- files ---- */
 
 static struct mapping map(int fd, size_t len, int protection)
 {
@@ -57,6 +134,10 @@ struct mapping mapping_new(const char *path, size_t len)
         mapping = map(fd, len, PROT_READ | PROT_WRITE);
     if (fd >= 0)
         close(fd);
+    if (mapping.memory && !guard(&mapping)) {
+        mapping_close(&mapping);
+        errno = ENOMEM;
+    }
     return mapping;
 }
 
@@ -72,8 +153,10 @@ bool mapping_install(const char *path, bool set_aside)
 
 void mapping_close(struct mapping *mapping)
 {
-    if (mapping->memory)
+    if (mapping->memory) {
+        unguard(mapping);
         munmap(mapping->memory, mapping->len);
+    }
     if (mapping->memory && mapping->fd >= 0)
         close(mapping->fd);
     *mapping = (struct mapping){.fd = -1};

@@ -3,12 +3,18 @@
  *
  * What the last process left at a path is read while its successor is filled under another name; then that takes the
  * path. So at each moment there is one that is whole.
+ *
+ * Limits: MAPPINGS_MAX that are written to. Where the disk is full their parts that were never written to before become
+ *         memory of this process alone, and are counted; the handler of SIGBUS is ours.
  */
 #ifndef POSTERN_SYS_MAPPING_H
 #define POSTERN_SYS_MAPPING_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+enum { MAPPINGS_MAX = 64 };
 
 struct mapping {
     void *memory; /* NULL: none */
@@ -32,5 +38,8 @@ struct mapping mapping_new(const char *path, size_t len);
 bool mapping_install(const char *path, bool set_aside);
 
 void mapping_close(struct mapping *mapping);
+
+/* Pages, of all mappings so far, that found no room on the disk. */
+uint64_t mapping_unkept(void);
 
 #endif

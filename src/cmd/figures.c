@@ -23,6 +23,7 @@ const struct figure worker_figures[] = {
     {ENGINE(bad_syn), "dropped: a SYN that cannot belong to the connection", false},
     {ENGINE(out_of_bounds), "no room to follow it: dropped, or behind a gap sent on as a probe", false},
     {ENGINE(probes), "sent on as one octet that the receiver has, to be answered: there is a gap", false},
+    {ENGINE(offset_unknown), "dropped: its connection has an offset, and nobody knows it any more", false},
     {ENGINE(stale), "dropped: out of order, and the gap before it never filled in time", false},
     {ENGINE(flows_created), "connections followed from their SYN on", false},
     {ENGINE(flows_ended), "of these: closed, reset or timed out", false},

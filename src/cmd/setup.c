@@ -63,7 +63,8 @@ static void print_ways(FILE *out, const struct setup *setup, uint32_t mark)
 
 /*
  * A connection that begins has no mark yet, whatever one of the same addresses had. What was released passes. What has
- * an offset never passes by the filter: nobody would translate it.
+ * an offset never passes by the filter: nobody would translate it. Its packets say so, for the case that the filter
+ * does not know of it any more.
  */
 static void print_queue_chain(FILE *out, const struct setup *setup)
 {
@@ -72,6 +73,8 @@ static void print_queue_chain(FILE *out, const struct setup *setup)
                 setup->mark.mask);
         fprintf(out, "-A " TABLES_CHAIN "-QUEUE -m connmark --mark 0x%x/0x%x -j RETURN\n", setup->mark.released,
                 setup->mark.mask);
+        fprintf(out, "-A " TABLES_CHAIN "-QUEUE -m connmark --mark 0x%x/0x%x -j MARK --set-xmark 0x%x/0x%x\n",
+                setup->mark.offset, setup->mark.mask, setup->mark.offset, setup->mark.mask);
         print_ways(out, setup, setup->mark.offset);
     }
     print_ways(out, setup, 0);

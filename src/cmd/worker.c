@@ -108,11 +108,13 @@ static void take_packet(struct worker *worker, const struct nfqueue_packet *in, 
         nfqueue_verdict(worker->queue, in->token, false, (struct span){0});
         return;
     }
+    const struct mark *ours = &worker->settings.mark;
     struct engine_packet packet = {
         .bytes = in->bytes,
         .len = in->len,
         .room = in->room,
         .token = in->token,
+        .marked_offset = ours->mask && (in->mark & ours->mask) == ours->offset,
         .checksum = in->csum_absent   ? ENGINE_CHECKSUM_ABSENT
                     : in->csum_unseen ? ENGINE_CHECKSUM_UNSEEN
                                       : ENGINE_CHECKSUM_GOOD,

@@ -263,6 +263,11 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
         lifecycle_end(engine, index, "reused");
         index = POOL_NONE;
     }
+    if (index == POOL_NONE && in->marked_offset && !(packet->flags & PACKET_SYN)) {
+        /* Nobody knows any more by how much its numbers are to be moved. Its ends give up, and mail is sent again. */
+        engine->counters.offset_unknown++;
+        return FATE_DROP;
+    }
     if (index == POOL_NONE && !lifecycle_begin(engine, packet, &index, &current->side))
         return FATE_PASS;
     current->flow = index;

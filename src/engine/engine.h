@@ -46,6 +46,7 @@ struct engine_packet {
     uint32_t room;  /* octets that `bytes` has room for, at least len; an edit that needs more uses engine memory */
     uint64_t token; /* the caller's name for it, returned with the verdict */
     enum engine_checksum checksum;
+    bool marked_offset; /* its connection was marked ENGINE_MARK_OFFSET, by this engine or an older one */
 };
 
 enum engine_action {
@@ -124,6 +125,7 @@ struct engine_counters {
     uint64_t bad_syn;              /* dropped: a SYN that cannot belong to the connection */
     uint64_t out_of_bounds;        /* no room (blocks, held packets) to follow it: dropped, or behind a gap a probe */
     uint64_t probes;               /* left as one octet that the receiver has, to be answered: there is a gap */
+    uint64_t offset_unknown;       /* dropped: marked as having an offset, and not known (any more) */
     uint64_t stale;                /* dropped: out of order, and the gap before it never filled in time */
     uint64_t flows_created;        /* connections seen from their SYN on */
     uint64_t flows_ended;          /* closed, reset or timed out */

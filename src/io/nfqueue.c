@@ -138,6 +138,7 @@ static bool parse_packet(struct nfqueue *queue, uint8_t *message, size_t len, si
     }
     /* The kernel adds NFQA_CAP_LEN, the true length, only where it copied less. */
     packet->cut_short = packet->cut_short || captured_len > packet->len || packet->len == 0;
+    packet->mark = mark;
     packet->token |= (uint64_t)mark_place(queue, mark) << MARK_SHIFT;
     packet->aggregate = info & NFQA_SKB_GSO;
     packet->csum_absent = info & NFQA_SKB_CSUMNOTREADY;

@@ -45,6 +45,7 @@ struct nfqueue_packet {
     uint32_t len;     /* octets of it, up to NFQUEUE_PACKET_BYTES_MAX */
     uint32_t room;    /* octets of room from `bytes` on, at least len */
     uint64_t token;   /* queue, kernel packet id and which mark; give it to nfqueue_verdict, once */
+    uint32_t mark;    /* as it came */
     bool cut_short;   /* the packet is longer than what the kernel copied (NFQA_CAP_LEN): accept it as it came, or drop
                          it, but never give back its octets */
     bool aggregate;   /* NFQA_SKB_GSO: several segments in one; given back no longer than one MSS it is dropped */

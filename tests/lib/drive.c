@@ -458,7 +458,11 @@ static void run(struct drive *drive)
         uint8_t *bytes = malloc(record->came_len);
         assert_non_null(bytes);
         memcpy(bytes, record->came, record->came_len);
-        struct engine_packet packet = {bytes, record->came_len, record->came_len, number + 1, ENGINE_CHECKSUM_UNSEEN};
+        struct engine_packet packet = {.bytes = bytes,
+                                       .len = record->came_len,
+                                       .room = record->came_len,
+                                       .token = number + 1,
+                                       .checksum = ENGINE_CHECKSUM_UNSEEN};
         drive->now_us += drive->plan.step_us;
         /* As a service would: what fell due comes first. */
         if (engine_next_due(drive->engine) <= drive->now_us) {

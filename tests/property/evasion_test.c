@@ -319,7 +319,7 @@ static void pass(struct attack *attack, const uint8_t *bytes, uint32_t len, bool
     attack->packets[token].from_server = from_server;
     /* In an allocation of its own, so that a sanitizer sees a read behind it. */
     uint8_t *copy = copy_of(bytes, len);
-    struct engine_packet packet = {copy, len, len, token, ENGINE_CHECKSUM_UNSEEN};
+    struct engine_packet packet = {copy, len, len, token, ENGINE_CHECKSUM_UNSEEN, false};
     engine_packet(attack->engine, &packet, attack->now_us);
     fetch(attack);
     free(copy);

@@ -59,7 +59,7 @@ static void at_gateway(struct session *session, const struct flight *flight)
     session->arrived_us[flight->from] = session->now_us;
     uint8_t *bytes = malloc(flight->len);
     memcpy(bytes, flight->packet, flight->len);
-    struct engine_packet packet = {bytes, flight->len, flight->len, token, ENGINE_CHECKSUM_UNSEEN};
+    struct engine_packet packet = {bytes, flight->len, flight->len, token, ENGINE_CHECKSUM_UNSEEN, false};
     engine_packet(session->engine, &packet, session->now_us);
     carry_out(session);
     free(bytes);

@@ -16,6 +16,7 @@ static struct policy policy;
 static struct engine *engine;
 static int64_t now_us;
 static uint64_t tokens;
+static bool marked; /* packets come as those of a connection with an offset */
 
 static int begin(void **state)
 {
@@ -55,7 +56,7 @@ static bool send(uint32_t client, bool from_client, uint8_t flags, uint32_t seq,
     };
     uint32_t len;
     uint8_t *bytes = segment_build(&segment, &len);
-    struct engine_packet packet = {.bytes = bytes, .len = len, .room = len, .token = ++tokens};
+    struct engine_packet packet = {.bytes = bytes, .len = len, .room = len, .token = ++tokens, .marked_offset = marked};
     struct engine_verdict verdict;
     engine_packet(engine, &packet, now_us++);
     bool passed = engine_next_verdict(engine, &verdict) && verdict.action == ENGINE_ACCEPT;
@@ -126,6 +127,22 @@ static void test_flows_with_an_offset_are_never_evicted(void **state)
     assert_int_equal(engine_gauges(engine).flows, FLOWS);
 }
 
+static void test_an_offset_that_nobody_knows_never_passes(void **state)
+{
+    (void)state;
+    marked = true;
+    assert_false(send(1, true, PACKET_ACK, 108, 520, "MAIL FROM:<a@example.net>\r\n", NULL));
+    assert_false(send(1, false, PACKET_ACK, 533, 108, "250 OK\r\n", NULL));
+    assert_false(send(1, true, PACKET_ACK | PACKET_RST, 108, 520, "", NULL));
+    assert_int_equal(engine_counters(engine)->offset_unknown, 3);
+    assert_int_equal(engine_gauges(engine).flows, 0);
+    /* A new connection of the same ports is another one, and one that is known passes, translated. */
+    assert_int_equal(open_session(1, offer), sizeof offer - 1 - 13);
+    assert_true(send(1, true, PACKET_ACK, 108, 507 + sizeof offer - 14, "NOOP\r\n", NULL));
+    assert_int_equal(engine_counters(engine)->offset_unknown, 3);
+    marked = false;
+}
+
 static void test_what_was_evicted_passes_unedited(void **state)
 {
     (void)state;
@@ -179,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_flood_of_syns_leaves_sessions_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_flows_with_an_offset_are_never_evicted, begin, end),
+        cmocka_unit_test_setup_teardown(test_an_offset_that_nobody_knows_never_passes, begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_evicted_passes_unedited, begin, end),
         cmocka_unit_test_setup_teardown(test_both_directions_find_the_same_flow, begin, end),
         cmocka_unit_test_setup_teardown(test_idle_flows_end, begin, end),

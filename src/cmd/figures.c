@@ -28,6 +28,7 @@ const struct figure worker_figures[] = {
     {ENGINE(flows_created), "connections followed from their SYN on", false},
     {ENGINE(flows_ended), "of these: closed, reset or timed out", false},
     {ENGINE(flows_evicted), "connections forgotten to make room", false},
+    {ENGINE(unplaced), "packets passed unread: the table was full of connections with an offset", false},
     {ENGINE(flows_midstream), "connections older than the filter, which pass unedited", false},
     {ENGINE(flows_taken_over), "connections of an older process, which are translated and not edited", false},
     {ENGINE(flows_released), "connections let go: nothing more was to be read of them, or to be translated", false},

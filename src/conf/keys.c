@@ -74,8 +74,9 @@ const struct key keys[] = {
     {"", "on-lost-store", KEY_WORD, "pass", NO_RANGE, "pass defer", BY_ITS_OWN, 0,
      "What happens to mail that the greylist is to decide about while its store gives no answer."},
     {"", "on-overload", KEY_WORD, "drop", NO_RANGE, "drop pass", BY_ITS_OWN, 0,
-     "Where memory or places for packets run out: packets are dropped, and sent again by their senders, so nothing "
-     "passes unread; or the connection passes unedited from there on."},
+     "Where memory for octets runs out: packets are dropped, and sent again by their senders, so nothing passes "
+     "unread; "
+     "or the connection passes unedited from there on, still translated where it has an offset."},
     {"", "store", KEY_TEXT, CONF_STORE_DEFAULT, NO_RANGE, NULL, BY_ITS_OWN, 0,
      "Where the greylist remembers: lmdb:FOLDER, made where it is missing; redis://[:PASSWORD@]HOST[:PORT][/DB], for "
      "several gateways that share what they know; memory:, gone with the process. Not changed by a reload."},

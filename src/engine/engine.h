@@ -130,6 +130,7 @@ struct engine_counters {
     uint64_t flows_created;        /* connections seen from their SYN on */
     uint64_t flows_ended;          /* closed, reset or timed out */
     uint64_t flows_evicted;        /* forgotten to make room; they pass unedited */
+    uint64_t unplaced;             /* packets passed: no flow could be forgotten to make room for theirs */
     uint64_t flows_midstream;      /* older than the filter; they pass unedited */
     uint64_t flows_taken_over;     /* followed by an older process: their numbers are translated, nothing is edited */
     uint64_t flows_released;       /* let go: nothing more was to be read of them, and nothing to be translated */

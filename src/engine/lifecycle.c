@@ -279,8 +279,10 @@ bool lifecycle_begin(struct engine *engine, const struct packet *packet, uint32_
     if (opens && !to_server)
         return false; /* a connection from an SMTP port to some other: not SMTP */
     *index = add_flow(engine, packet, *side, opens ? FLOW_OPENING : FLOW_MIDSTREAM);
-    if (*index == POOL_NONE)
+    if (*index == POOL_NONE) {
+        engine->counters.unplaced++;
         return false;
+    }
     if (!opens) {
         struct flow *flow = flow_at(&engine->table, *index);
         engine->counters.flows_midstream++;

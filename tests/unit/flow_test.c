@@ -123,7 +123,9 @@ static void test_flows_with_an_offset_are_never_evicted(void **state)
         assert_int_equal(open_session(client, offer), sizeof offer - 1 - 13);
     assert_int_equal(engine_counters(engine)->flows_evicted, FLOWS / 2);
     /* Now all have an offset: a new one passes unedited, and is counted. */
+    assert_int_equal(engine_counters(engine)->unplaced, 0);
     assert_int_equal(open_session(5000, offer), sizeof offer - 1);
+    assert_int_equal(engine_counters(engine)->unplaced, 6);
     assert_int_equal(engine_gauges(engine).flows, FLOWS);
 }
 

@@ -1,4 +1,7 @@
-/* The table of connections: finding, making room, and what a flood of SYNs may not do. */
+/*
+ * The table of connections: finding, making room, and what a flood of SYNs may not do; bounds of what all connections
+ * share.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +13,7 @@
 #include "engine/engine.h"
 #include "policy/policy.h"
 
-enum { FLOWS = 64 };
+enum { FLOWS = 64, HELD = 32 };
 
 static struct policy policy;
 static struct engine *engine;
@@ -23,7 +26,8 @@ static int begin(void **state)
     struct engine_settings settings = engine_settings_default();
     settings.flows_max = FLOWS;
     settings.blocks_max = 256;
-    settings.events = 1u << EVENT_UNEDITED;
+    settings.held_max = HELD;
+    settings.events = 1u << EVENT_UNEDITED | 1u << EVENT_TARPIT;
     policy_init_default(&policy);
     engine = engine_init(calloc(1, engine_bytes(&settings) + 64), &settings, &policy);
     now_us = 1000000;
@@ -193,6 +197,53 @@ static void test_idle_flows_end(void **state)
     }
 }
 
+static void test_tarpits_end_before_there_is_no_room(void **state)
+{
+    (void)state;
+    static struct policy slow;
+    struct rule rule = rule_of("slow", RULE_ON_REPLY);
+    struct event event;
+    uint32_t client = 0;
+    rule.action.delay_ms = 60000;
+    policy_init_default(&slow);
+    assert_true(policy_add_rule(&slow, &rule));
+    assert_true(engine_use_policy(engine, &slow));
+    for (; client < HELD - HELD / 16; client++)
+        assert_int_equal(open_session(client, plain), 0);
+    assert_int_equal(engine_gauges(engine).tarpitted, client);
+    assert_int_equal(engine_counters(engine)->tarpits_relieved, 0);
+    send(client, true, PACKET_SYN, 99, 0, "", NULL);
+    uint64_t relieved = engine_counters(engine)->tarpits_relieved;
+    assert_true(relieved > 0);
+    for (uint64_t oldest = 1; oldest <= relieved; oldest++) {
+        assert_true(engine_next_event(engine, &event));
+        assert_string_equal(event.reason, "relieved");
+        assert_int_equal(event.flow_id, oldest);
+    }
+    for (; client < FLOWS; client++)
+        assert_int_equal(open_session(client, plain), 0);
+    assert_int_equal(engine_counters(engine)->tarpits, FLOWS);
+    assert_int_equal(engine_counters(engine)->out_of_bounds, 0);
+}
+
+/* Connections keep the rules that they began under, and so many sets of rules are kept for them. */
+static void test_sets_of_rules_are_bounded(void **state)
+{
+    (void)state;
+    static struct policy sets[ENGINE_POLICIES_MAX];
+    for (uint32_t i = 0; i < ENGINE_POLICIES_MAX; i++) {
+        policy_init_default(&sets[i]);
+        open_session(i, plain);
+        assert_int_equal(engine_has_policy_room(engine), i < ENGINE_POLICIES_MAX - 1);
+        assert_int_equal(engine_use_policy(engine, &sets[i]), i < ENGINE_POLICIES_MAX - 1);
+    }
+    now_us += INT64_C(3700) * 1000000;
+    engine_tick(engine, now_us);
+    assert_int_equal(engine_gauges(engine).flows, 0);
+    assert_false(engine_needs_policy(engine, &sets[0]));
+    assert_true(engine_use_policy(engine, &sets[ENGINE_POLICIES_MAX - 1]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +253,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_was_evicted_passes_unedited, begin, end),
         cmocka_unit_test_setup_teardown(test_both_directions_find_the_same_flow, begin, end),
         cmocka_unit_test_setup_teardown(test_idle_flows_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_tarpits_end_before_there_is_no_room, begin, end),
+        cmocka_unit_test_setup_teardown(test_sets_of_rules_are_bounded, begin, end),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

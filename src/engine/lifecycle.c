@@ -47,7 +47,7 @@ static bool has_offset(const struct flow *flow)
 
 static enum flow_class class_of(const struct flow *flow)
 {
-    if (flow->state != FLOW_OPEN)
+    if (flow->state != FLOW_OPEN || !flow->answered)
         return FLOW_CLASS_CHEAP;
     if (has_offset(flow))
         return FLOW_CLASS_OFFSET;
@@ -62,6 +62,10 @@ static int64_t idle_us(const struct engine *engine, const struct flow *flow)
         seconds = OPENING_S;
         break;
     case FLOW_OPEN:
+        if (!flow->answered) {
+            seconds = OPENING_S; /* a server gives up after about a minute */
+            break;
+        }
         seconds = class_of(flow) == FLOW_CLASS_OFFSET ? engine->settings.offset_idle_s : engine->settings.idle_s;
         break;
     case FLOW_CLOSED:
@@ -303,7 +307,7 @@ uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, b
     flow->last_us = last_us < engine->now_us ? last_us : engine->now_us;
     smtp_session_init(&flow->smtp);
     smtp_session_give_up(&flow->smtp, &engine->blocks);
-    flow->told_unedited = flow->told_end = true;
+    flow->told_unedited = flow->told_end = flow->answered = true;
     engine->counters.flows_taken_over++;
     struct event *event = tell(engine, EVENT_UNEDITED, flow);
     if (event)

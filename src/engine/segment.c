@@ -51,6 +51,10 @@ static bool take_acknowledgment(struct engine *engine, uint32_t index, enum smtp
     tarpit_acknowledged(engine, index, !side);
     uint32_t window = (uint32_t)packet->window << half->window_shift;
     other->window_end_egress = seq_max(other->window_end_egress, ack + window);
+    if (side == SMTP_CLIENT && !flow->answered) {
+        flow->answered = true;
+        lifecycle_classify(engine, index);
+    }
     return true;
 }
 

@@ -117,6 +117,26 @@ static void test_a_flood_of_syns_leaves_sessions_alone(void **state)
     assert_int_equal(engine_counters(engine)->flows_midstream, 0);
 }
 
+/* A server answers each SYN of a flood, and its sender, who is not there, acknowledges none. */
+static void test_a_flood_that_is_answered_leaves_sessions_alone(void **state)
+{
+    (void)state;
+    for (uint32_t client = 0; client < 8; client++)
+        open_session(client, plain);
+    for (uint32_t i = 0; i < 500; i++) {
+        send(1000 + i, true, PACKET_SYN, i, 0, "", NULL);
+        send(1000 + i, false, PACKET_SYN | PACKET_ACK, 499, i + 1, "", NULL);
+    }
+    assert_int_equal(engine_counters(engine)->flows_evicted, 500 - (FLOWS - 8));
+    for (uint32_t client = 0; client < 8; client++)
+        assert_true(send(client, true, PACKET_ACK, 108, 507 + sizeof plain - 1, "NOOP\r\n", NULL));
+    assert_int_equal(engine_counters(engine)->flows_midstream, 0);
+    engine_tick(engine, now_us + 74000000);
+    assert_int_equal(engine_gauges(engine).flows, FLOWS);
+    engine_tick(engine, now_us + 76000000);
+    assert_int_equal(engine_gauges(engine).flows, 8);
+}
+
 static void test_flows_with_an_offset_are_never_evicted(void **state)
 {
     (void)state;
@@ -248,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_flood_of_syns_leaves_sessions_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_flood_that_is_answered_leaves_sessions_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_flows_with_an_offset_are_never_evicted, begin, end),
         cmocka_unit_test_setup_teardown(test_an_offset_that_nobody_knows_never_passes, begin, end),
         cmocka_unit_test_setup_teardown(test_what_was_evicted_passes_unedited, begin, end),

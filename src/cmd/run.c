@@ -1,5 +1,6 @@
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,7 +17,10 @@
 #include "sys/notify.h"
 #include "sys/privileges.h"
 
-enum { STORE_WAIT_MS = 2000 }; /* for what is not written yet when the filter ends */
+enum {
+    STORE_WAIT_MS = 2000, /* for what is not written yet when the filter ends */
+    MAPPED_BYTES = 131072,
+};
 
 struct run {
     struct rules rules;
@@ -220,6 +224,15 @@ static void close_all(struct run *run)
         close(run->service.ended);
 }
 
+/*
+ * Large tables are mapped, so that only what is used of them takes memory, and a reload gives the old ones back. The
+ * library does so until the first is freed; then it raises the size from which it does, unless that size was set.
+ */
+static void keep_tables_apart(void)
+{
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+}
+
 static const struct option options[] = {
     {"rules", required_argument, NULL, 'r'},         {"queues", required_argument, NULL, 'q'},
     {"events", required_argument, NULL, 'e'},        {"control", required_argument, NULL, 'c'},
@@ -234,6 +247,7 @@ int cmd_run(int argc, char **argv)
     static struct run run = {
         .user = "postern", .mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
     char message[CMD_MESSAGE_BYTES];
+    keep_tables_apart();
     if (!rules_init(&run.rules))
         return cmd_complain(CMD_FAILED, "no memory");
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)

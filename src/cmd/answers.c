@@ -5,6 +5,7 @@
 struct answers {
     struct store_client *client;
     struct greylist_service *service;
+    struct greylist_counters before; /* of others, in whose place these are */
 };
 
 bool answers_wanted(const struct policy *policy)
@@ -82,7 +83,16 @@ int64_t answers_due_us(const struct answers *answers)
     return store_next_due(answers->client);
 }
 
+void answers_go_on(struct answers *answers, const struct answers *before)
+{
+    answers_counters(before, &answers->before);
+}
+
 void answers_counters(const struct answers *answers, struct greylist_counters *counters)
 {
+    const uint64_t *before = (const uint64_t *)&answers->before;
+    uint64_t *sum = (uint64_t *)counters;
     greylist_service_counters(answers->service, counters);
+    for (size_t i = 0; i < sizeof *counters / sizeof *sum; i++)
+        sum[i] += before[i];
 }

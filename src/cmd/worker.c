@@ -239,6 +239,8 @@ static void swap_answers(struct engine *engine, void *context)
     struct answers *before = swap->worker->answers;
     while (engine_next_question(engine, &question)) /* from before anybody answered */
         ;
+    if (before && swap->answers)
+        answers_go_on(swap->answers, before);
     swap->worker->answers = swap->answers;
     swap->answers = before;
 }

@@ -209,7 +209,7 @@ void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_
     struct tarpit *tarpit = tarpit_of(engine, flow);
     if (tarpit && unit->verb == SMTP_VERB_MAIL)
         tarpit->shared_told = false; /* another transaction */
-    if (!tarpit_holds(engine, flow, unit->side))
+    if (!tarpit || !tarpit_holds(engine, flow, unit->side))
         return;
     tarpit->to = flow->halves[unit->side].log.end_egress;
     flow->halves[unit->side].paused = unit->kind == SMTP_UNIT_REPLY && unit->reply.last;

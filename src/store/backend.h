@@ -53,6 +53,7 @@ struct store {
     struct store_waker asked;   /* who answers questions */
     struct store_waker written; /* who writes; the same thread may be both */
     _Atomic bool down;          /* there is nobody to ask: questions fail at once */
+    _Atomic uint32_t kinds;     /* store_kinds */
     _Atomic uint64_t written_count, reconnects;
 
     pthread_mutex_t clients_lock;
@@ -77,6 +78,14 @@ bool store_has_questions(struct store *store);
 /* GOOD, ABSENT or FAILED; a client that is gone, or has given up, does not hear it. */
 void store_answer(struct store *store, const struct store_question *question, enum store_status status,
                   const struct store_record *record);
+
+static inline uint32_t store_kind_bit(uint8_t kind)
+{
+    return UINT32_C(1) << (kind < 31 ? kind : 31);
+}
+
+/* There may be records of these, too. */
+void store_note_kinds(struct store *store, uint32_t kinds);
 
 /* What is wrong from now on; NULL: nothing any more. */
 void store_set_fault(struct store *store, const char *fault);

@@ -213,6 +213,8 @@ static void put(struct store_client *client, const struct store_key *key, const 
 {
     bool done = false;
     count(&client->puts);
+    if (record)
+        store_note_kinds(client->store, store_kind_bit(record->kind));
     if (client->aside_count)
         put_aside_back(client, TABLE_ONCE);
     /* What is set aside must not come after what was put later. */

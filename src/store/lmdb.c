@@ -11,13 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/octets.h"
 #include "store/backend.h"
+#include "store/lmdb_about.h"
 #include "store/lmdb_home.h"
 #include "store/record.h"
 
 enum {
-    FORMAT = 1, /* of the whole file, docs/store.md */
     /* Pages that a transaction leaves behind are used again two transactions later, so one that touches few of all
        pages keeps the file small. Puts go to disk in the order of their keys, in slices. */
     SLICE_LEAST = 64,
@@ -30,14 +29,12 @@ enum {
     WALK_FLUSH_MS = 5000,
 };
 
-static const char records_name[] = "records", about_name[] = "about";
-
 struct lmdb {
     struct store *store;
     struct lmdb_home home;
     MDB_env *env;
     pthread_rwlock_t map_lock; /* held by each transaction; the map may be moved by whoever has it alone */
-    MDB_dbi about, records;
+    struct lmdb_about about;
     pthread_t reader, writer;
     bool reading, writing; /* the threads were started */
     _Atomic bool ending;
@@ -134,7 +131,7 @@ static void answer_one(struct lmdb *lmdb, MDB_txn *transaction, uint32_t generat
     struct store_record record, known;
     struct span text;
     MDB_val key = key_value(&question->key), value;
-    int error = mdb_get(transaction, lmdb->records, &key, &value);
+    int error = mdb_get(transaction, lmdb->about.records, &key, &value);
     bool found = error == 0 && record_decode(&question->key, (struct span){value.mv_data, value.mv_size}, &record,
                                              &text) == RECORD_GOOD;
     if (!found && error != MDB_NOTFOUND) {
@@ -189,18 +186,30 @@ static int write_one(struct lmdb *lmdb, MDB_txn *transaction, const struct table
 {
     MDB_val key = key_value(&write->key);
     if (write->absent) {
-        int error = mdb_del(transaction, lmdb->records, &key, NULL);
+        int error = mdb_del(transaction, lmdb->about.records, &key, NULL);
         return error == MDB_NOTFOUND ? 0 : error;
     }
     size_t len = record_encode(lmdb->stored, &write->key, &write->record, (struct span){write->text, write->text_len});
     MDB_val value = {len, lmdb->stored};
-    return mdb_put(transaction, lmdb->records, &key, &value, 0);
+    return mdb_put(transaction, lmdb->about.records, &key, &value, 0);
+}
+
+static void learn_kinds(struct lmdb *lmdb)
+{
+    MDB_txn *transaction;
+    uint32_t kinds = UINT32_MAX;
+    if (begin(lmdb, MDB_RDONLY, &transaction) == 0) {
+        kinds = about_kinds(&lmdb->about, transaction);
+        give_up(lmdb, transaction);
+    }
+    store_note_kinds(lmdb->store, kinds);
 }
 
 /* Whoever wrote between our transactions may have changed what the table holds. */
 static void note_transaction(struct lmdb *lmdb, size_t number, bool ours)
 {
     if (number != lmdb->last_transaction + ours) {
+        learn_kinds(lmdb);
         table_outdate(&lmdb->store->table);
         table_outdate(&lmdb->store->table);
     }
@@ -213,6 +222,15 @@ static void note_size(struct lmdb *lmdb, const MDB_stat *about)
     atomic_store(&lmdb->entries, about->ms_entries);
 }
 
+static uint32_t kinds_of(const struct table_write *writes, size_t count)
+{
+    uint32_t kinds = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!writes[i].absent)
+            kinds |= store_kind_bit(writes[i].record.kind);
+    return kinds;
+}
+
 static int write_transaction(struct lmdb *lmdb, size_t count)
 {
     MDB_txn *transaction;
@@ -221,10 +239,11 @@ static int write_transaction(struct lmdb *lmdb, size_t count)
     if (error)
         return error;
     size_t number = mdb_txn_id(transaction);
+    error = about_add_kinds(&lmdb->about, transaction, kinds_of(lmdb->writes, count));
     for (size_t i = 0; i < count && !error; i++)
         error = write_one(lmdb, transaction, &lmdb->writes[i]);
     if (!error)
-        error = mdb_stat(transaction, lmdb->records, &about);
+        error = mdb_stat(transaction, lmdb->about.records, &about);
     if (error) {
         give_up(lmdb, transaction);
         return error;
@@ -323,7 +342,7 @@ static size_t find_expired(struct lmdb *lmdb, int64_t now_s)
     size_t count = 0;
     if (begin(lmdb, MDB_RDONLY, &transaction))
         return 0;
-    if (mdb_cursor_open(transaction, lmdb->records, &cursor) == 0) {
+    if (mdb_cursor_open(transaction, lmdb->about.records, &cursor) == 0) {
         int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
         memset(&lmdb->sweep_from, 0, sizeof lmdb->sweep_from);
         for (int looked = 0; error == 0 && key.mv_size == sizeof(struct store_key); looked++) {
@@ -351,13 +370,13 @@ static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
     size_t number = mdb_txn_id(transaction);
     for (size_t i = 0; i < count && !error; i++) {
         MDB_val key = key_value(&lmdb->expired[i]), value;
-        error = mdb_get(transaction, lmdb->records, &key, &value);
+        error = mdb_get(transaction, lmdb->about.records, &key, &value);
         if (error == 0 && has_expired(&lmdb->expired[i], value, now_s)) /* it may have been put again */
-            error = mdb_del(transaction, lmdb->records, &key, NULL);
+            error = mdb_del(transaction, lmdb->about.records, &key, NULL);
         error = error == MDB_NOTFOUND ? 0 : error;
     }
     if (!error)
-        error = mdb_stat(transaction, lmdb->records, &about);
+        error = mdb_stat(transaction, lmdb->about.records, &about);
     if (error) {
         give_up(lmdb, transaction);
         return error;
@@ -386,9 +405,10 @@ static void look_for_others(struct lmdb *lmdb)
 {
     MDB_envinfo info;
     pthread_rwlock_rdlock(&lmdb->map_lock);
-    if (mdb_env_info(lmdb->env, &info) == 0)
-        note_transaction(lmdb, info.me_last_txnid, false);
+    int error = mdb_env_info(lmdb->env, &info);
     pthread_rwlock_unlock(&lmdb->map_lock);
+    if (!error)
+        note_transaction(lmdb, info.me_last_txnid, false);
     int64_t now_ms = store_clock_ms();
     if (now_ms - lmdb->readers_checked_ms >= STALE_READERS_MS) {
         int dead; /* their pages could not be used again */
@@ -424,48 +444,6 @@ static bool is_empty(MDB_txn *transaction)
            about.ms_entries == 0;
 }
 
-static int make_databases(struct lmdb *lmdb, MDB_txn *transaction)
-{
-    static const uint8_t format[4] = {0, 0, 0, FORMAT};
-    MDB_val format_key = value_of("format", 6), format_value = value_of(format, sizeof format);
-    MDB_val secret_key = value_of("secret", 6), secret_value = {sizeof lmdb->store->secret, lmdb->store->secret};
-    if (!store_random(lmdb->store->secret, sizeof lmdb->store->secret))
-        return EIO;
-    int error = mdb_dbi_open(transaction, about_name, MDB_CREATE, &lmdb->about);
-    if (!error)
-        error = mdb_dbi_open(transaction, records_name, MDB_CREATE, &lmdb->records);
-    if (!error)
-        error = mdb_put(transaction, lmdb->about, &format_key, &format_value, 0);
-    return error ? error : mdb_put(transaction, lmdb->about, &secret_key, &secret_value, 0);
-}
-
-/* What is in the file: false with a message where it is not for us. */
-static bool read_about(struct lmdb *lmdb, MDB_txn *transaction, char *message, size_t size)
-{
-    MDB_val key = value_of("format", 6), format, secret;
-    const char *data = lmdb->home.data;
-    if (mdb_get(transaction, lmdb->about, &key, &format) || format.mv_size != 4) {
-        snprintf(message, size, "%.300s: not postern's; name another folder, or move this file away", data);
-        return false;
-    }
-    uint32_t number = load_be32(format.mv_data);
-    if (number != FORMAT) {
-        snprintf(message, size,
-                 "%.300s: a %s version of postern wrote it (format %u, this one knows %d); install that version, or "
-                 "move the file away to begin anew",
-                 data, number > FORMAT ? "newer" : "much older", number, FORMAT);
-        return false;
-    }
-    key = value_of("secret", 6);
-    if (mdb_get(transaction, lmdb->about, &key, &secret) || secret.mv_size != STORE_SECRET_BYTES ||
-        mdb_dbi_open(transaction, records_name, 0, &lmdb->records)) {
-        snprintf(message, size, "%.300s: damaged (no secret or no records in it); move it away to begin anew", data);
-        return false;
-    }
-    memcpy(lmdb->store->secret, secret.mv_data, STORE_SECRET_BYTES);
-    return true;
-}
-
 /* Without a lock where the databases are there; else alone, as another process may be making them too. */
 static bool open_databases(struct lmdb *lmdb, unsigned flags, char *message, size_t size)
 {
@@ -475,15 +453,15 @@ static bool open_databases(struct lmdb *lmdb, unsigned flags, char *message, siz
         explain(lmdb, error, "cannot be read", message, size);
         return false;
     }
-    error = mdb_dbi_open(transaction, about_name, 0, &lmdb->about);
+    error = about_open(&lmdb->about, transaction);
     bool empty = error == MDB_NOTFOUND && is_empty(transaction);
     if (empty && flags) {
         give_up(lmdb, transaction);
         return open_databases(lmdb, 0, message, size);
     }
     if (empty)
-        error = make_databases(lmdb, transaction);
-    bool good = error == 0 && (empty || read_about(lmdb, transaction, message, size));
+        error = about_make(&lmdb->about, transaction);
+    bool good = error == 0 && (empty || about_read(&lmdb->about, transaction, lmdb->home.data, message, size));
     if (error == MDB_NOTFOUND || error == MDB_INCOMPATIBLE)
         snprintf(message, size, "%.300s: not postern's; name another folder, or move this file away", lmdb->home.data);
     else if (error)
@@ -495,7 +473,22 @@ static bool open_databases(struct lmdb *lmdb, unsigned flags, char *message, siz
     error = commit(lmdb, transaction);
     if (error)
         explain(lmdb, error, "cannot be made", message, size);
+    memcpy(lmdb->store->secret, lmdb->about.secret, STORE_SECRET_BYTES);
     return error == 0;
+}
+
+static void upgrade(struct lmdb *lmdb)
+{
+    MDB_txn *transaction;
+    if (about_is_current(&lmdb->about) || !lmdb_home_alone(&lmdb->home))
+        return;
+    if (begin(lmdb, 0, &transaction) == 0) {
+        if (about_upgrade(&lmdb->about, transaction))
+            give_up(lmdb, transaction);
+        else
+            commit(lmdb, transaction);
+    }
+    lmdb_home_share(&lmdb->home);
 }
 
 static bool open_env(struct lmdb *lmdb, const char *folder, char *message, size_t size)
@@ -531,10 +524,11 @@ static bool start_threads(struct lmdb *lmdb, char *message, size_t size)
     MDB_stat about;
     if (begin(lmdb, MDB_RDONLY, &transaction) == 0) {
         lmdb->last_transaction = mdb_txn_id(transaction);
-        if (mdb_stat(transaction, lmdb->records, &about) == 0)
+        if (mdb_stat(transaction, lmdb->about.records, &about) == 0)
             note_size(lmdb, &about);
         give_up(lmdb, transaction);
     }
+    learn_kinds(lmdb);
     lmdb->readers_checked_ms = store_clock_ms();
     lmdb->reading = store_start(&lmdb->reader, read_thread, lmdb);
     lmdb->writing = store_start(&lmdb->writer, write_thread, lmdb);
@@ -556,8 +550,11 @@ static bool open_lmdb(struct store *store, const char *folder, int64_t now_s, ch
     lmdb->store = store;
     lmdb->all_synced = true;
     pthread_rwlock_init(&lmdb->map_lock, NULL);
-    return lmdb_home_open(&lmdb->home, folder, records_name, message, size) && open_env(lmdb, folder, message, size) &&
-           open_databases(lmdb, MDB_RDONLY, message, size) && start_threads(lmdb, message, size);
+    if (!lmdb_home_open(&lmdb->home, folder, lmdb_records_name, message, size) ||
+        !open_env(lmdb, folder, message, size) || !open_databases(lmdb, MDB_RDONLY, message, size))
+        return false;
+    upgrade(lmdb);
+    return start_threads(lmdb, message, size);
 }
 
 static bool close_lmdb(struct store *store, uint32_t wait_ms)
@@ -618,7 +615,7 @@ static bool walk_lmdb(struct store *store,
     store_flush(store, WALK_FLUSH_MS);
     int error = begin(lmdb, MDB_RDONLY, &transaction);
     if (!error) {
-        error = mdb_cursor_open(transaction, lmdb->records, &cursor);
+        error = mdb_cursor_open(transaction, lmdb->about.records, &cursor);
         if (!error) {
             while (more && whole && (error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
                 whole = walk_one(key, value, visit, context, &more);

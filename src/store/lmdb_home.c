@@ -117,6 +117,16 @@ bool lmdb_home_open(struct lmdb_home *home, const char *folder, const char *reco
     return (take_stamp(home) || check_data(home, records, message, size)) && lock(home->in_use, F_RDLCK);
 }
 
+bool lmdb_home_alone(struct lmdb_home *home)
+{
+    return lock(home->in_use, F_WRLCK);
+}
+
+void lmdb_home_share(struct lmdb_home *home)
+{
+    lock(home->in_use, F_RDLCK);
+}
+
 void lmdb_home_close(struct lmdb_home *home, bool clean)
 {
     char stamp[STAMP_BYTES];

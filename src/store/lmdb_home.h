@@ -19,6 +19,10 @@ struct lmdb_home {
 /* False with a message. The message of a success is empty, or says what was mended. */
 bool lmdb_home_open(struct lmdb_home *home, const char *folder, const char *records, char *message, size_t size);
 
+/* True where no other process has it open; then none can open it before lmdb_home_share. */
+bool lmdb_home_alone(struct lmdb_home *home);
+void lmdb_home_share(struct lmdb_home *home);
+
 /* `clean`: all that was written has been synced by the one who leaves. */
 void lmdb_home_close(struct lmdb_home *home, bool clean);
 

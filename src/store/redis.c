@@ -581,6 +581,7 @@ static bool open_redis(struct store *store, const char *rest, int64_t now_s, cha
     redis->store = store;
     redis->pause_ms = PAUSE_LEAST_MS;
     atomic_store(&store->down, true);
+    store_note_kinds(store, UINT32_MAX); /* what other gateways put there is nowhere summed up */
     if (!redis_uri_parse(&redis->uri, rest, message, size))
         return false;
     redis->running =

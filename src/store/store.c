@@ -112,6 +112,12 @@ void store_answer(struct store *store, const struct store_question *question, en
     pthread_mutex_unlock(&store->clients_lock);
 }
 
+void store_note_kinds(struct store *store, uint32_t kinds)
+{
+    if (kinds & ~atomic_load_explicit(&store->kinds, memory_order_relaxed))
+        atomic_fetch_or(&store->kinds, kinds);
+}
+
 void store_set_fault(struct store *store, const char *fault)
 {
     pthread_mutex_lock(&store->fault_lock);
@@ -238,6 +244,11 @@ void store_close(struct store *store, uint32_t wait_ms)
 const uint8_t *store_secret(const struct store *store)
 {
     return store->secret;
+}
+
+uint32_t store_kinds(const struct store *store)
+{
+    return atomic_load_explicit(&store->kinds, memory_order_relaxed);
 }
 
 bool store_fault(struct store *store, char *message, size_t size)

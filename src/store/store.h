@@ -96,6 +96,12 @@ void store_close(struct store *store, uint32_t wait_ms);
 /* The secret that keys are made with: random, made with the store. */
 const uint8_t *store_secret(const struct store *store);
 
+/*
+ * The kinds of records that there may be, bits 1u << kind (31 and beyond share the highest): of others there is none to
+ * be looked up. A kind is among them as soon as the first record of it can be found, and stays. Of redis always all.
+ */
+uint32_t store_kinds(const struct store *store);
+
 void store_counters(struct store *store, struct store_counters *counters);
 
 /* Whether something is wrong now (full, read-only, gone), and what, in one line. Decisions go on all the same. */

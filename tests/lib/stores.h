@@ -34,6 +34,14 @@ const char *temporary_folder(void);
 /* Open, or end the test with the message. */
 struct store *open_or_fail(const char *uri, const struct store_settings *settings);
 
+/* ---- files of lmdb: ---- */
+
+/* Make a store that nobody has open one of format 1, which did not say which kinds of records there are. */
+void lmdb_make_format_1(const char *uri);
+
+/* Have a store's folder in use until this process ends, as one that has it open. */
+void lmdb_hold_folder(const char *uri);
+
 /* ---- a redis server of one's own ---- */
 
 struct redis_server {

@@ -505,8 +505,8 @@ static void test_files_of_others_are_refused(void **state)
 
     fresh_uri(uri);
     fill(uri, 10);
-    change_about(uri, "about", "format", "\0\0\0\2", 4);
-    expect_refused(uri, "a newer version of postern wrote it (format 2, this one knows 1); install that version");
+    change_about(uri, "about", "format", "\0\0\0\3", 4);
+    expect_refused(uri, "a newer version of postern wrote it (format 3, this one knows 2); install that version");
 }
 
 static void test_a_folder_that_cannot_be_written(void **state)

@@ -16,14 +16,15 @@
 
 struct kind {
     const char *name;
-    bool lasts; /* beyond the process */
+    bool lasts;     /* beyond the process */
+    bool is_shared; /* with other gateways */
     char uri[128];
 };
 
 static struct kind kinds[] = {
     {.name = "memory", .uri = "memory:"},
     {.name = "lmdb", .lasts = true},
-    {.name = "redis", .lasts = true},
+    {.name = "redis", .lasts = true, .is_shared = true},
 };
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -158,6 +159,34 @@ static void test_a_walk_visits_each_record_with_its_text(void **state)
         assert_int_equal(walked.seen[i], 0);
     store_client_free(client);
     store_close(store, 1000);
+}
+
+static void test_kinds_that_there_may_be(void **state)
+{
+    const struct kind *kind = *state;
+    struct store_settings settings = small_settings();
+    char uri[160];
+    snprintf(uri, sizeof uri, "%s%s", kind->uri, kind->lasts && !kind->is_shared ? "-kinds" : "");
+    struct store *store = open_or_fail(uri, &settings);
+    struct store_client *client = store_client_new(store);
+    struct store_key keys[] = {fresh_key(), fresh_key()};
+    struct store_record record = record_of(1, 1, 7);
+    assert_int_equal(store_kinds(store), kind->is_shared ? UINT32_MAX : 0);
+    record.kind = 3;
+    put_now(client, &keys[0], &record);
+    assert_int_equal(store_kinds(store), kind->is_shared ? UINT32_MAX : 1u << 3);
+    record.kind = 200;
+    put_now(client, &keys[1], &record);
+    put_now(client, &keys[0], NULL);
+    assert_int_equal(store_kinds(store), kind->is_shared ? UINT32_MAX : 1u << 3 | 1u << 31);
+    store_client_free(client);
+    store_close(store, 5000);
+    if (!kind->lasts)
+        return;
+    store = open_or_fail(uri, &settings);
+    uint32_t dropped = 1u << 3; /* perhaps before it was written */
+    assert_int_equal(store_kinds(store) | dropped, kind->is_shared ? UINT32_MAX : 1u << 3 | 1u << 31);
+    store_close(store, 5000);
 }
 
 static void test_a_text_that_is_too_long_is_cut(void **state)
@@ -431,6 +460,7 @@ static const struct CMUnitTest of_each[] = {
     {"a put is seen by all clients at once", test_a_put_is_seen_by_all_clients_at_once, NULL, NULL, NULL},
     {"expired records count as absent", test_expired_records_count_as_absent, NULL, NULL, NULL},
     {"a walk visits each record with its text", test_a_walk_visits_each_record_with_its_text, NULL, NULL, NULL},
+    {"kinds that there may be", test_kinds_that_there_may_be, NULL, NULL, NULL},
     {"a text that is too long is cut", test_a_text_that_is_too_long_is_cut, NULL, NULL, NULL},
     {"what was put is there after a restart", test_what_was_put_is_there_after_a_restart, NULL, NULL, NULL},
     {"at random as a plain list would", test_at_random_as_a_plain_list_would, NULL, NULL, NULL},

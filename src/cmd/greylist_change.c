@@ -116,8 +116,10 @@ static int rule_one(struct greylist *greylist, enum wish ruling, const struct su
         greylist_ruling(ruling == ALLOW, now_ms, greylist->hold_ms ? now_ms + greylist->hold_ms : 0);
     if (ruling == FORGET)
         return forget_one(greylist, subjects, count);
-    for (unsigned i = 0; i < subjects->count; i++)
-        keep_put(&greylist->keeper, subjects->kind, &subjects->attempts[i], &record);
+    for (unsigned i = 0; i < subjects->count; i++) {
+        struct store_key key = keep_key(&greylist->keeper, subjects->kind, &subjects->attempts[i]);
+        keep_put(&greylist->keeper, subjects->kind, &key, &subjects->attempts[i], &record);
+    }
     *count += subjects->count;
     return CMD_GOOD;
 }

@@ -44,7 +44,7 @@ static bool put(struct import *import, const struct import_entry *entry, enum gr
     if (entry->keyed)
         store_put(greylist->keeper.client, &key, &kept);
     else
-        keep_put(&greylist->keeper, kind, &entry->attempt, &record);
+        keep_put(&greylist->keeper, kind, &key, &entry->attempt, &record);
     if (++import->puts % PUTS_AT_ONCE == 0)
         greylist_pause(greylist, PUTS_AT_ONCE);
     return true;

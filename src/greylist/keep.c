@@ -8,10 +8,19 @@ _Static_assert(STORE_KEY_BYTES == GREYLIST_KEY_BYTES && STORE_VALUE_BYTES == GRE
                "the store's sizes are the greylist's");
 struct store_key keep_key(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
-    struct greylist_key made = greylist_key(keeper->settings, keeper->secret, kind, attempt);
-    struct store_key key;
-    memcpy(key.octets, made.octets, sizeof key.octets);
-    return key;
+    struct store_key keys[GREYLIST_KINDS];
+    keep_keys(keeper, 1u << kind, attempt, keys);
+    return keys[kind];
+}
+
+void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylist_attempt *attempt,
+               struct store_key keys[GREYLIST_KINDS])
+{
+    struct greylist_key made[GREYLIST_KINDS];
+    greylist_keys(keeper->settings, keeper->secret, kinds, attempt, made);
+    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
+        if (kinds >> kind & 1)
+            memcpy(keys[kind].octets, made[kind].octets, sizeof keys[kind].octets);
 }
 
 struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,
@@ -31,16 +40,15 @@ bool keep_read_record(const struct store_record *kept, struct greylist_record *r
     return kept->kind < GREYLIST_KINDS && greylist_decode((struct span){kept->value, kept->len}, record);
 }
 
-void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt,
-              const struct greylist_record *record)
+void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct store_key *key,
+              const struct greylist_attempt *attempt, const struct greylist_record *record)
 {
     struct store_record kept = keep_record(keeper->settings, kind, record);
-    struct store_key key = keep_key(keeper, kind, attempt);
     char text[STORE_TEXT_BYTES_MAX];
     if (keeper->clear_text || greylist_is_ruling(kind))
-        store_put_text(keeper->client, &key, &kept, keep_text(keeper->settings, kind, attempt, text));
+        store_put_text(keeper->client, key, &kept, keep_text(keeper->settings, kind, attempt, text));
     else
-        store_put(keeper->client, &key, &kept);
+        store_put(keeper->client, key, &kept);
 }
 
 /* ---- networks ---- */

@@ -23,6 +23,10 @@ struct keeper {
 
 struct store_key keep_key(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt);
 
+/* Those of some kinds, bits 1u << enum greylist_kind; the others are not set. */
+void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylist_attempt *attempt,
+               struct store_key keys[GREYLIST_KINDS]);
+
 /* A record as a store has it. */
 struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,
                                 const struct greylist_record *record);
@@ -30,8 +34,9 @@ struct store_record keep_record(const struct greylist_settings *settings, enum g
 /* False where it is none that keep_record makes. */
 bool keep_read_record(const struct store_record *kept, struct greylist_record *record);
 
-void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt,
-              const struct greylist_record *record);
+/* `key`: keep_key of this kind and attempt. */
+void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct store_key *key,
+              const struct greylist_attempt *attempt, const struct greylist_record *record);
 
 /* ---- what a record is about, in clear ---- */
 

@@ -8,12 +8,13 @@
 /* A question or lesson whose records are being looked up. */
 struct task {
     bool learns;
-    uint32_t kinds;  /* what it is about: bits 1u << enum greylist_kind */
-    uint32_t waits;  /* of these, which the store has not answered yet */
-    uint32_t failed; /* of these, which it could not */
-    struct greylist_memory memory;
-    struct mail_attempt what;
-    enum question_kind question; /* of a question */
+    uint32_t kinds;                        /* what it is about: bits 1u << enum greylist_kind */
+    uint32_t waits;                        /* of these, which the store has not answered yet */
+    uint32_t failed;                       /* of these, which it could not */
+    struct store_key keys[GREYLIST_KINDS]; /* of `kinds` */
+    struct greylist_memory memory;         /* records only where known */
+    struct mail_attempt what;              /* texts of its own only while it waits */
+    enum question_kind question;           /* of a question */
     uint64_t id, flow_id;
     enum greylist_lesson lesson; /* of a lesson */
     uint32_t waited_ms;
@@ -21,6 +22,7 @@ struct task {
 
 struct greylist_service {
     struct greylist_service_settings settings;
+    const struct store *store;
     struct keeper keeper;
     struct mails mails;
     struct pool tasks;
@@ -53,6 +55,7 @@ struct greylist_service *greylist_service_new(const struct greylist_service_sett
         return NULL;
     }
     service->settings = *settings;
+    service->store = store;
     service->keeper = (struct keeper){
         .settings = &service->settings.greylist,
         .secret = store_secret(store),
@@ -90,8 +93,9 @@ static struct task *new_task(struct greylist_service *service, const struct grey
     task->learns = false;
     task->kinds = kinds;
     task->waits = task->failed = 0;
-    task->memory = (struct greylist_memory){0};
-    mail_attempt_copy(&task->what, attempt);
+    memset(task->memory.known, 0, sizeof task->memory.known);
+    task->what.attempt = *attempt;
+    keep_keys(&service->keeper, kinds, attempt, task->keys);
     return task;
 }
 
@@ -114,19 +118,22 @@ static void take_status(struct task *task, enum greylist_kind kind, enum store_s
     }
 }
 
-/* Look up what a task is about. */
-static void look_up(struct greylist_service *service, struct task *task, uint32_t index, int64_t now_us)
+/* Look up what a task is about; of a kind of which there is no record at all nothing. True where it must wait. */
+static bool look_up(struct greylist_service *service, struct task *task, uint32_t index, int64_t now_us)
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
+    uint32_t kinds = task->kinds & store_kinds(service->store);
     for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
-        if (!(task->kinds >> kind & 1))
+        if (!(kinds >> kind & 1))
             continue;
-        struct store_key key = keep_key(&service->keeper, (enum greylist_kind)kind, &task->what.attempt);
-        struct store_record record = {0};
+        struct store_record record;
         uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
         take_status(task, (enum greylist_kind)kind,
-                    store_get(service->keeper.client, &key, token, now_us, deadline_us, &record), &record);
+                    store_get(service->keeper.client, &task->keys[kind], token, now_us, deadline_us, &record), &record);
     }
+    if (task->waits)
+        mail_attempt_copy(&task->what, &task->what.attempt);
+    return task->waits != 0;
 }
 
 /* ---- lessons ---- */
@@ -142,16 +149,15 @@ static void finish_learning(struct greylist_service *service, struct task *task,
             continue;
         }
         struct greylist_record *record = &task->memory.records[kind];
-        struct store_key key = keep_key(&service->keeper, kind, &task->what.attempt);
         switch (greylist_learn(&service->settings.greylist, kind, task->lesson, task->waited_ms,
                                task->memory.known[kind], record, now_us / 1000)) {
         case GREYLIST_KEEP:
             continue;
         case GREYLIST_PUT:
-            keep_put(&service->keeper, kind, &task->what.attempt, record);
+            keep_put(&service->keeper, kind, &task->keys[kind], &task->what.attempt, record);
             break;
         case GREYLIST_DROP:
-            store_drop(service->keeper.client, &key);
+            store_drop(service->keeper.client, &task->keys[kind]);
             break;
         }
         service->counters.lessons++;
@@ -170,8 +176,7 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
     task->learns = true;
     task->lesson = lesson;
     task->waited_ms = waited_ms;
-    look_up(service, task, index, now_us);
-    if (task->waits)
+    if (look_up(service, task, index, now_us))
         return;
     finish_learning(service, task, now_us);
     pool_return(&service->tasks, index);
@@ -347,7 +352,8 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
         return (struct greylist_answer){.id = task->id, .answer = ANSWER_FAILED};
     for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
         if ((decision.put & ~task->failed) >> kind & 1)
-            keep_put(&service->keeper, (enum greylist_kind)kind, &task->what.attempt, &task->memory.records[kind]);
+            keep_put(&service->keeper, (enum greylist_kind)kind, &task->keys[kind], &task->what.attempt,
+                     &task->memory.records[kind]);
     if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION)
         remember(service, task, &decision);
     return answer_of(task->id, &decision);
@@ -365,9 +371,9 @@ static struct greylist_attempt attempt_of(const struct question *question)
 {
     struct greylist_attempt attempt = {
         .ip_version = question->ip_version,
-        .helo = question->helo,
-        .sender = question->sender,
-        .recipient = question->recipient,
+        .helo = span_head(question->helo, MAIL_TEXT_BYTES_MAX),
+        .sender = span_head(question->sender, MAIL_TEXT_BYTES_MAX),
+        .recipient = span_head(question->recipient, MAIL_TEXT_BYTES_MAX),
         .tls = question->kind == QUESTION_TLS,
         .early_talker = question->early_talker,
     };
@@ -398,8 +404,7 @@ static bool take_question(struct greylist_service *service, const struct questio
     task->question = question->kind;
     task->id = question->id;
     task->flow_id = question->flow_id;
-    look_up(service, task, index, now_us);
-    if (task->waits)
+    if (look_up(service, task, index, now_us))
         return false;
     *answer = finish_question(service, task, now_us);
     pool_return(&service->tasks, index);

@@ -191,41 +191,88 @@ struct span greylist_helo_domain(struct span helo)
 
 /* ---- keys ---- */
 
-enum { PREFIX_BYTES = 3 + 16, TEXTS_MAX = 3, KEY_INPUT_BYTES = PREFIX_BYTES + TEXTS_MAX * (2 + 1024) };
+/* What a key may be made of, in this order. */
+enum part {
+    PART_HELO_DOMAIN,
+    PART_SENDER_DOMAIN,
+    PART_SENDER,           /* folded */
+    PART_FOLDED_RECIPIENT, /* as the sender of an answer would be */
+    PART_RECIPIENT,
+    PART_RECIPIENT_DOMAIN,
+    PARTS
+};
 
-struct key_input {
-    uint8_t octets[KEY_INPUT_BYTES];
+enum {
+    NETWORK = 1u << PARTS, /* before all of them */
+    NETWORK_BYTES = NETWORK_ADDRESS_BYTES + 1,
+    TEXT_BYTES_MAX = 1024,
+    PART_BYTES_MAX = 2 + TEXT_BYTES_MAX,
+    INPUT_BYTES_MAX = 1 + NETWORK_BYTES + 3 * PART_BYTES_MAX,
+};
+
+static const uint8_t made_of[GREYLIST_KINDS] = {
+    [GREYLIST_TRIPLET] = NETWORK | 1u << PART_SENDER | 1u << PART_RECIPIENT,
+    [GREYLIST_POOL] = 1u << PART_HELO_DOMAIN | 1u << PART_SENDER | 1u << PART_RECIPIENT,
+    [GREYLIST_TLS] = NETWORK | 1u << PART_HELO_DOMAIN,
+    [GREYLIST_CLIENT] = NETWORK,
+    [GREYLIST_ANSWER_DOMAIN] = 1u << PART_SENDER_DOMAIN | 1u << PART_FOLDED_RECIPIENT,
+    [GREYLIST_ANSWER_NETWORK] = NETWORK | 1u << PART_FOLDED_RECIPIENT,
+    [GREYLIST_RULED_HOST] = NETWORK,
+    [GREYLIST_RULED_NETWORK] = NETWORK,
+    [GREYLIST_RULED_SITE] = NETWORK,
+    [GREYLIST_RULED_BLOCK] = NETWORK,
+    [GREYLIST_RULED_SENDER] = 1u << PART_SENDER,
+    [GREYLIST_RULED_SENDER_DOMAIN] = 1u << PART_SENDER_DOMAIN,
+    [GREYLIST_RULED_RECIPIENT] = 1u << PART_RECIPIENT,
+    [GREYLIST_RULED_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT_DOMAIN,
+};
+
+/* In lower case; its length before it, so that no two texts run together into others. */
+struct part_text {
+    uint8_t octets[PART_BYTES_MAX];
     size_t len;
 };
 
-static void add_network(struct key_input *input, const struct greylist_attempt *attempt, uint8_t prefix)
+static void set_text(struct part_text *to, struct span text)
 {
-    struct network network = network_of(attempt->ip_version, attempt->client, prefix);
-    memcpy(input->octets + input->len, network.address, sizeof network.address);
-    input->len += sizeof network.address;
-    input->octets[input->len++] = network.prefix;
-}
-
-/* In lower case; its length before it, so that no two texts run together into others. */
-static void add_text(struct key_input *input, struct span text)
-{
-    text = span_head(text, 1024);
-    store_be16(input->octets + input->len, (uint16_t)text.len);
-    input->len += 2;
+    text = span_head(text, TEXT_BYTES_MAX);
+    store_be16(to->octets, (uint16_t)text.len);
     for (size_t i = 0; i < text.len; i++)
-        input->octets[input->len++] = lower(text.ptr[i]);
+        to->octets[2 + i] = lower(text.ptr[i]);
+    to->len = 2 + text.len;
 }
 
-static void add_domain(struct key_input *input, struct span address)
+static struct span domain_of(struct span address)
 {
     size_t at = find_last(address, '@');
-    add_text(input, at == address.len ? address : span_tail(address, at + 1));
+    return at == address.len ? address : span_tail(address, at + 1);
 }
 
-static void add_folded(struct key_input *input, struct span address)
+static void make_part(struct part_text *to, enum part part, const struct greylist_attempt *attempt)
 {
     uint8_t room[GREYLIST_ADDRESS_BYTES_MAX];
-    add_text(input, greylist_fold(address, room));
+    switch (part) {
+    case PART_HELO_DOMAIN:
+        set_text(to, greylist_helo_domain(attempt->helo));
+        break;
+    case PART_SENDER_DOMAIN:
+        set_text(to, domain_of(attempt->sender));
+        break;
+    case PART_SENDER:
+        set_text(to, greylist_fold(attempt->sender, room));
+        break;
+    case PART_FOLDED_RECIPIENT:
+        set_text(to, greylist_fold(attempt->recipient, room));
+        break;
+    case PART_RECIPIENT:
+        set_text(to, attempt->recipient);
+        break;
+    case PART_RECIPIENT_DOMAIN:
+        set_text(to, domain_of(attempt->recipient));
+        break;
+    case PARTS:
+        break;
+    }
 }
 
 uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_kind kind, uint8_t ip_version)
@@ -235,30 +282,50 @@ uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_
     return ruled ? ruled : usual;
 }
 
+static struct greylist_key make_key(const struct greylist_settings *settings, const uint8_t *secret,
+                                    enum greylist_kind kind, const struct greylist_attempt *attempt,
+                                    const struct part_text *parts)
+{
+    uint8_t input[INPUT_BYTES_MAX];
+    size_t len = 0;
+    input[len++] = (uint8_t)kind;
+    if (made_of[kind] & NETWORK) {
+        struct network network =
+            network_of(attempt->ip_version, attempt->client, greylist_prefix(settings, kind, attempt->ip_version));
+        memcpy(input + len, network.address, sizeof network.address);
+        len += sizeof network.address;
+        input[len++] = network.prefix;
+    }
+    for (uint32_t part = 0; part < PARTS; part++)
+        if (made_of[kind] >> part & 1) {
+            memcpy(input + len, parts[part].octets, parts[part].len);
+            len += parts[part].len;
+        }
+    struct greylist_key key;
+    siphash128(secret, (struct span){input, len}, key.octets);
+    return key;
+}
+
+void greylist_keys(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
+                   uint32_t kinds, const struct greylist_attempt *attempt, struct greylist_key keys[GREYLIST_KINDS])
+{
+    struct part_text parts[PARTS];
+    uint32_t needed = 0;
+    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
+        if (kinds >> kind & 1)
+            needed |= made_of[kind];
+    for (uint32_t part = 0; part < PARTS; part++)
+        if (needed >> part & 1)
+            make_part(&parts[part], (enum part)part, attempt);
+    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
+        if (kinds >> kind & 1)
+            keys[kind] = make_key(settings, secret, (enum greylist_kind)kind, attempt, parts);
+}
+
 struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
                                  enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
-    struct key_input input = {.octets = {(uint8_t)kind}, .len = 1};
-    bool address = kind == GREYLIST_POOL || kind == GREYLIST_ANSWER_DOMAIN || kind >= GREYLIST_RULED_SENDER;
-    if (!address)
-        add_network(&input, attempt, greylist_prefix(settings, kind, attempt->ip_version));
-    if (kind == GREYLIST_POOL || kind == GREYLIST_TLS)
-        add_text(&input, greylist_helo_domain(attempt->helo));
-    if (kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL) {
-        add_folded(&input, attempt->sender);
-        add_text(&input, attempt->recipient);
-    }
-    if (kind == GREYLIST_RULED_SENDER)
-        add_folded(&input, attempt->sender);
-    if (kind == GREYLIST_RULED_RECIPIENT)
-        add_text(&input, attempt->recipient);
-    if (kind == GREYLIST_RULED_RECIPIENT_DOMAIN)
-        add_domain(&input, attempt->recipient);
-    if (kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_RULED_SENDER_DOMAIN)
-        add_domain(&input, attempt->sender);
-    if (kind == GREYLIST_ANSWER_DOMAIN || kind == GREYLIST_ANSWER_NETWORK)
-        add_folded(&input, attempt->recipient);
-    struct greylist_key key;
-    siphash128(secret, (struct span){input.octets, input.len}, key.octets);
-    return key;
+    struct greylist_key keys[GREYLIST_KINDS];
+    greylist_keys(settings, secret, 1u << kind, attempt, keys);
+    return keys[kind];
 }

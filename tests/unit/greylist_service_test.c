@@ -383,6 +383,9 @@ static void test_no_room_for_tasks(void **state)
     settings.tasks_max = 1;
     snprintf(uri, sizeof uri, "lmdb:%s/tasks", temporary_folder());
     open_service(&fixture, uri, settings);
+    assert_int_equal(reason_of(&fixture, "b@example.com"), GREYLIST_FIRST);
+    close_service(&fixture);
+    open_service(&fixture, uri, settings);
     struct question question = base(&fixture, QUESTION_RECIPIENT);
     struct greylist_answer answer;
     question.recipient = span_of("b@example.com");

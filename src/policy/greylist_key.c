@@ -12,6 +12,28 @@ static uint8_t lower(uint8_t octet)
     return octet >= 'A' && octet <= 'Z' ? (uint8_t)(octet - 'A' + 'a') : octet;
 }
 
+/* Eight at once: octets are compared below their highest bit, which those of 'A' to 'Z' do not have. */
+static uint64_t lower_word(uint64_t word)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101), high = 0x80 * each;
+    uint64_t low = word & ~high;
+    uint64_t from_a = low + (0x80 - 'A') * each, behind_z = low + (0x80 - 'Z' - 1) * each;
+    return word | (from_a & ~behind_z & ~word & high) >> 2;
+}
+
+static void put_lower(uint8_t *to, struct span text)
+{
+    uint64_t word;
+    size_t i = 0;
+    for (; text.len - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, text.ptr + i, sizeof word);
+        word = lower_word(word);
+        memcpy(to + i, &word, sizeof word);
+    }
+    for (; i < text.len; i++)
+        to[i] = lower(text.ptr[i]);
+}
+
 static bool is_digit(uint8_t octet)
 {
     return octet >= '0' && octet <= '9';
@@ -29,7 +51,10 @@ static bool is_alnum(uint8_t octet)
 
 static bool begins(struct span s, const char *prefix)
 {
-    return span_equal(span_head(s, strlen(prefix)), span_of(prefix));
+    size_t at = 0;
+    while (prefix[at] && at < s.len && s.ptr[at] == (uint8_t)prefix[at])
+        at++;
+    return prefix[at] == '\0';
 }
 
 /* Where `text` is first found from `from` on; s.len where it is not. */
@@ -40,6 +65,12 @@ static size_t find(struct span s, size_t from, const char *text)
         if (memcmp(s.ptr + at, text, len) == 0)
             return at;
     return s.len;
+}
+
+static size_t find_octet(struct span s, size_t from, uint8_t octet)
+{
+    const uint8_t *at = from < s.len ? memchr(s.ptr + from, octet, s.len - from) : NULL;
+    return at ? (size_t)(at - s.ptr) : s.len;
 }
 
 static size_t find_last(struct span s, uint8_t octet)
@@ -94,7 +125,7 @@ static struct span without_srs(struct span local)
 /* Subaddresses (RFC 5233): `user+tag`. A part that begins with the mark has no user. */
 static struct span without_tag(struct span local)
 {
-    size_t plus = find(local, 1, "+");
+    size_t plus = find_octet(local, 1, '+');
     return local.len ? span_head(local, plus) : local;
 }
 
@@ -102,7 +133,7 @@ static struct span without_tag(struct span local)
 static struct span without_reader(struct span local)
 {
     size_t equals = find_last(local, '=');
-    if (equals == local.len || find(local, equals, ".") == local.len)
+    if (equals == local.len || find_octet(local, equals, '.') == local.len)
         return local;
     size_t dash = find_last(span_head(local, equals), '-');
     return dash > 0 && dash < equals ? span_head(local, dash) : local;
@@ -153,8 +184,7 @@ struct span greylist_fold(struct span sender, uint8_t room[GREYLIST_ADDRESS_BYTE
     uint8_t plain[GREYLIST_ADDRESS_BYTES_MAX];
     if (sender.len > sizeof plain || sender.len == 0)
         return sender;
-    for (size_t i = 0; i < sender.len; i++)
-        plain[i] = lower(sender.ptr[i]);
+    put_lower(plain, sender);
     struct span whole = {plain, sender.len};
     size_t at = find_last(whole, '@');
     struct span written = without_batv(span_head(whole, at));
@@ -237,8 +267,7 @@ static void set_text(struct part_text *to, struct span text)
 {
     text = span_head(text, TEXT_BYTES_MAX);
     store_be16(to->octets, (uint16_t)text.len);
-    for (size_t i = 0; i < text.len; i++)
-        to->octets[2 + i] = lower(text.ptr[i]);
+    put_lower(to->octets + 2, text);
     to->len = 2 + text.len;
 }
 
@@ -275,51 +304,71 @@ static void make_part(struct part_text *to, enum part part, const struct greylis
     }
 }
 
+static uint8_t usual_prefix(const struct greylist_settings *settings, uint8_t ip_version)
+{
+    return ip_version == 4 ? settings->prefix_v4 : settings->prefix_v6;
+}
+
 uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_kind kind, uint8_t ip_version)
 {
     uint8_t ruled = greylist_ruled_prefix(kind, ip_version);
-    uint8_t usual = ip_version == 4 ? settings->prefix_v4 : settings->prefix_v6;
-    return ruled ? ruled : usual;
+    return ruled ? ruled : usual_prefix(settings, ip_version);
 }
 
-static struct greylist_key make_key(const struct greylist_settings *settings, const uint8_t *secret,
-                                    enum greylist_kind kind, const struct greylist_attempt *attempt,
-                                    const struct part_text *parts)
+static struct span put_together(uint8_t *input, enum greylist_kind kind, const struct network *network,
+                                const struct part_text *parts)
 {
-    uint8_t input[INPUT_BYTES_MAX];
     size_t len = 0;
     input[len++] = (uint8_t)kind;
     if (made_of[kind] & NETWORK) {
-        struct network network =
-            network_of(attempt->ip_version, attempt->client, greylist_prefix(settings, kind, attempt->ip_version));
-        memcpy(input + len, network.address, sizeof network.address);
-        len += sizeof network.address;
-        input[len++] = network.prefix;
+        memcpy(input + len, network->address, sizeof network->address);
+        len += sizeof network->address;
+        input[len++] = network->prefix;
     }
     for (uint32_t part = 0; part < PARTS; part++)
         if (made_of[kind] >> part & 1) {
             memcpy(input + len, parts[part].octets, parts[part].len);
             len += parts[part].len;
         }
-    struct greylist_key key;
-    siphash128(secret, (struct span){input, len}, key.octets);
-    return key;
+    return (struct span){input, len};
 }
 
+static void make_parts(struct part_text parts[PARTS], uint32_t kinds, const struct greylist_attempt *attempt)
+{
+    uint32_t needed = 0;
+    for (uint32_t rest = kinds; rest; rest &= rest - 1)
+        needed |= made_of[__builtin_ctz(rest)];
+    for (uint32_t part = 0; part < PARTS; part++)
+        if (needed >> part & 1)
+            make_part(&parts[part], (enum part)part, attempt);
+}
+
+/* All is put together before any of it is hashed: a processor waits where it reads in words what it has just written
+   otherwise. */
 void greylist_keys(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
                    uint32_t kinds, const struct greylist_attempt *attempt, struct greylist_key keys[GREYLIST_KINDS])
 {
     struct part_text parts[PARTS];
-    uint32_t needed = 0;
-    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
-        if (kinds >> kind & 1)
-            needed |= made_of[kind];
-    for (uint32_t part = 0; part < PARTS; part++)
-        if (needed >> part & 1)
-            make_part(&parts[part], (enum part)part, attempt);
-    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
-        if (kinds >> kind & 1)
-            keys[kind] = make_key(settings, secret, (enum greylist_kind)kind, attempt, parts);
+    uint8_t room[GREYLIST_KINDS * INPUT_BYTES_MAX], *hashes[GREYLIST_KINDS];
+    struct span inputs[GREYLIST_KINDS];
+    struct network ruled,
+        usual = network_of(attempt->ip_version, attempt->client, usual_prefix(settings, attempt->ip_version));
+    size_t used = 0;
+    uint32_t count = 0, made = 0;
+    make_parts(parts, kinds, attempt);
+    for (uint32_t rest = kinds; rest; rest &= rest - 1, count++) {
+        enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
+        uint8_t width = greylist_ruled_prefix(kind, attempt->ip_version);
+        if (width)
+            ruled = network_of(attempt->ip_version, attempt->client, width);
+        inputs[count] = put_together(room + used, kind, width ? &ruled : &usual, parts);
+        hashes[count] = keys[kind].octets;
+        used += inputs[count].len;
+    }
+    for (; made + 1 < count; made += 2)
+        siphash128_pair(secret, &inputs[made], &hashes[made]);
+    if (made < count)
+        siphash128(secret, inputs[made], hashes[made]);
 }
 
 struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],

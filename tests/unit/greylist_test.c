@@ -163,6 +163,44 @@ static void test_keys(void **state)
         }
 }
 
+/* What is stored under a key must be found by the next version, too. */
+static void test_keys_stay(void **state)
+{
+    (void)state;
+    static const char *const hex[GREYLIST_KINDS] = {
+        [GREYLIST_TRIPLET] = "edf9677b6854d5c9b1f81dc8623916e6",
+        [GREYLIST_POOL] = "c28f8514e227dcbc0179ca5ff9cf12a9",
+        [GREYLIST_TLS] = "10bf28bbae02cc1525325de4fa4ee4d1",
+        [GREYLIST_CLIENT] = "66c05203faf1d334590889799f90d3cf",
+        [GREYLIST_ANSWER_DOMAIN] = "5c3ca2be0b3b6b518c1a90d7ad7e892f",
+        [GREYLIST_ANSWER_NETWORK] = "6564b75f153312cdbf072f3327e1f234",
+        [GREYLIST_RULED_HOST] = "bcba932f946d861af8f46c8d9db901d2",
+        [GREYLIST_RULED_NETWORK] = "44a1976841ae24fbca25227f472be08b",
+        [GREYLIST_RULED_SITE] = "8937024ac56741d605a8d9cb67f59c9c",
+        [GREYLIST_RULED_BLOCK] = "80ceb43d79944229014acede2ba36a9e",
+        [GREYLIST_RULED_SENDER] = "86565957dce7f8c3ac36cf2d852d8577",
+        [GREYLIST_RULED_SENDER_DOMAIN] = "37ec38175ad1de2583285543d9e9961d",
+        [GREYLIST_RULED_RECIPIENT] = "09b64f782a491c56ab4149466468eb25",
+        [GREYLIST_RULED_RECIPIENT_DOMAIN] = "8387516e92d6f49a3c4e74a1d20c5015",
+    };
+    static const uint8_t numbers[GREYLIST_SECRET_BYTES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_attempt attempt = attempt_of(77, "List-42+Tag@Lists.Example.ORG", "Some.Body+x@Example.com");
+    attempt.helo = span_of("MX1.Example.NET");
+    for (uint32_t kinds = 1; kinds < 1u << GREYLIST_KINDS; kinds += 0x123) {
+        struct greylist_key keys[GREYLIST_KINDS];
+        greylist_keys(&settings, numbers, kinds, &attempt, keys);
+        for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
+            char text[2 * GREYLIST_KEY_BYTES + 1];
+            if (!(kinds >> kind & 1))
+                continue;
+            for (size_t i = 0; i < GREYLIST_KEY_BYTES; i++)
+                snprintf(text + 2 * i, 3, "%02x", keys[kind].octets[i]);
+            assert_string_equal(text, hex[kind]);
+        }
+    }
+}
+
 static void test_networks_v6(void **state)
 {
     (void)state;
@@ -663,6 +701,7 @@ int main(void)
         {"any octets fold, whatever their case", test_fold_any, NULL, NULL, NULL},
         {"domains of EHLO names", test_helo_domain, NULL, NULL, NULL},
         {"keys: what is the same, and what is not", test_keys, NULL, NULL, NULL},
+        {"keys stay what they are", test_keys_stay, NULL, NULL, NULL},
         {"networks of IPv6", test_networks_v6, NULL, NULL, NULL},
         {"records come back as they were, or not at all", test_records, NULL, NULL, NULL},
         {"a retry passes after the delay, within the window", test_delay, NULL, NULL, NULL},

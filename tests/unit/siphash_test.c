@@ -35,6 +35,22 @@ static void test_vectors(void **state)
     assert_int_equal(count, VECTORS);
 }
 
+static void test_pairs(void **state)
+{
+    (void)state;
+    uint8_t key[SIPHASH_KEY_BYTES] = {7}, octets[VECTORS], one[2][SIPHASH_BYTES], both[2][SIPHASH_BYTES];
+    for (size_t i = 0; i < sizeof octets; i++)
+        octets[i] = (uint8_t)(3 * i);
+    for (size_t a = 0; a <= VECTORS; a++)
+        for (size_t b = 0; b <= VECTORS; b++) {
+            const struct span spans[] = {{octets, a}, {octets + (VECTORS - b), b}};
+            siphash128(key, spans[0], one[0]);
+            siphash128(key, spans[1], one[1]);
+            siphash128_pair(key, spans, (uint8_t *const[]){both[0], both[1]});
+            assert_memory_equal(one, both, sizeof one);
+        }
+}
+
 static void test_key_matters(void **state)
 {
     (void)state;
@@ -51,6 +67,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         {"the reference's vectors", test_vectors, NULL, NULL, NULL},
+        {"two at once are as one and the other", test_pairs, NULL, NULL, NULL},
         {"each bit of the key changes the hash", test_key_matters, NULL, NULL, NULL},
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

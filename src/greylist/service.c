@@ -123,6 +123,7 @@ static bool look_up(struct greylist_service *service, struct task *task, uint32_
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
     uint32_t kinds = task->kinds & store_kinds(service->store);
+    store_expect(service->keeper.client, task->keys, kinds);
     for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
         if (!(kinds >> kind & 1))
             continue;

@@ -183,6 +183,11 @@ static enum table_found find_aside(const struct store_client *client, const stru
 
 /* ---- gets and puts ---- */
 
+void store_expect(const struct store_client *client, const struct store_key *keys, uint32_t which)
+{
+    table_expect(&client->store->table, keys, which);
+}
+
 enum store_status store_get(struct store_client *client, const struct store_key *key, uint64_t token, int64_t now_us,
                             int64_t deadline_us, struct store_record *record)
 {

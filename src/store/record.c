@@ -33,7 +33,7 @@ uint32_t record_check(const struct store_key *key, struct span stored)
     return ~check_on(check, stored.ptr + AT_EXPIRES, stored.len - AT_EXPIRES);
 }
 
-static uint32_t clamp_seconds(int64_t seconds)
+uint32_t record_seconds(int64_t seconds)
 {
     return seconds < 0 ? 0 : seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
@@ -91,7 +91,7 @@ size_t record_encode(uint8_t out[RECORD_BYTES_MAX], const struct store_key *key,
     uint8_t *at = out + AT_REST;
     out[AT_FORM] = (uint8_t)((packed ? FORM_PACKED : 0) | (is_short ? FORM_SHORT : 0) |
                              (record->kind < FORM_KIND ? record->kind : FORM_KIND));
-    store_be32(out + AT_EXPIRES, clamp_seconds(record->expires_s));
+    store_be32(out + AT_EXPIRES, record_seconds(record->expires_s));
     if (is_short)
         *at++ = record->len;
     if (record->kind >= FORM_KIND)

@@ -28,6 +28,9 @@ size_t record_encode(uint8_t out[RECORD_BYTES_MAX], const struct store_key *key,
 enum record_status record_decode(const struct store_key *key, struct span stored, struct store_record *record,
                                  struct span *text);
 
+/* A time as it is stored. */
+uint32_t record_seconds(int64_t seconds);
+
 /* The check of the key and of all of a stored record but the check itself (octets 1 to 4); at least five octets. */
 uint32_t record_check(const struct store_key *key, struct span stored);
 

@@ -111,6 +111,9 @@ bool store_fault(struct store *store, char *message, size_t size);
 struct store_client *store_client_new(struct store *store);
 void store_client_free(struct store_client *client);
 
+/* Keys that will soon be looked up or put, those whose bits are set in `which`: makes that faster. */
+void store_expect(const struct store_client *client, const struct store_key *keys, uint32_t which);
+
 /*
  * Look a key up at `now_us`, microseconds since 1970 (as records expire by that clock). GOOD and ABSENT at once where
  * it can be known (*record is set if GOOD), LATER where `token` will be answered by store_next_answer before

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "store/record.h"
+
 enum {
     SHARD_UNWRITTEN_LEAST = 1024, /* fewer would make the bound of all depend on how keys fall into shards */
     SECOND_CHANCES_MAX = 8,
@@ -10,30 +12,46 @@ enum {
     TAKEN_AT_ONCE = 16, /* under one hold of a lock: a worker may wait for it */
 };
 
+/* Two lines of the processor's cache. */
 struct entry {
     struct store_key key;
-    struct store_record record;
-    uint8_t *text;         /* on the heap; NULL where there is none */
     uint32_t next;         /* of its bucket */
     uint32_t older, newer; /* of its list */
     uint32_t version;      /* which put of this entry */
     uint32_t generation;
+    uint32_t expires_s; /* the record, as it is stored (docs/store.md) */
+    uint8_t *text;      /* on the heap; NULL where there is none */
     uint16_t text_len;
+    uint8_t kind;
+    uint8_t len;
     uint8_t list;
     bool absent;
     bool used; /* since it came to its list, or was passed over there */
+    uint8_t value[STORE_VALUE_BYTES];
 };
 
-static_assert(sizeof(struct entry) % 8 == 0, "a pool wants multiples of 8");
+static_assert(sizeof(struct entry) == 96, "an entry that begins in the middle of a line ends with one");
+
+static struct store_record record_of(const struct entry *entry)
+{
+    struct store_record record = {.kind = entry->kind, .len = entry->len, .expires_s = entry->expires_s};
+    memcpy(record.value, entry->value, sizeof record.value);
+    return record;
+}
 
 /* ---- places ---- */
 
-static struct table_shard *shard_of(struct table *table, const struct store_key *key)
+static uint32_t shard_number(const struct table *table, const struct store_key *key)
 {
-    return &table->shards[(uint32_t)key->octets[0] * table->shards_count >> 8];
+    return (uint32_t)key->octets[0] * table->shards_count >> 8;
 }
 
-static uint32_t *bucket_of(struct table_shard *shard, const struct store_key *key)
+static struct table_shard *shard_of(struct table *table, const struct store_key *key)
+{
+    return &table->shards[shard_number(table, key)];
+}
+
+static _Atomic uint32_t *bucket_of(const struct table_shard *shard, const struct store_key *key)
 {
     uint64_t bits;
     memcpy(&bits, key->octets + 1, sizeof bits);
@@ -46,10 +64,28 @@ static struct entry *entry_at(const struct table_shard *shard, uint32_t index)
     return pool_at(&shard->entries, index);
 }
 
+static uint32_t first_of(const _Atomic uint32_t *bucket)
+{
+    return atomic_load_explicit(bucket, memory_order_relaxed);
+}
+
+static void set_first(_Atomic uint32_t *bucket, uint32_t index)
+{
+    atomic_store_explicit(bucket, index, memory_order_relaxed);
+}
+
+static bool same_key(const struct store_key *a, const struct store_key *b)
+{
+    uint64_t of_a[2], of_b[2];
+    memcpy(of_a, a, sizeof of_a);
+    memcpy(of_b, b, sizeof of_b);
+    return ((of_a[0] ^ of_b[0]) | (of_a[1] ^ of_b[1])) == 0;
+}
+
 static uint32_t find(struct table_shard *shard, const struct store_key *key)
 {
-    uint32_t index = *bucket_of(shard, key);
-    while (index != POOL_NONE && memcmp(&entry_at(shard, index)->key, key, sizeof *key) != 0)
+    uint32_t index = first_of(bucket_of(shard, key));
+    while (index != POOL_NONE && !same_key(&entry_at(shard, index)->key, key))
         index = entry_at(shard, index)->next;
     return index;
 }
@@ -110,10 +146,15 @@ static void move_to_newest(struct table_shard *shard, uint32_t index, enum table
 static void remove_entry(struct table_shard *shard, uint32_t index)
 {
     struct entry *entry = entry_at(shard, index);
-    uint32_t *at = bucket_of(shard, &entry->key);
-    while (*at != index)
-        at = &entry_at(shard, *at)->next;
-    *at = entry->next;
+    _Atomic uint32_t *bucket = bucket_of(shard, &entry->key);
+    uint32_t before = first_of(bucket);
+    if (before == index) {
+        set_first(bucket, entry->next);
+    } else {
+        while (entry_at(shard, before)->next != index)
+            before = entry_at(shard, before)->next;
+        entry_at(shard, before)->next = entry->next;
+    }
     unlink_entry(shard, index);
     free(entry->text);
     pool_return(&shard->entries, index);
@@ -140,9 +181,9 @@ static uint32_t add_entry(struct table *table, struct table_shard *shard, const 
     uint32_t index = pool_borrow(&shard->entries);
     assert(index != POOL_NONE); /* there is one for each of every list */
     struct entry *entry = entry_at(shard, index);
-    uint32_t *bucket = bucket_of(shard, key);
-    *entry = (struct entry){.key = *key, .next = *bucket};
-    *bucket = index;
+    _Atomic uint32_t *bucket = bucket_of(shard, key);
+    *entry = (struct entry){.key = *key, .next = first_of(bucket)};
+    set_first(bucket, index);
     return index;
 }
 
@@ -186,7 +227,7 @@ bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
         uint8_t *memory = (uint8_t *)table->memory + i * shard_bytes;
         pthread_mutex_init(&shard->lock, NULL);
         pool_init(&shard->entries, memory, sizeof(struct entry), entries);
-        shard->buckets = (uint32_t *)(void *)(memory + pool_bytes(sizeof(struct entry), entries));
+        shard->buckets = (_Atomic uint32_t *)(void *)(memory + pool_bytes(sizeof(struct entry), entries));
         shard->buckets_mask = buckets - 1;
     }
     return true;
@@ -205,6 +246,24 @@ void table_fini(struct table *table)
 }
 
 /* ---- clients ---- */
+
+void table_expect(const struct table *table, const struct store_key *keys, uint32_t which)
+{
+    for (uint32_t rest = which; rest; rest &= rest - 1) {
+        const struct store_key *key = &keys[__builtin_ctz(rest)];
+        __builtin_prefetch(bucket_of(&table->shards[shard_number(table, key)], key));
+    }
+    for (uint32_t rest = which; rest; rest &= rest - 1) {
+        const struct store_key *key = &keys[__builtin_ctz(rest)];
+        const struct table_shard *shard = &table->shards[shard_number(table, key)];
+        uint32_t index = first_of(bucket_of(shard, key)); /* perhaps another's soon: then this was in vain */
+        const uint8_t *entry = shard->entries.storage + (size_t)(index - 1) * sizeof(struct entry);
+        if (index == POOL_NONE)
+            continue;
+        __builtin_prefetch(entry, 1);
+        __builtin_prefetch(entry + sizeof(struct entry) - 1, 1);
+    }
+}
 
 static bool lock(struct table_shard *shard, enum table_patience patience)
 {
@@ -226,9 +285,9 @@ static bool is_outdated(const struct table *table, const struct entry *entry)
 static enum table_found tell(struct entry *entry, int64_t now_s, struct store_record *record)
 {
     entry->used = true;
-    if (entry->absent || entry->record.expires_s <= now_s)
+    if (entry->absent || entry->expires_s <= now_s)
         return TABLE_NONE;
-    *record = entry->record;
+    *record = record_of(entry);
     return TABLE_RECORD;
 }
 
@@ -261,10 +320,33 @@ static void forget_beyond_bound(struct table *table, struct table_shard *shard)
 static void overwrite(struct entry *entry, const struct store_record *record, uint8_t *text, uint16_t text_len)
 {
     entry->absent = record == NULL;
-    if (record)
-        entry->record = *record;
+    if (record) {
+        entry->kind = record->kind;
+        entry->len = record->len;
+        entry->expires_s = record_seconds(record->expires_s);
+        memcpy(entry->value, record->value, sizeof entry->value);
+    }
     entry->text = text;
     entry->text_len = text_len;
+}
+
+/* Without an elsewhere: one that is put again keeps its place, and is passed over there. */
+static void keep(struct table_shard *shard, uint32_t index, bool added, bool absent)
+{
+    if (added)
+        link_newest(shard, index, TABLE_CLEAN);
+    else
+        entry_at(shard, index)->used = true;
+    if (absent)
+        remove_entry(shard, index);
+}
+
+static void let_wait(struct table *table, struct table_shard *shard, uint32_t index, bool added)
+{
+    if (!added)
+        unlink_entry(shard, index);
+    link_newest(shard, index, TABLE_UNWRITTEN);
+    forget_beyond_bound(table, shard);
 }
 
 enum table_put table_put(struct table *table, const struct store_key *key, const struct store_record *record,
@@ -284,22 +366,17 @@ enum table_put table_put(struct table *table, const struct store_key *key, const
         pthread_mutex_unlock(&shard->lock);
         return TABLE_PUT;
     }
-    if (index == POOL_NONE)
+    bool added = index == POOL_NONE;
+    if (added)
         index = add_entry(table, shard, key);
-    else
-        unlink_entry(shard, index);
     struct entry *entry = entry_at(shard, index);
     uint8_t *text_before = entry->text;
     overwrite(entry, record, copy, copy ? text_len : 0);
     entry->version = ++shard->versions;
-    if (!table->is_all) {
-        link_newest(shard, index, TABLE_UNWRITTEN);
-        forget_beyond_bound(table, shard);
-    } else {
-        link_newest(shard, index, TABLE_CLEAN);
-        if (!record)
-            remove_entry(shard, index);
-    }
+    if (table->is_all)
+        keep(shard, index, added, !record);
+    else
+        let_wait(table, shard, index, added);
     bool urgent = shard->lists[TABLE_UNWRITTEN].count > table->unwritten_max / 4;
     pthread_mutex_unlock(&shard->lock);
     free(text_before);
@@ -348,7 +425,7 @@ static size_t take_some(struct table *table, struct table_shard *shard, struct t
         uint32_t index = shard->lists[TABLE_UNWRITTEN].oldest;
         struct entry *entry = entry_at(shard, index);
         writes[count++] = (struct table_write){.key = entry->key,
-                                               .record = entry->record,
+                                               .record = record_of(entry),
                                                .text = entry->text,
                                                .text_len = entry->text_len,
                                                .version = entry->version,
@@ -466,7 +543,7 @@ static bool add_visited(struct visit_list *list, const struct entry *entry)
     }
     struct visited *visited = &list->visited[list->count++];
     visited->key = entry->key;
-    visited->record = entry->record;
+    visited->record = record_of(entry);
     visited->text_len = entry->text_len;
     if (entry->text_len)
         memcpy(visited->text, entry->text, entry->text_len);
@@ -479,7 +556,7 @@ static bool copy_bucket(struct table_shard *shard, uint32_t bucket, struct visit
     bool good = true;
     list->count = 0;
     pthread_mutex_lock(&shard->lock);
-    for (uint32_t at = shard->buckets[bucket]; at != POOL_NONE && good; at = entry_at(shard, at)->next)
+    for (uint32_t at = first_of(&shard->buckets[bucket]); at != POOL_NONE && good; at = entry_at(shard, at)->next)
         good = add_visited(list, entry_at(shard, at));
     pthread_mutex_unlock(&shard->lock);
     return good;

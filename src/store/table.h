@@ -57,7 +57,7 @@ struct table_chain {
 struct table_shard {
     _Alignas(64) pthread_mutex_t lock;
     struct pool entries;
-    uint32_t *buckets; /* the first entry of each; POOL_NONE where empty */
+    _Atomic uint32_t *buckets; /* the first entry of each; POOL_NONE where empty */
     uint32_t buckets_mask;
     struct table_chain lists[TABLE_LISTS];
     uint32_t versions; /* the last one given to a put */
@@ -89,6 +89,10 @@ struct table_write {
 bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max);
 
 void table_fini(struct table *table);
+
+/* These keys will soon be looked up or put, those whose bits are set in `which`: fetch what is needed for that from
+   memory, of all of them at the same time. Takes no lock. */
+void table_expect(const struct table *table, const struct store_key *keys, uint32_t which);
 
 enum table_found table_get(struct table *table, const struct store_key *key, int64_t now_s,
                            enum table_patience patience, struct store_record *record);

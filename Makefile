@@ -46,11 +46,11 @@ $(BUILD)/postern: $(BUILD)/src/cmd/main.o $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
 	@$(CC) $(LDFLAGS) $(CFLAGS) $(LTO) -o $@ $^ $(LIBS)
 
-# The program, and what measures the core, are optimised as one piece where the compiler can: a sixth less time for a packet.
+# The program, and what measures the core and the greylist, are optimised as one piece where the compiler can: a sixth less time for a packet.
 LTO := $(if $(SANITIZE),,$(shell echo 'int main(void) { return 0; }' | $(CC) -Werror -flto=auto -ffat-lto-objects -x c - -o /dev/null \
          2>/dev/null && echo -flto=auto -ffat-lto-objects))
 
-ONE_PIECE := $(BUILD)/tests/bench/body_main $(BUILD)/tests/bench/parse_main $(BUILD)/tests/bench/rules_main
+ONE_PIECE := $(addprefix $(BUILD)/tests/bench/,body_main parse_main rules_main greylist_main)
 
 $(BUILD)/libcore.a: $(CORE_OBJ)
 	@echo '  AR    $@'

@@ -1,9 +1,10 @@
 /*
  * bench/accept_all - the baseline that postern is compared with: a consumer that accepts every packet as it came.
  *
- * Usage: accept_all FIRST
+ * Usage: accept_all FIRST [HELD]
  * Takes aggregates (NFQA_CFG_F_GSO) on queues FIRST and FIRST+1 until SIGTERM or SIGINT, then prints one line of JSON:
- * what passed, and its own processor time. That includes the kernel's work for a verdict: the packet's way out.
+ * what passed, and its own processor time. That includes the kernel's work for a verdict: the packet's way out. The
+ * first HELD packets of UDP get no verdict until then, as those of tarpits; it says "held" when they have come.
  */
 #include "io/nfqueue.h"
 
@@ -48,8 +49,16 @@ static uint64_t cpu_us(void)
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
+/* Whether a packet is one of those to be held. */
+static bool is_held(const struct nfqueue_packet *packet)
+{
+    enum { PROTOCOL_AT = 9, UDP = 17 };
+    return packet->len > PROTOCOL_AT && packet->bytes[0] >> 4 == 4 && packet->bytes[PROTOCOL_AT] == UDP;
+}
+
 /* False where the socket failed. */
-static bool accept_packets(struct nfqueue *queue, const sigset_t *while_waiting, uint64_t *octets, uint64_t *batches)
+static bool accept_packets(struct nfqueue *queue, const sigset_t *while_waiting, unsigned long to_hold,
+                           uint64_t *octets, uint64_t *batches)
 {
     struct pollfd waiting = {.fd = nfqueue_fd(queue), .events = POLLIN};
     struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
@@ -64,6 +73,11 @@ static bool accept_packets(struct nfqueue *queue, const sigset_t *while_waiting,
         if (count < 0)
             return false;
         for (int i = 0; i < count; i++) {
+            if (to_hold && is_held(&packets[i])) {
+                if (--to_hold == 0)
+                    puts("held"), fflush(stdout);
+                continue;
+            }
             *octets += packets[i].len;
             nfqueue_verdict(queue, packets[i].token, true, (struct span){0});
         }
@@ -81,10 +95,11 @@ int main(int argc, char **argv)
     char message[256], *end = NULL;
     sigset_t while_waiting;
     struct nfqueue *queue;
-    unsigned long first = argc == 2 ? strtoul(argv[1], &end, 10) : 0;
+    unsigned long first = argc > 1 ? strtoul(argv[1], &end, 10) : 0;
+    unsigned long to_hold = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
 
-    if (argc != 2 || end == argv[1] || *end || first > 65534) {
-        fprintf(stderr, "usage: accept_all FIRST    (accepts everything on the queues FIRST and FIRST+1)\n");
+    if (argc < 2 || argc > 3 || end == argv[1] || *end || first > 65534 || to_hold >= settings.queue_len) {
+        fprintf(stderr, "usage: accept_all FIRST [HELD]    (accepts everything on the queues FIRST and FIRST+1)\n");
         return 2;
     }
     settings.to_servers = (uint16_t)first;
@@ -95,7 +110,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "accept_all: %s\n", message);
         return 1;
     }
-    bool clean = accept_packets(queue, &while_waiting, &octets, &batches);
+    bool clean = accept_packets(queue, &while_waiting, to_hold, &octets, &batches);
     if (!clean)
         fprintf(stderr, "accept_all: reading the packet queue: %s\n", strerror(errno));
 

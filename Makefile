@@ -3,7 +3,8 @@
 #   make          build/postern            make test     build, run every test, count them
 #   make demo     the filter at work       make asan     the same tests under sanitizers
 #   make deps     install what is missing  make bench    ratios against an accept-all consumer
-#   make record   make pcaps/ anew         make format, make tidy, make install, make clean
+#   make record   make pcaps/ anew         make soak MINUTES=30
+#   make format, make tidy, make install, make clean
 
 BUILD    ?= build
 PREFIX   ?= /usr/local
@@ -36,7 +37,7 @@ LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 
-.PHONY: man deb all deps demo test test-programs sim population check-core asan bench record format tidy install uninstall clean
+.PHONY: man deb all deps demo soak test test-programs sim population check-core asan bench record format tidy install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -126,6 +127,10 @@ bench: deps
 demo: deps
 	@$(MAKE) --no-print-directory all
 	@tests/live/demo $(BUILD)
+
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@tests/live/soak $(BUILD) $$(($(or $(MINUTES),30) * 60))
 
 record: deps
 	@$(MAKE) --no-print-directory all

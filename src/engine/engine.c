@@ -9,6 +9,7 @@ struct engine_settings engine_settings_default(void)
         .blocks_max = 32768,
         .held_max = 8192,
         .flow_blocks_max = 512,
+        .guarded_max = 4096,
         .flow_held_max = 64,
         .line_hold_ms = 30,
         .order_hold_ms = 3000,
@@ -73,7 +74,7 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
     p.tarpits = lay_out(&layout, pool_bytes(sizeof(struct tarpit), s->flows_max));
     p.offers = lay_out(&layout, OFFERS_MAX * sizeof(struct offer));
-    p.guarded = lay_out(&layout, pool_bytes(sizeof(struct guarded), GUARDED_MAX));
+    p.guarded = lay_out(&layout, pool_bytes(sizeof(struct guarded), s->guarded_max));
     p.guarded_buckets = lay_out(&layout, GUARDED_BUCKETS * sizeof(uint32_t));
     if (s->questions) {
         p.inquiries = lay_out(&layout, pool_bytes(sizeof(struct inquiry), s->flows_max));
@@ -111,7 +112,7 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
         engine->inquiry_mask = (uint32_t)(flow_table_buckets_bytes(settings->flows_max) / sizeof(uint32_t)) - 1;
         engine->questions = p.questions;
     }
-    pool_init(&engine->guarded, p.guarded, sizeof(struct guarded), GUARDED_MAX);
+    pool_init(&engine->guarded, p.guarded, sizeof(struct guarded), settings->guarded_max);
     engine->guarded_buckets = p.guarded_buckets;
     engine->offers = p.offers;
     engine->events = p.events;

@@ -89,6 +89,7 @@ struct engine_settings {
     uint32_t held_max;        /* packets without verdict at once, in all */
     uint32_t flow_blocks_max; /* of those blocks, in one direction of one flow */
     uint32_t flow_held_max;   /* of those packets, in one direction of one flow */
+    uint32_t guarded_max;     /* senders and recipients of guarded connections that nothing has come of yet, in all */
     uint32_t line_hold_ms;    /* how long the beginning of a line waits for its rest (law 4) */
     uint32_t order_hold_ms;   /* how long a segment waits for the one before it, from its last resend on */
     uint32_t idle_s;        /* how long a connection is followed after its last packet; RFC 5321 4.5.3.2.6 lets a client

@@ -79,7 +79,6 @@ struct guarded {
     uint8_t recipient_text[GUARD_TEXT_BYTES_MAX];
 };
 
-#define GUARDED_MAX     4096
 #define GUARDED_BUCKETS 1024
 
 enum tarpit_state {

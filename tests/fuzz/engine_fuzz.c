@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "../lib/rules.h"
 #include "../lib/segment.h"
 #include "engine/engine.h"
 #include "policy/policy.h"
@@ -134,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     settings.flows_max = 4;
     settings.blocks_max = 64;
     settings.held_max = 16;
+    settings.guarded_max = 8;
     settings.flow_held_max = data[0] & 2 ? 4 : 16;
     settings.flow_blocks_max = data[0] & 4 ? 12 : 64;
     settings.peers = data[0] & 1 ? ENGINE_PEERS_RECORDED : ENGINE_PEERS_LIVE;
@@ -143,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t bytes = engine_bytes(&settings);
     if (!memory) {
         policy_init_default(&policy);
+        rules_guard(&policy, "*y*", 1000);
         memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
         MUST(memory != NULL);
     }

@@ -44,6 +44,7 @@ static void fill_policies(void)
 {
     policy_init_default(&policies[0]);
     policy_init_default(&policies[1]);
+    rules_guard(&policies[1], "*y*", 1000);
     add_rule(&policies[1], RULE_ON_RECIPIENT, "*a*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
     add_rule(&policies[1], RULE_ON_RECIPIENT, "*e*", SMTP_ACTION_REFUSE, "550 5.7.1 No");
     add_rule(&policies[1], RULE_ON_SENDER, "*x*", SMTP_ACTION_REFUSE, "450 4.7.1 Not now");
@@ -95,6 +96,10 @@ static void send_event(struct world *world, struct span payload)
         .action = reasons[head[6] / 4 % 2], /* a rule's name, or a word: printable */
         .text = span_head(text, half),
         .shown = span_tail(text, half),
+        .sender = text,
+        .recipient = span_head(text, half),
+        .attempt = head[3] % 8,
+        .attempts = 4,
     };
     write_event(world, &event);
 }
@@ -163,6 +168,7 @@ static struct engine *make_engine(const struct policy *policy)
     settings.flows_max = 4;
     settings.blocks_max = 64;
     settings.held_max = 16;
+    settings.guarded_max = 8;
     settings.peers = ENGINE_PEERS_RECORDED;
     settings.events = sessions_events();
     size_t bytes = engine_bytes(&settings);

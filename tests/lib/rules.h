@@ -10,4 +10,7 @@
 void rules_add(struct policy *policy, const char *name, enum rule_event on, const char *match,
                enum smtp_action_kind kind, const char *line);
 
+/* The clients of tests/lib/segment are ours, and guarded: replies 4xx like `mark` leave `delay_ms` later. */
+void rules_guard(struct policy *policy, const char *mark, uint32_t delay_ms);
+
 #endif

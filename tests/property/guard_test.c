@@ -2,6 +2,7 @@
  * The guard: whose mail a server outside put off or took, however the dialogue is cut, and how late the reply leaves.
  */
 #include "../lib/dialogue.h"
+#include "../lib/rules.h"
 
 #define GREET  S("220 mx.example.net ESMTP\r\n")
 #define EHLO   C("EHLO exchange.example.com\r\n")
@@ -20,24 +21,6 @@
 enum { DELAY_MS = 10000, MS = 1000 };
 
 static struct policy policy, late;
-
-/* The clients of tests/lib/segment are ours. */
-static void fill_policy(struct policy *of, uint32_t delay_ms)
-{
-    static const uint8_t v4[4] = {10, 1, 0, 1}, v6[16] = {0x20, 1, 0x0d, 0xb8, [15] = 1};
-    struct rule rule = rule_of("guard", RULE_ON_REPLY);
-    policy_init_default(of);
-    rule.directions = 1u << POLICY_OUTBOUND;
-    rule.codes.count = 1;
-    rule.codes.ranges[0].first = 400;
-    rule.codes.ranges[0].last = 499;
-    rule.action.delay_ms = delay_ms;
-    assert_true(policy_protect(of, network_of(4, v4, 32)) && policy_protect(of, network_of(6, v6, 128)) &&
-                policy_name_network(of, &rule, POLICY_CLIENT, network_of(4, v4, 32), false) &&
-                policy_name_network(of, &rule, POLICY_CLIENT, network_of(6, v6, 128), false) &&
-                policy_name_pattern(of, &rule, (struct rule_pattern){.glob = span_of("*greylist*")}, false) &&
-                policy_set_guard(of, &rule) && !policy_set_guard(of, &rule) && policy_seal(of));
-}
 
 static const struct dialogue rows[] = {
     {"a recipient is put off",
@@ -166,8 +149,10 @@ int main(void)
         cmocka_unit_test(test_the_delay_is_told),
     };
     static struct dialogue filled[sizeof rows / sizeof rows[0]];
-    fill_policy(&policy, 0);
-    fill_policy(&late, DELAY_MS);
+    policy_init_default(&policy);
+    rules_guard(&policy, "*greylist*", 0);
+    policy_init_default(&late);
+    rules_guard(&late, "*greylist*", DELAY_MS);
     memcpy(filled, rows, sizeof filled);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         filled[i].policy = &policy;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/rules.h"
 #include "policy/guard.h"
 #include "session.h"
 
@@ -128,22 +129,6 @@ static void take_event(const struct event *event, void *context)
 }
 
 static struct policy plain, guarded;
-
-static bool fill_guarded(uint32_t delay_ms)
-{
-    struct rule rule = rule_of("guard", RULE_ON_REPLY);
-    static const uint8_t ours[4] = {10, 1, 0, 1};
-    policy_init_default(&guarded);
-    rule.directions = 1u << POLICY_OUTBOUND;
-    rule.codes.count = 1;
-    rule.codes.ranges[0].first = 400;
-    rule.codes.ranges[0].last = 499;
-    rule.action.delay_ms = delay_ms;
-    return policy_protect(&guarded, network_of(4, ours, 32)) &&
-           policy_name_network(&guarded, &rule, POLICY_CLIENT, network_of(4, ours, 32), false) &&
-           policy_name_pattern(&guarded, &rule, (struct rule_pattern){.glob = span_of("*greylisted*")}, false) &&
-           policy_set_guard(&guarded, &rule) && policy_seal(&guarded);
-}
 
 struct row {
     uint32_t greylist_s, glitch_s, delay_s; /* of the guard; 0: none */
@@ -262,8 +247,8 @@ int main(void)
     unsigned number = 0, failures = 0, lost[3][2] = {{0}};
     policy_init_default(&plain);
     for (unsigned d = 0; d < 3; d++) {
-        if (delays_s[d] && !fill_guarded(delays_s[d] * 1000))
-            return 2;
+        policy_init_default(&guarded);
+        rules_guard(&guarded, "*greylisted*", delays_s[d] * 1000);
         for (unsigned i = 0; i < 2 * GREYLISTS; i++) {
             struct row row = {greylists_s[i / 2], glitches_s[i % 2], delays_s[d]};
             unsigned of_row;

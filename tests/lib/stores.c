@@ -145,7 +145,7 @@ void lmdb_make_format_1(const char *uri)
 {
     MDB_env *env;
     MDB_txn *transaction;
-    MDB_dbi about;
+    MDB_dbi about = 0;
     char format_name[] = "format", kinds_name[] = "kinds";
     uint8_t one[] = {0, 0, 0, 1};
     MDB_val format = {strlen(format_name), format_name}, kinds = {strlen(kinds_name), kinds_name};

@@ -70,12 +70,12 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.blocks = lay_out(&layout, pool_bytes(ENGINE_BLOCK_BYTES, blocks_count(s)));
     p.pieces = lay_out(&layout, pool_bytes(RETAIN_BLOCK_BYTES, pieces_count(s)));
     p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
+    p.guarded = lay_out(&layout, pool_bytes(sizeof(struct guarded), s->guarded_max));
+    p.guarded_buckets = lay_out(&layout, GUARDED_BUCKETS * sizeof(uint32_t));
     p.events = lay_out(&layout, (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event));
     p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
     p.tarpits = lay_out(&layout, pool_bytes(sizeof(struct tarpit), s->flows_max));
     p.offers = lay_out(&layout, OFFERS_MAX * sizeof(struct offer));
-    p.guarded = lay_out(&layout, pool_bytes(sizeof(struct guarded), s->guarded_max));
-    p.guarded_buckets = lay_out(&layout, GUARDED_BUCKETS * sizeof(uint32_t));
     if (s->questions) {
         p.inquiries = lay_out(&layout, pool_bytes(sizeof(struct inquiry), s->flows_max));
         p.inquiry_buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));

@@ -152,7 +152,8 @@ void lmdb_make_format_1(const char *uri)
     MDB_val value = {sizeof one, one};
     must(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 4) == 0);
     must(mdb_env_open(env, uri + strlen("lmdb:"), 0, 0600) == 0);
-    must(mdb_txn_begin(env, NULL, 0, &transaction) == 0 && mdb_dbi_open(transaction, "about", 0, &about) == 0);
+    must(mdb_txn_begin(env, NULL, 0, &transaction) == 0);
+    must(mdb_dbi_open(transaction, "about", 0, &about) == 0);
     must(mdb_put(transaction, about, &format, &value, 0) == 0 && mdb_del(transaction, about, &kinds, NULL) == 0);
     must(mdb_txn_commit(transaction) == 0);
     mdb_env_close(env);

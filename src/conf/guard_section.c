@@ -33,6 +33,8 @@ bool guard_section_take(cfg_t *cfg, struct conf *conf)
 {
     struct rule_draft draft = {.conf = conf, .cfg = cfg, .rule = rule_of("guard", RULE_ON_REPLY)};
     key_store("guard", cfg, conf);
+    if (conf->policy.guard != RULES_MAX)
+        return wrong(cfg, "a second section 'guard'; write all servers into one");
     if (cfg_size(cfg, "servers") == 0)
         return wrong(cfg, "guard: 'servers' is missing: which of our servers lose mail, for example "
                           "servers = {\"192.0.2.25/32\"}");

@@ -12,7 +12,7 @@ enum {
        after 15. At this one progress is shown, so that there is another time if it is lost; on a path that has lost a
        piece, sooner. */
     RESENDS = 4,
-    RESENDS_LOSSY = 2,
+    RESENDS_LOSSY = 3,
     ANSWER_US = 100000,    /* so soon behind a piece it is not a timer, but the progress that makes a server resend */
     LAST_OCTETS = 2,       /* CRLF: no client goes on without it */
     CODE_OCTETS = 4,       /* with the hyphen or blank behind it */

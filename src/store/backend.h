@@ -69,13 +69,21 @@ struct store {
 struct store_question {
     struct store_key key;
     uint64_t client; /* how many were made before it; never the same twice */
+    uint32_t place;  /* the client's among all */
     uint32_t slot;
+};
+
+struct store_reply {
+    enum store_status status; /* GOOD, ABSENT or FAILED */
+    struct store_record record;
 };
 
 size_t store_questions(struct store *store, struct store_question *questions, size_t max);
 bool store_has_questions(struct store *store);
 
-/* GOOD, ABSENT or FAILED; a client that is gone, or has given up, does not hear it. */
+/* A client that is gone, or has given up, does not hear it. */
+void store_answer_all(struct store *store, const struct store_question *questions, const struct store_reply *replies,
+                      size_t count);
 void store_answer(struct store *store, const struct store_question *question, enum store_status status,
                   const struct store_record *record);
 

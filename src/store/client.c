@@ -19,23 +19,24 @@ bool client_next_asked(struct store_client *client, struct store_question *quest
     if (out == atomic_load(&client->asked_in))
         return false;
     const struct client_asked *asked = &client->asked[out % STORE_PENDING_MAX];
-    *question = (struct store_question){asked->key, client->number, asked->slot};
+    *question = (struct store_question){asked->key, client->number, client->place, asked->slot};
     atomic_store(&client->asked_out, out + 1);
     return true;
 }
 
-void client_tell(struct store_client *client, uint32_t slot, enum store_status status,
-                 const struct store_record *record)
+void client_answer(struct store_client *client, uint32_t slot, const struct store_reply *reply)
 {
-    static const uint64_t one = 1;
     uint32_t in = atomic_load_explicit(&client->answers_in, memory_order_relaxed);
     assert(in - atomic_load(&client->answers_out) < STORE_PENDING_MAX); /* a question has one answer */
-    struct client_answer *answer = &client->answers[in % STORE_PENDING_MAX];
-    answer->slot = slot;
-    answer->status = status;
-    answer->record = record ? *record : (struct store_record){0};
+    client->answers[in % STORE_PENDING_MAX] = (struct client_answer){slot, *reply};
     atomic_store(&client->answers_in, in + 1);
-    if (!atomic_exchange(&client->told, true) && write(client->fd, &one, sizeof one) != sizeof one)
+}
+
+void client_tell(struct store_client *client)
+{
+    static const uint64_t one = 1;
+    if (!atomic_load(&client->told) && !atomic_exchange(&client->told, true) &&
+        write(client->fd, &one, sizeof one) != sizeof one)
         atomic_store(&client->told, false);
 }
 
@@ -258,8 +259,8 @@ static bool take_answer(struct store_client *client, struct store_answer *answer
     if (out == atomic_load(&client->answers_in))
         return false;
     const struct client_answer *given = &client->answers[out % STORE_PENDING_MAX];
-    *answer = (struct store_answer){client->questions[given->slot].token, given->status, given->record};
-    if (given->status == STORE_FAILED)
+    *answer = (struct store_answer){client->questions[given->slot].token, given->reply.status, given->reply.record};
+    if (given->reply.status == STORE_FAILED)
         count(&client->failed);
     unlink_question(client, given->slot);
     free_slot(client, given->slot);
@@ -307,6 +308,7 @@ static bool take_place(struct store *store, struct store_client *client)
     for (uint32_t i = 0; i < store->settings.clients_max && !found; i++)
         if (!store->clients[i]) {
             store->clients[i] = client;
+            client->place = i;
             client->number = store->clients_made++;
             found = true;
         }

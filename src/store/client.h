@@ -19,8 +19,7 @@ struct client_question {
 
 struct client_answer {
     uint32_t slot;
-    enum store_status status;
-    struct store_record record;
+    struct store_reply reply;
 };
 
 struct client_asked {
@@ -47,6 +46,7 @@ struct store_client {
     _Atomic uint32_t aside_count;
     struct client_aside aside[CLIENT_ASIDE_MAX]; /* the oldest first */
     uint64_t number;
+    uint32_t place;                                          /* among the store's clients */
     struct client_question questions[STORE_PENDING_MAX + 1]; /* slots from 1 on */
     uint32_t free, earliest, latest;
 
@@ -64,7 +64,9 @@ struct store_client {
 /* What the backend's thread does with a client; under clients_lock. */
 bool client_next_asked(struct store_client *client, struct store_question *question);
 bool client_has_asked(const struct store_client *client);
-void client_tell(struct store_client *client, uint32_t slot, enum store_status status,
-                 const struct store_record *record);
+void client_answer(struct store_client *client, uint32_t slot, const struct store_reply *reply);
+
+/* Make known to it that there are answers. */
+void client_tell(struct store_client *client);
 
 #endif

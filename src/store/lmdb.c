@@ -125,39 +125,38 @@ static void tell_damage(struct lmdb *lmdb, const char *what)
     store_set_fault(lmdb->store, fault);
 }
 
-static void answer_one(struct lmdb *lmdb, MDB_txn *transaction, uint32_t generation,
-                       const struct store_question *question)
+static struct store_reply reply_to(struct lmdb *lmdb, MDB_txn *transaction, uint32_t generation,
+                                   const struct store_key *of)
 {
-    struct store_record record, known;
+    struct store_record record;
+    struct store_reply reply = {.status = STORE_FAILED};
     struct span text;
-    MDB_val key = key_value(&question->key), value;
+    MDB_val key = key_value(of), value;
     int error = mdb_get(transaction, lmdb->about.records, &key, &value);
-    bool found = error == 0 && record_decode(&question->key, (struct span){value.mv_data, value.mv_size}, &record,
-                                             &text) == RECORD_GOOD;
+    bool found =
+        error == 0 && record_decode(of, (struct span){value.mv_data, value.mv_size}, &record, &text) == RECORD_GOOD;
     if (!found && error != MDB_NOTFOUND) {
         tell_damage(lmdb, error ? mdb_strerror(error) : "a record does not pass its check");
-        store_answer(lmdb->store, question, STORE_FAILED, NULL);
-        return;
+        return reply;
     }
-    if (table_learn(&lmdb->store->table, &question->key, generation, store_clock_s(), found ? &record : NULL, &known) ==
-        TABLE_RECORD)
-        store_answer(lmdb->store, question, STORE_GOOD, &known);
-    else
-        store_answer(lmdb->store, question, STORE_ABSENT, NULL);
+    enum table_found known =
+        table_learn(&lmdb->store->table, of, generation, store_clock_s(), found ? &record : NULL, &reply.record);
+    reply.status = known == TABLE_RECORD ? STORE_GOOD : STORE_ABSENT;
+    return reply;
 }
 
 static void answer(struct lmdb *lmdb, const struct store_question *questions, size_t count)
 {
     MDB_txn *transaction;
+    struct store_reply replies[QUESTIONS_MAX];
     uint32_t generation = table_generation(&lmdb->store->table);
     int error = begin(lmdb, MDB_RDONLY, &transaction);
     for (size_t i = 0; i < count; i++)
-        if (error)
-            store_answer(lmdb->store, &questions[i], STORE_FAILED, NULL);
-        else
-            answer_one(lmdb, transaction, generation, &questions[i]);
+        replies[i] = error ? (struct store_reply){.status = STORE_FAILED}
+                           : reply_to(lmdb, transaction, generation, &questions[i].key);
     if (!error)
         give_up(lmdb, transaction);
+    store_answer_all(lmdb->store, questions, replies, count);
 }
 
 static void *read_thread(void *context)

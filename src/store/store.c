@@ -102,14 +102,37 @@ bool store_has_questions(struct store *store)
     return has;
 }
 
+static struct store_client *asker_of(const struct store *store, const struct store_question *question)
+{
+    struct store_client *client = store->clients[question->place];
+    return client && client->number == question->client ? client : NULL;
+}
+
+/* Who asked is woken behind the last answer, not by the first. */
+void store_answer_all(struct store *store, const struct store_question *questions, const struct store_reply *replies,
+                      size_t count)
+{
+    pthread_mutex_lock(&store->clients_lock);
+    for (size_t i = 0; i < count; i++) {
+        struct store_client *client = asker_of(store, &questions[i]);
+        if (client)
+            client_answer(client, questions[i].slot, &replies[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct store_client *client = asker_of(store, &questions[i]);
+        if (client)
+            client_tell(client);
+    }
+    pthread_mutex_unlock(&store->clients_lock);
+}
+
 void store_answer(struct store *store, const struct store_question *question, enum store_status status,
                   const struct store_record *record)
 {
-    pthread_mutex_lock(&store->clients_lock);
-    for (uint32_t i = 0; i < store->settings.clients_max; i++)
-        if (store->clients[i] && store->clients[i]->number == question->client)
-            client_tell(store->clients[i], question->slot, status, record);
-    pthread_mutex_unlock(&store->clients_lock);
+    struct store_reply reply = {.status = status};
+    if (record)
+        reply.record = *record;
+    store_answer_all(store, question, &reply, 1);
 }
 
 void store_note_kinds(struct store *store, uint32_t kinds)

@@ -377,7 +377,7 @@ enum table_put table_put(struct table *table, const struct store_key *key, const
         keep(shard, index, added, !record);
     else
         let_wait(table, shard, index, added);
-    bool urgent = shard->lists[TABLE_UNWRITTEN].count > table->unwritten_max / 32;
+    bool urgent = shard->lists[TABLE_UNWRITTEN].count > table->unwritten_max / 4;
     pthread_mutex_unlock(&shard->lock);
     free(text_before);
     return urgent ? TABLE_PUT_URGENT : TABLE_PUT;

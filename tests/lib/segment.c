@@ -4,8 +4,8 @@
 
 #include "base/octets.h"
 
-/* RFC 1071, word by word in network order. */
-static uint32_t naive_sum(uint32_t sum, const uint8_t *octets, size_t len)
+/* Word by word in network order. */
+uint32_t segment_sum(uint32_t sum, const uint8_t *octets, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         sum += i % 2 ? octets[i] : (uint32_t)octets[i] << 8;
@@ -14,12 +14,12 @@ static uint32_t naive_sum(uint32_t sum, const uint8_t *octets, size_t len)
     return sum;
 }
 
-static uint32_t tcp_sum(const uint8_t *ip, uint32_t len, uint32_t tcp_at)
+uint32_t segment_tcp_sum(const uint8_t *ip, uint32_t len, uint32_t tcp_at)
 {
-    uint32_t sum = ip[0] >> 4 == 4 ? naive_sum(0, ip + 12, 8) : naive_sum(0, ip + 8, 32);
+    uint32_t sum = ip[0] >> 4 == 4 ? segment_sum(0, ip + 12, 8) : segment_sum(0, ip + 8, 32);
     sum += 6 + (len - tcp_at);
     sum = (sum & 0xffff) + (sum >> 16);
-    return naive_sum(sum, ip + tcp_at, len - tcp_at);
+    return segment_sum(sum, ip + tcp_at, len - tcp_at);
 }
 
 void segment_add_option(struct segment_options *options, uint8_t kind, const void *value, size_t len)
@@ -94,7 +94,7 @@ static uint32_t build_ip(uint8_t *ip, const struct segment *segment, uint32_t le
     store_be32(ip + 16, 0x0a010000u | segment->destination);
     if (before)
         memcpy(ip + 20, segment->before_tcp.ptr, before);
-    store_be16(ip + 10, (uint16_t)~naive_sum(0, ip, 20 + before));
+    store_be16(ip + 10, (uint16_t)~segment_sum(0, ip, 20 + before));
     return 20 + before;
 }
 
@@ -120,7 +120,7 @@ uint8_t *segment_build(const struct segment *segment, uint32_t *len)
     memcpy(tcp + 20, segment->options.octets, segment->options.len);
     if (segment->payload.len)
         memcpy(tcp + 20 + options, segment->payload.ptr, segment->payload.len);
-    store_be16(tcp + 16, (uint16_t)(~tcp_sum(ip, *len, tcp_at) ^ segment->bad_checksum));
+    store_be16(tcp + 16, (uint16_t)(~segment_tcp_sum(ip, *len, tcp_at) ^ segment->bad_checksum));
     return ip;
 }
 
@@ -131,9 +131,9 @@ bool segment_checksums_good(const uint8_t *ip, uint32_t len)
     assert(copy);
     memcpy(copy, ip, len);
     bool good = packet_parse(&packet, copy, len) == PACKET_TCP && packet.len == len;
-    good = good && tcp_sum(ip, len, packet.tcp_at) == 0xffff;
+    good = good && segment_tcp_sum(ip, len, packet.tcp_at) == 0xffff;
     if (good && ip[0] >> 4 == 4)
-        good = naive_sum(0, ip, (size_t)(ip[0] & 15) * 4) == 0xffff;
+        good = segment_sum(0, ip, (size_t)(ip[0] & 15) * 4) == 0xffff;
     free(copy);
     return good;
 }

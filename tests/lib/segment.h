@@ -46,6 +46,10 @@ void segment_add_sack(struct segment_options *options, uint32_t left, uint32_t r
 /* The packet, *len octets. */
 uint8_t *segment_build(const struct segment *segment, uint32_t *len);
 
+/* RFC 1071, not yet complemented: `sum` and these octets; a TCP segment and its pseudo header. */
+uint32_t segment_sum(uint32_t sum, const uint8_t *octets, size_t len);
+uint32_t segment_tcp_sum(const uint8_t *ip, uint32_t len, uint32_t tcp_at);
+
 /* Whether the IPv4 header checksum (true for IPv6) and the TCP checksum are right, summed octet by octet. */
 bool segment_checksums_good(const uint8_t *ip, uint32_t len);
 

@@ -32,3 +32,12 @@ expect() {
     fi
 }
 
+# wait_until SECONDS COMMAND...: until the command says yes, but no longer; returns whether it did.
+wait_until() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.02
+    done
+}

@@ -5,8 +5,8 @@
  *   greylist_main [--quick]
  *
  * A question looks up five records, as where mail of ours is answered and nothing was ruled by hand. memory: is told in
- * processor time, so that it is what one core does; lmdb: in all of the time, until everything is written. Other work on
- * the machine only takes from it, so the best of some rounds counts.
+ * processor time, so that it is what one core does; lmdb: in all of the time, until everything is written. Other work
+ * on the machine only takes from it, so the best of some rounds counts.
  */
 #include <poll.h>
 #include <stdio.h>

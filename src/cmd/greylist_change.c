@@ -128,7 +128,7 @@ static int rule(struct greylist *greylist, enum wish ruling, int count, char **w
 {
     static const char *const done[] = {"allowed", "denied", "forgotten"};
     char room[GREYLIST_ADDRESS_BYTES_MAX + 1];
-    struct subjects subjects;
+    struct subjects subjects = {0};
     uint64_t records = 0;
     if (count < 2 || !is_subject(words[0]))
         return -1;

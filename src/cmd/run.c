@@ -294,8 +294,10 @@ int cmd_run(int argc, char **argv)
         }
     if (optind != argc)
         return usage();
-    if (!run.events && run.rules.now->events[0])
-        run.events = strcpy(run.events_room, run.rules.now->events);
+    if (!run.events && run.rules.now->events[0]) {
+        snprintf(run.events_room, sizeof run.events_room, "%s", run.rules.now->events);
+        run.events = run.events_room;
+    }
     run.rules.now->engine.events = run.events ? sessions_events() : 1u << EVENT_GUARD;
     run.rules.now->engine.release = run.mark.mask != 0;
     run.rules.now->engine.questions = answers_questions();

@@ -3,9 +3,10 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-_Static_assert(STORE_KEY_BYTES == GREYLIST_KEY_BYTES && STORE_VALUE_BYTES == GREYLIST_VALUE_BYTES &&
-                   STORE_SECRET_BYTES == GREYLIST_SECRET_BYTES,
-               "the store's sizes are the greylist's");
+static_assert(STORE_KEY_BYTES == GREYLIST_KEY_BYTES, "a store's keys are the greylist's");
+static_assert(STORE_VALUE_BYTES == GREYLIST_VALUE_BYTES, "and so are its values");
+static_assert(STORE_SECRET_BYTES == GREYLIST_SECRET_BYTES, "and its secret");
+
 struct store_key keep_key(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
     struct store_key keys[GREYLIST_KINDS];

@@ -209,7 +209,8 @@ struct log *log_open(const char *destination, struct feed *const *feeds, unsigne
     }
     log->path = strcmp(destination, LOG_TO_SYSLOG) == 0 ? NULL : destination;
     log->feed_count = feed_count;
-    memcpy(log->feeds, feeds, feed_count * sizeof *feeds);
+    for (unsigned i = 0; i < feed_count; i++)
+        log->feeds[i] = feeds[i];
     log->wake = eventfd(0, EFD_CLOEXEC);
     log->sessions = sessions_new(SESSIONS_BYTES_DEFAULT);
     log->reasons = reasons_new();

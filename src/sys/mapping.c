@@ -39,10 +39,9 @@ static void take_fault(int number, siginfo_t *info, void *context)
 {
     (void)context;
     int error = errno;
-    uintptr_t at = (uintptr_t)info->si_addr & ~(uintptr_t)(page_bytes - 1);
-    if (info->si_code == BUS_ADRERR && is_guarded(at) &&
-        mmap((void *)at, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-            MAP_FAILED)
+    uint8_t *at = (uint8_t *)info->si_addr - (uintptr_t)info->si_addr % page_bytes;
+    if (info->si_code == BUS_ADRERR && is_guarded((uintptr_t)at) &&
+        mmap(at, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED)
         atomic_fetch_add_explicit(&unkept_count, 1, memory_order_relaxed);
     else
         signal(number, SIG_DFL);

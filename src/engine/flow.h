@@ -48,7 +48,6 @@ struct flow {
     bool told_unedited;           /* EVENT_UNEDITED was sent */
     uint8_t policy;               /* index of the rules that it began under */
     bool told_end;                /* EVENT_FLOW_END was sent */
-    bool answered;                /* the client has acknowledged something: both ends are there */
     bool contested;               /* the server answered another SYN than the last one seen: octets wait for its end */
     bool events_lost;             /* since the last one told */
     bool reopening;               /* the client sent another SYN into the open connection: `reopen` */
@@ -67,6 +66,7 @@ struct flow {
     struct policy_facts facts;
     uint64_t message_octets; /* of it */
     bool last_chunk;         /* the last BDAT said LAST */
+    bool answered;           /* the client has acknowledged something: both ends are there */
     struct half_syn reopen;  /* that SYN: the connection is a new one once the server acknowledges it */
 };
 

@@ -78,21 +78,6 @@ static uint16_t keep(uint8_t *room, struct span text)
     return (uint16_t)text.len;
 }
 
-/* RFC 1870: what MAIL says of the message's size; 0 where it does not. */
-static uint64_t announced_size(struct span argument)
-{
-    static const char name[] = " SIZE=";
-    uint64_t size = 0;
-    while (argument.len > sizeof name - 1 && !span_equal_nocase(span_head(argument, sizeof name - 1), span_of(name)))
-        argument = span_tail(argument, 1);
-    if (argument.len <= sizeof name - 1)
-        return 0;
-    argument = span_tail(argument, sizeof name - 1);
-    for (; argument.len && argument.ptr[0] >= '0' && argument.ptr[0] <= '9'; argument = span_tail(argument, 1))
-        size = 10 * size + (uint64_t)(argument.ptr[0] - '0'); /* it may wrap: it is compared, not believed */
-    return size;
-}
-
 void guard_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange)
 {
     uint8_t plain[SMTP_LINE_BYTES_MAX];
@@ -106,7 +91,7 @@ void guard_note_command(struct engine *engine, uint32_t index, const struct smtp
     struct span address = smtp_path_address(unit->command.argument, plain, sizeof plain);
     if (verb == SMTP_VERB_MAIL) {
         guarded->sender_len = keep(guarded->sender, address);
-        guarded->size = announced_size(unit->command.argument);
+        guarded->size = smtp_announced_size(unit->command.argument);
         return;
     }
     guarded->recipient = true;

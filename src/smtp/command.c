@@ -90,3 +90,16 @@ enum smtp_chunk_status smtp_xexch50_parse(struct span argument, uint64_t *octets
 {
     return parse_number(take_word(&argument, is_blank), 1u << 30, octets) ? SMTP_CHUNK_GOOD : SMTP_CHUNK_AMBIGUOUS;
 }
+
+uint64_t smtp_announced_size(struct span argument)
+{
+    const struct span name = span_of("SIZE=");
+    uint64_t size = 0;
+    while (argument.len) {
+        struct span word = take_word(&argument, is_blank);
+        if (span_equal_nocase(span_head(word, name.len), name) &&
+            parse_number(span_tail(word, name.len), INT64_MAX, &size))
+            return size;
+    }
+    return 0;
+}

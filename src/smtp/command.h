@@ -35,6 +35,9 @@ enum smtp_chunk_status smtp_chunk_parse(struct span argument, uint64_t *octets, 
 /* XEXCH50's argument: `octets`, then a flag; at most 2^30 (MS03-046: negative or larger overflows the server). */
 enum smtp_chunk_status smtp_xexch50_parse(struct span argument, uint64_t *octets);
 
+/* The octets that MAIL's argument announces by SIZE (RFC 1870 3); 0 where it announces none, or what is no number. */
+uint64_t smtp_announced_size(struct span argument);
+
 /* A line without its line end: the LF, and all CRs right before it (`CR CR LF` ends one line). */
 struct span smtp_line_text(struct span line);
 

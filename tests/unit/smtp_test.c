@@ -95,6 +95,28 @@ static void test_cases_46_47_50_sizes(void **state)
     }
 }
 
+/* RFC 1870 3. */
+static void test_announced_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *argument;
+        uint64_t size;
+    } rows[] = {
+        {"FROM:<a@b> SIZE=1904", 1904},
+        {"FROM:<a@b> body=7bit size=12 RET=HDRS", 12},
+        {"FROM:<a@b>", 0},
+        {"FROM:<a@b> SIZE=", 0},
+        {"FROM:<a@b> SIZE=1k", 0},
+        {"FROM:<a@b> XSIZE=1", 0},
+        {"FROM:<\"a SIZE=1\"@b>", 0},
+        {"FROM:<a@b> SIZE=9223372036854775808", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_int_equal(smtp_announced_size(span_of(rows[i].argument)), rows[i].size);
+}
+
 static void test_cases_15_to_18_replies(void **state)
 {
     (void)state;
@@ -316,6 +338,7 @@ static void test_case_8_addresses(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_announced_size),
         cmocka_unit_test(test_cases_4_to_7_and_14_commands),
         cmocka_unit_test(test_cases_46_47_50_sizes),
         cmocka_unit_test(test_cases_15_to_18_replies),

@@ -42,11 +42,6 @@ void watch_use(struct watch *watch, const struct guard_settings *settings)
     pthread_mutex_unlock(&watch->lock);
 }
 
-bool watch_is_last(const struct event *event)
-{
-    return event->code >= 400 && event->attempt && event->attempt == event->attempts;
-}
-
 static void number(struct watch *watch, struct event *event)
 {
     struct guard_mail mail = {
@@ -66,8 +61,9 @@ static void number(struct watch *watch, struct event *event)
         return;
     }
     event->attempt = guard_refused(&watch->guard, &watch->settings, &mail, now_ms, event->delay_ms);
+    event->last = event->attempt == event->attempts;
     watch->counters.retries += event->attempt > 1;
-    watch->counters.last += watch_is_last(event);
+    watch->counters.last += event->last;
 }
 
 bool watch_take(struct watch *watch, struct event *event)

@@ -30,10 +30,7 @@ void watch_use(struct watch *watch, const struct guard_settings *settings);
 /* Fill in what the engine could not know. False where there is nothing to tell: mail that was never put off. */
 bool watch_take(struct watch *watch, struct event *event);
 
-/* Whether a mail may be lost now. */
-bool watch_is_last(const struct event *event);
-
-/* Say so on standard error, where the administrator's log is. */
+/* Say on standard error, where the administrator's log is, that this was the last attempt: the mail may be lost. */
 void watch_complain(const struct event *event);
 
 struct watch_counters watch_counters(struct watch *watch);

@@ -54,7 +54,7 @@ static void give_events(struct worker *worker)
     while (engine_next_event(worker->engine, &event)) {
         if (event.kind == EVENT_GUARD && !watch_take(worker->settings.watch, &event))
             continue;
-        if (event.kind == EVENT_GUARD && watch_is_last(&event))
+        if (event.kind == EVENT_GUARD && event.last)
             watch_complain(&event);
         if (worker->feed) {
             feed_put(worker->feed, &event);

@@ -58,7 +58,7 @@ struct event {
     uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers;
                             0 is the greeting. A chunk draws none, its BDAT does */
     uint16_t code;       /* EVENT_REPLY, EVENT_GUARD: as the server sent it; 0 where the line has none */
-    bool last;           /* EVENT_REPLY: the last line of the reply */
+    bool last;           /* EVENT_REPLY: the last line of the reply. EVENT_GUARD: the last attempt, see `attempt` */
     bool closes;         /* EVENT_REPLY: nothing more answers the same (after 353, and in LMTP, several replies do) */
     enum event_change change; /* EVENT_COMMAND, EVENT_REPLY, EVENT_PAYLOAD */
     struct span text;         /* as it came, line end included; capped at 1024 octets, then without a line end */

@@ -87,7 +87,7 @@ static void set_guarded(json_t *record, const struct event *event)
         json_object_set_new(record, "attempt", json_integer(event->attempt));
         json_object_set_new(record, "attempts", json_integer(event->attempts));
     }
-    if (event->code >= 400 && event->attempt && event->attempt == event->attempts)
+    if (event->last)
         json_object_set_new(record, "last", json_true());
     json_object_set_new(record, "sender", json_text(event->sender));
     json_object_set_new(record, "recipient", json_text(event->recipient));

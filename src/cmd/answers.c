@@ -5,7 +5,6 @@
 struct answers {
     struct store_client *client;
     struct greylist_service *service;
-    struct greylist_counters before; /* of others, in whose place these are */
 };
 
 bool answers_wanted(const struct policy *policy)
@@ -85,14 +84,12 @@ int64_t answers_due_us(const struct answers *answers)
 
 void answers_go_on(struct answers *answers, const struct answers *before)
 {
-    answers_counters(before, &answers->before);
+    struct greylist_counters counters;
+    answers_counters(before, &counters);
+    greylist_service_go_on(answers->service, &counters);
 }
 
 void answers_counters(const struct answers *answers, struct greylist_counters *counters)
 {
-    const uint64_t *before = (const uint64_t *)&answers->before;
-    uint64_t *sum = (uint64_t *)counters;
     greylist_service_counters(answers->service, counters);
-    for (size_t i = 0; i < sizeof *counters / sizeof *sum; i++)
-        sum[i] += before[i];
 }

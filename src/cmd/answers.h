@@ -39,7 +39,7 @@ int answers_fd(const struct answers *answers);
 /* When answers_next is to be called at the latest; INT64_MAX where nothing is under way. */
 int64_t answers_due_us(const struct answers *answers);
 
-/* Counters go on from where those of `before` ended, which will be given back. */
+/* Before the first question: counters go on from where those of `before` are. */
 void answers_go_on(struct answers *answers, const struct answers *before);
 
 /* What the service counted, and those that it goes on from. */

@@ -81,6 +81,12 @@ void greylist_service_counters(const struct greylist_service *service, struct gr
     counters->forgotten = service->mails.forgotten;
 }
 
+void greylist_service_go_on(struct greylist_service *service, const struct greylist_counters *counters)
+{
+    service->counters = *counters;
+    service->mails.forgotten = counters->forgotten;
+}
+
 /* ---- tasks ---- */
 
 static struct task *new_task(struct greylist_service *service, const struct greylist_attempt *attempt, uint32_t kinds,

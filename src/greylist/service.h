@@ -64,4 +64,7 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
 
 void greylist_service_counters(const struct greylist_service *service, struct greylist_counters *counters);
 
+/* Before the first question: count on from here. */
+void greylist_service_go_on(struct greylist_service *service, const struct greylist_counters *counters);
+
 #endif

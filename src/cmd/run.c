@@ -242,56 +242,64 @@ static const struct option options[] = {
     {"store", required_argument, NULL, 'd'},         {0},
 };
 
+/* One option. CMD_GOOD, or what the program ends with. */
+static int take_option(struct run *run, int option)
+{
+    char message[CMD_MESSAGE_BYTES];
+    switch (option) {
+    case 'r':
+        if (!conf_read(run->rules.now, optarg, message, sizeof message))
+            return cmd_complain(CMD_FAILED, "%s", message);
+        run->service.rules = run->rules.path = optarg;
+        return CMD_GOOD;
+    case 'q':
+        if (!queues_parse(optarg, &run->service.queues))
+            return cmd_complain(CMD_USAGE, "-q %s: %s", optarg, QUEUES_ADVICE);
+        return CMD_GOOD;
+    case 'e':
+        run->events = optarg;
+        return CMD_GOOD;
+    case 'c':
+        run->control = optarg;
+        return CMD_GOOD;
+    case 'g':
+        run->group = optarg;
+        return CMD_GOOD;
+    case 'm':
+        run->metrics = optarg;
+        return CMD_GOOD;
+    case 'u':
+        run->user = optarg;
+        return CMD_GOOD;
+    case 'S':
+        run->stay_root = true;
+        return CMD_GOOD;
+    case 'd':
+        run->store_uri = optarg;
+        return CMD_GOOD;
+    case 's':
+        run->state = optarg;
+        return CMD_GOOD;
+    case 'k':
+        if (!mark_parse(optarg, &run->mark))
+            return cmd_complain(CMD_USAGE, "--mark-mask %s: %s", optarg, MARK_ADVICE);
+        return CMD_GOOD;
+    default:
+        return usage();
+    }
+}
+
 int cmd_run(int argc, char **argv)
 {
     static struct run run = {
         .user = "postern", .mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
-    char message[CMD_MESSAGE_BYTES];
+    int code = CMD_GOOD;
     keep_tables_apart();
     if (!rules_init(&run.rules))
         return cmd_complain(CMD_FAILED, "no memory");
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
-        switch (c) {
-        case 'r':
-            if (!conf_read(run.rules.now, optarg, message, sizeof message))
-                return cmd_complain(CMD_FAILED, "%s", message);
-            run.service.rules = run.rules.path = optarg;
-            break;
-        case 'q':
-            if (!queues_parse(optarg, &run.service.queues))
-                return cmd_complain(CMD_USAGE, "-q %s: %s", optarg, QUEUES_ADVICE);
-            break;
-        case 'e':
-            run.events = optarg;
-            break;
-        case 'c':
-            run.control = optarg;
-            break;
-        case 'g':
-            run.group = optarg;
-            break;
-        case 'm':
-            run.metrics = optarg;
-            break;
-        case 'u':
-            run.user = optarg;
-            break;
-        case 'S':
-            run.stay_root = true;
-            break;
-        case 'd':
-            run.store_uri = optarg;
-            break;
-        case 's':
-            run.state = optarg;
-            break;
-        case 'k':
-            if (!mark_parse(optarg, &run.mark))
-                return cmd_complain(CMD_USAGE, "--mark-mask %s: %s", optarg, MARK_ADVICE);
-            break;
-        default:
-            return usage();
-        }
+        if ((code = take_option(&run, c)) != CMD_GOOD)
+            return code;
     if (optind != argc)
         return usage();
     if (!run.events && run.rules.now->events[0]) {
@@ -305,7 +313,7 @@ int cmd_run(int argc, char **argv)
     run.service.began_us = clock_now_us();
     run.service.reload = rules_reload;
     run.service.reload_context = &run.rules;
-    int code = open_all(&run);
+    code = open_all(&run);
     run.rules.workers = run.service.workers;
     run.rules.worker_count = run.service.queues.workers;
     if (code == CMD_GOOD)

@@ -345,5 +345,7 @@ struct greylist_decision greylist_standing(const struct greylist *greylist, enum
         .ip_version = 4, .sender = span_of("a@b"), .recipient = span_of("c@d"), .tls = kind == GREYLIST_TLS};
     memory.known[as] = true;
     memory.records[as] = *record;
-    return greylist_decide(&greylist->conf.greylist, &nobody, &memory, &attempt, greylist->now_us / 1000);
+    return greylist_decide(&greylist->conf.greylist, &nobody,
+                           greylist_needs(&greylist->conf.greylist, &nobody, &attempt), &memory, &attempt,
+                           greylist->now_us / 1000);
 }

@@ -257,10 +257,12 @@ static void explain(struct why *why, const struct greylist_attempt *attempt)
     const struct greylist_settings *settings = &why->greylist.conf.greylist;
     const struct greylist_exempt *exempt = &why->greylist.conf.exempt;
     struct greylist_memory memory = {0};
-    if (!fetch(why, attempt, greylist_needs(settings, exempt, attempt) | 1u << GREYLIST_TRIPLET, &memory))
+    struct greylist_needs needs = greylist_needs(settings, exempt, attempt);
+    if (!fetch(why, attempt, needs.first | needs.rest | 1u << GREYLIST_TRIPLET, &memory))
         return;
     struct greylist_memory after = memory; /* deciding notes an attempt */
-    struct greylist_decision decision = greylist_decide(settings, exempt, &after, attempt, why->greylist.now_us / 1000);
+    struct greylist_decision decision =
+        greylist_decide(settings, exempt, needs, &after, attempt, why->greylist.now_us / 1000);
     if (why->greylist.as_json) {
         write_json(why, attempt, &memory, &decision);
         return;

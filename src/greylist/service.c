@@ -8,10 +8,11 @@
 /* A question or lesson whose records are being looked up. */
 struct task {
     bool learns;
-    uint32_t kinds;                        /* what it is about: bits 1u << enum greylist_kind */
-    uint32_t waits;                        /* of these, which the store has not answered yet */
-    uint32_t failed;                       /* of these, which it could not */
-    struct store_key keys[GREYLIST_KINDS]; /* of `kinds` */
+    struct greylist_needs needs;           /* of a question */
+    uint32_t kinds;                        /* of a lesson, what it is about: bits 1u << enum greylist_kind */
+    uint32_t waits;                        /* of what was looked up, what the store has not answered yet */
+    uint32_t failed;                       /* and what it could not */
+    struct store_key keys[GREYLIST_KINDS]; /* of what was looked up */
     struct greylist_memory memory;         /* records only where known */
     struct mail_attempt what;              /* texts of its own only while it waits */
     enum question_kind question;           /* of a question */
@@ -89,19 +90,16 @@ void greylist_service_go_on(struct greylist_service *service, const struct greyl
 
 /* ---- tasks ---- */
 
-static struct task *new_task(struct greylist_service *service, const struct greylist_attempt *attempt, uint32_t kinds,
-                             uint32_t *index)
+static struct task *new_task(struct greylist_service *service, const struct greylist_attempt *attempt, uint32_t *index)
 {
     *index = pool_borrow(&service->tasks);
     if (*index == POOL_NONE)
         return NULL;
     struct task *task = pool_at(&service->tasks, *index);
     task->learns = false;
-    task->kinds = kinds;
     task->waits = task->failed = 0;
     memset(task->memory.known, 0, sizeof task->memory.known);
     task->what.attempt = *attempt;
-    keep_keys(&service->keeper, kinds, attempt, task->keys);
     return task;
 }
 
@@ -124,20 +122,25 @@ static void take_status(struct task *task, enum greylist_kind kind, enum store_s
     }
 }
 
-/* Look up what a task is about; of a kind of which there is no record at all nothing. True where it must wait. */
-static bool look_up(struct greylist_service *service, struct task *task, uint32_t index, int64_t now_us)
+/* Look up records of some kinds; of a kind of which there is no record at all nothing. */
+static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
-    uint32_t kinds = task->kinds & store_kinds(service->store);
-    store_expect(service->keeper.client, task->keys, kinds);
-    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
-        if (!(kinds >> kind & 1))
-            continue;
+    uint32_t there = kinds & store_kinds(service->store);
+    keep_keys(&service->keeper, kinds, &task->what.attempt, task->keys);
+    store_expect(service->keeper.client, task->keys, there);
+    for (uint32_t rest = there; rest; rest &= rest - 1) {
+        enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         struct store_record record;
         uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
-        take_status(task, (enum greylist_kind)kind,
+        take_status(task, kind,
                     store_get(service->keeper.client, &task->keys[kind], token, now_us, deadline_us, &record), &record);
     }
+}
+
+/* True where a task must wait for the store. */
+static bool waits(struct task *task)
+{
     if (task->waits)
         mail_attempt_copy(&task->what, &task->what.attempt);
     return task->waits != 0;
@@ -175,15 +178,17 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
                   enum greylist_lesson lesson, uint32_t waited_ms, int64_t now_us)
 {
     uint32_t index;
-    struct task *task = new_task(service, &mail->what.attempt, kinds, &index);
+    struct task *task = new_task(service, &mail->what.attempt, &index);
     if (!task) {
         service->counters.lessons_lost++;
         return;
     }
     task->learns = true;
+    task->kinds = kinds;
     task->lesson = lesson;
     task->waited_ms = waited_ms;
-    if (look_up(service, task, index, now_us))
+    look_up(service, task, index, kinds, now_us);
+    if (waits(task))
         return;
     finish_learning(service, task, now_us);
     pool_return(&service->tasks, index);
@@ -295,12 +300,12 @@ static bool by_merit(enum greylist_reason reason)
 /* What the success of a mail that passed for this reason teaches. */
 static uint32_t taught_by(const struct task *task, enum greylist_reason reason)
 {
-    uint32_t client = task->kinds & 1u << GREYLIST_CLIENT;
+    uint32_t client = task->needs.first & 1u << GREYLIST_CLIENT;
     if (task->what.attempt.tls)
         return 1u << GREYLIST_TLS; /* what the server said of the mail was not seen: nothing for the network */
     if (reason == GREYLIST_CLIENT_KNOWN)
         return client;
-    return client | 1u << GREYLIST_TRIPLET | (task->kinds & 1u << GREYLIST_POOL);
+    return client | 1u << GREYLIST_TRIPLET | (task->needs.rest & 1u << GREYLIST_POOL);
 }
 
 static void remember(struct greylist_service *service, const struct task *task,
@@ -348,11 +353,10 @@ static struct greylist_answer finish_client(struct greylist_service *service, st
     return (struct greylist_answer){.id = task->id, .answer = known ? ANSWER_PASS : unknown};
 }
 
-static struct greylist_answer finish_attempt(struct greylist_service *service, struct task *task, int64_t now_us)
+static struct greylist_answer finish_attempt(struct greylist_service *service, struct task *task,
+                                             struct greylist_decision decision)
 {
     const struct mail_flow *flow = mails_find(&service->mails, task->flow_id);
-    struct greylist_decision decision = greylist_decide(&service->settings.greylist, service->settings.exempt,
-                                                        &task->memory, &task->what.attempt, now_us / 1000);
     if (!task->what.attempt.tls && flow && flow->passed && (!decision.pass || task->failed))
         decision = (struct greylist_decision){.pass = true, .reason = GREYLIST_SAME_TRANSACTION};
     if (task->failed && !decision.pass)
@@ -368,10 +372,11 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
 
 static struct greylist_answer finish_question(struct greylist_service *service, struct task *task, int64_t now_us)
 {
-    struct greylist_answer answer = task->question == QUESTION_CLIENT ? finish_client(service, task, now_us)
-                                                                      : finish_attempt(service, task, now_us);
-    count_answer(service, &answer);
-    return answer;
+    if (task->question == QUESTION_CLIENT)
+        return finish_client(service, task, now_us);
+    return finish_attempt(service, task,
+                          greylist_decide(&service->settings.greylist, service->settings.exempt, task->needs,
+                                          &task->memory, &task->what.attempt, now_us / 1000));
 }
 
 static struct greylist_attempt attempt_of(const struct question *question)
@@ -388,21 +393,37 @@ static struct greylist_attempt attempt_of(const struct question *question)
     return attempt;
 }
 
+/* What is needed first may be enough; where it is not at hand all is looked up, so that it is waited for once. */
+static bool answer_now(struct greylist_service *service, struct task *task, uint32_t index, int64_t now_us,
+                       struct greylist_answer *answer)
+{
+    struct greylist_decision decision;
+    look_up(service, task, index, task->needs.first, now_us);
+    if (task->waits == 0 && task->needs.rest &&
+        greylist_decide_early(&service->settings.greylist, service->settings.exempt, task->needs, &task->memory,
+                              &task->what.attempt, now_us / 1000, &decision)) {
+        *answer = finish_attempt(service, task, decision);
+        return true;
+    }
+    look_up(service, task, index, task->needs.rest, now_us);
+    if (waits(task))
+        return false;
+    *answer = finish_question(service, task, now_us);
+    return true;
+}
+
 static bool take_question(struct greylist_service *service, const struct question *question, int64_t now_us,
                           struct greylist_answer *answer)
 {
-    const struct greylist_settings *settings = &service->settings.greylist;
     struct greylist_attempt attempt = attempt_of(question);
+    uint32_t index;
     service->counters.asked++;
     if (question->outbound) {
         *answer = answer_of(question->id, &(struct greylist_decision){.pass = true, .reason = GREYLIST_OUTBOUND});
         count_answer(service, answer);
         return true;
     }
-    uint32_t needs = greylist_needs(settings, service->settings.exempt, &attempt), index;
-    if (question->kind == QUESTION_CLIENT)
-        needs &= GREYLIST_CLIENT_KINDS;
-    struct task *task = new_task(service, &attempt, needs, &index);
+    struct task *task = new_task(service, &attempt, &index);
     if (!task) {
         *answer = (struct greylist_answer){.id = question->id, .answer = ANSWER_FAILED};
         count_answer(service, answer);
@@ -411,9 +432,12 @@ static bool take_question(struct greylist_service *service, const struct questio
     task->question = question->kind;
     task->id = question->id;
     task->flow_id = question->flow_id;
-    if (look_up(service, task, index, now_us))
+    task->needs = greylist_needs(&service->settings.greylist, service->settings.exempt, &attempt);
+    if (question->kind == QUESTION_CLIENT)
+        task->needs = (struct greylist_needs){.first = task->needs.first & GREYLIST_CLIENT_KINDS};
+    if (!answer_now(service, task, index, now_us, answer))
         return false;
-    *answer = finish_question(service, task, now_us);
+    count_answer(service, answer);
     pool_return(&service->tasks, index);
     return true;
 }
@@ -439,10 +463,12 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
         if (task->waits)
             continue;
         bool answers = !task->learns;
-        if (answers)
+        if (answers) {
             *answer = finish_question(service, task, now_us);
-        else
+            count_answer(service, answer);
+        } else {
             finish_learning(service, task, now_us);
+        }
         pool_return(&service->tasks, index);
         if (answers)
             return true;

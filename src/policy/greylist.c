@@ -195,14 +195,15 @@ int64_t greylist_expires_s(const struct greylist_settings *settings, enum greyli
     return record->last_ms / 1000 + lifetime_of(settings, kind, record);
 }
 
-/* What is known now. A record of the future is of a clock that was put back: it begins now. */
+/* What is known now. A record of the future is of a clock that was put back: it begins now; a ruling's end lies there.
+ */
 static bool is_known(const struct greylist_settings *settings, enum greylist_kind kind, struct greylist_memory *memory,
                      int64_t now_ms)
 {
     struct greylist_record *record = &memory->records[kind];
     if (!memory->known[kind] || now_ms / 1000 >= greylist_expires_s(settings, kind, record))
         return false;
-    if (record->last_ms > now_ms || record->waited_until_ms > now_ms) {
+    if (!greylist_is_ruling(kind) && (record->last_ms > now_ms || record->waited_until_ms > now_ms)) {
         record->first_ms = record->last_ms = record->waited_until_ms = now_ms;
         record->waited_ms = 0;
     }
@@ -303,15 +304,15 @@ static const struct {
     [GREYLIST_EXEMPT_RECIPIENT] = {"exempt-recipient", "exempt",
                                    "the recipient is on the list of those that are never greylisted"},
     [GREYLIST_CLIENT_KNOWN] = {"client-known", "client-passes", "the client's network has brought enough mail before"},
-    [GREYLIST_ANSWER] = {"answer", "answer-lifetime", "the recipient has lately written to this domain or network"},
     [GREYLIST_KNOWN] = {"known", "lifetime", "this client has brought mail of this sender for this recipient before"},
     [GREYLIST_DELAY_OVER] = {"delay-over", "delay", "it was tried again after the delay"},
+    [GREYLIST_PATIENT] = {"patient", "patience", "the client waited for enough refusals to their end, at an even pace"},
+    [GREYLIST_ANSWER] = {"answer", "answer-lifetime", "the recipient has lately written to this domain or network"},
     [GREYLIST_POOL_KNOWN] =
         {"pool-known", "pools",
          "another client of the same EHLO domain has brought mail of this sender for this recipient"},
     [GREYLIST_POOL_DELAY_OVER] = {"pool-delay-over", "pools",
                                   "it was tried again after the delay, by another client of the same EHLO domain"},
-    [GREYLIST_PATIENT] = {"patient", "patience", "the client waited for enough refusals to their end, at an even pace"},
     [GREYLIST_FIRST] = {"first", "delay", "it was never tried before, or too long ago"},
     [GREYLIST_HUNG_UP_ON] = {"hung-up", "hung-up-delay", "its client hung up instead of waiting for the last refusal"},
     [GREYLIST_TOO_SOON] = {"too-soon", "delay", "it was tried again before the delay was over"},
@@ -335,20 +336,28 @@ const char *greylist_reason_setting(enum greylist_reason reason)
     return reasons[reason].setting;
 }
 
-uint32_t greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
-                        const struct greylist_attempt *attempt)
+/* The record by which a retry passes. */
+static enum greylist_kind attempts_kind(const struct greylist_attempt *attempt)
+{
+    return attempt->tls ? GREYLIST_TLS : GREYLIST_TRIPLET;
+}
+
+struct greylist_needs greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                                     const struct greylist_attempt *attempt)
 {
     enum greylist_reason reason;
+    struct greylist_needs needs = {0};
     if (is_exempt(exempt, attempt, &reason))
-        return 0;
-    uint32_t needs = ruled_by(attempt) | (settings->client_passes ? 1u << GREYLIST_CLIENT : 0);
+        return needs;
+    needs.first = ruled_by(attempt) | (settings->client_passes ? 1u << GREYLIST_CLIENT : 0);
+    needs.first |= 1u << attempts_kind(attempt);
     if (attempt->tls)
-        return needs | 1u << GREYLIST_TLS;
+        return needs;
     if (settings->answer_lifetime_s)
-        needs |= 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
+        needs.rest |= 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
     if (settings->pools && attempt->helo.len)
-        needs |= 1u << GREYLIST_POOL;
-    return needs | 1u << GREYLIST_TRIPLET;
+        needs.rest |= 1u << GREYLIST_POOL;
+    return needs;
 }
 
 static bool is_patient(const struct greylist_patience *patience, const struct greylist_record *record)
@@ -390,23 +399,24 @@ static void note_attempt(struct greylist_record *record, bool known, int64_t now
         record->attempts++;
 }
 
-/* The decision by attempts, all of which are noted. */
+/* The decision by one kind of attempts, and the attempt noted there. */
 static struct greylist_decision by_attempts(const struct greylist_settings *settings, struct greylist_memory *memory,
-                                            uint32_t needs, bool tls, int64_t now_ms)
+                                            enum greylist_kind kind, int64_t now_ms)
 {
-    enum greylist_kind kind = tls ? GREYLIST_TLS : GREYLIST_TRIPLET;
+    struct greylist_record *record = &memory->records[kind];
     bool known = is_known(settings, kind, memory, now_ms);
-    struct greylist_decision decision = by_record(settings, &memory->records[kind], known, now_ms);
-    note_attempt(&memory->records[kind], known, now_ms);
+    struct greylist_decision decision = by_record(settings, record, known, now_ms);
+    note_attempt(record, known, now_ms);
     decision.put = 1u << kind;
-    if (!(needs >> GREYLIST_POOL & 1))
-        return decision;
-    known = is_known(settings, GREYLIST_POOL, memory, now_ms);
-    struct greylist_decision pool = by_record(settings, &memory->records[GREYLIST_POOL], known, now_ms);
-    note_attempt(&memory->records[GREYLIST_POOL], known, now_ms);
-    decision.put |= 1u << GREYLIST_POOL;
-    if (decision.pass)
-        return decision;
+    return decision;
+}
+
+/* What does not pass by its own attempts may by those of its pool. */
+static struct greylist_decision by_pool(const struct greylist_settings *settings, struct greylist_memory *memory,
+                                        struct greylist_decision decision, int64_t now_ms)
+{
+    struct greylist_decision pool = by_attempts(settings, memory, GREYLIST_POOL, now_ms);
+    decision.put |= pool.put;
     if (pool.pass && pool.reason != GREYLIST_PATIENT) {
         decision.pass = true;
         decision.reason = pool.reason == GREYLIST_KNOWN ? GREYLIST_POOL_KNOWN : GREYLIST_POOL_DELAY_OVER;
@@ -417,39 +427,72 @@ static struct greylist_decision by_attempts(const struct greylist_settings *sett
     return decision;
 }
 
+static bool network_is_known(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms)
+{
+    return settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
+           memory->records[GREYLIST_CLIENT].passes >= settings->client_passes;
+}
+
 bool greylist_knows_client(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                            struct greylist_memory *memory, const struct greylist_attempt *attempt, int64_t now_ms)
 {
     if (names_network(&exempt->clients, attempt->ip_version, attempt->client))
         return true;
     enum ruling ruling = ruling_about_client(settings, memory, now_ms);
-    return ruling != RULING_NONE ? ruling == RULING_ALLOWED
-                                 : settings->client_passes && is_known(settings, GREYLIST_CLIENT, memory, now_ms) &&
-                                       memory->records[GREYLIST_CLIENT].passes >= settings->client_passes;
+    return ruling != RULING_NONE ? ruling == RULING_ALLOWED : network_is_known(settings, memory, now_ms);
+}
+
+/* It passes without a look at its attempts. */
+static struct greylist_decision passes(enum greylist_reason reason)
+{
+    return (struct greylist_decision){.pass = true, .reason = reason};
+}
+
+bool greylist_decide_early(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                           struct greylist_needs needs, struct greylist_memory *memory,
+                           const struct greylist_attempt *attempt, int64_t now_ms, struct greylist_decision *decision)
+{
+    enum greylist_reason reason;
+    enum greylist_kind kind = attempts_kind(attempt);
+    if (needs.first == 0) {
+        is_exempt(exempt, attempt, &reason);
+        *decision = passes(reason);
+        return true;
+    }
+    enum ruling ruling = ruling_of(settings, memory, now_ms, &reason);
+    if (ruling == RULING_DENIED)
+        return false;
+    if (ruling == RULING_ALLOWED) {
+        *decision = passes(reason);
+        return true;
+    }
+    if (network_is_known(settings, memory, now_ms)) {
+        *decision = passes(GREYLIST_CLIENT_KNOWN);
+        return true;
+    }
+    if (!by_record(settings, &memory->records[kind], is_known(settings, kind, memory, now_ms), now_ms).pass)
+        return false;
+    *decision = by_attempts(settings, memory, kind, now_ms);
+    return true;
 }
 
 struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
-                                         struct greylist_memory *memory, const struct greylist_attempt *attempt,
-                                         int64_t now_ms)
+                                         struct greylist_needs needs, struct greylist_memory *memory,
+                                         const struct greylist_attempt *attempt, int64_t now_ms)
 {
+    struct greylist_decision decision;
     enum greylist_reason reason;
-    if (is_exempt(exempt, attempt, &reason))
-        return (struct greylist_decision){.pass = true, .reason = reason};
-    uint32_t needs = greylist_needs(settings, exempt, attempt);
-    enum ruling ruling = ruling_of(settings, memory, now_ms, &reason);
-    if (ruling == RULING_ALLOWED)
-        return (struct greylist_decision){.pass = true, .reason = reason};
-    if (ruling == RULING_DENIED) {
-        uint32_t put = by_attempts(settings, memory, needs, attempt->tls, now_ms).put;
-        return (struct greylist_decision){.reason = reason, .put = put};
-    }
-    if (greylist_knows_client(settings, exempt, memory, attempt, now_ms))
-        return (struct greylist_decision){.pass = true, .reason = GREYLIST_CLIENT_KNOWN};
-    if (!attempt->tls && settings->answer_lifetime_s &&
+    if (greylist_decide_early(settings, exempt, needs, memory, attempt, now_ms, &decision))
+        return decision;
+    bool denied = ruling_of(settings, memory, now_ms, &reason) == RULING_DENIED;
+    if (!denied && needs.rest >> GREYLIST_ANSWER_DOMAIN & 1 &&
         (is_known(settings, GREYLIST_ANSWER_DOMAIN, memory, now_ms) ||
          is_known(settings, GREYLIST_ANSWER_NETWORK, memory, now_ms)))
-        return (struct greylist_decision){.pass = true, .reason = GREYLIST_ANSWER};
-    return by_attempts(settings, memory, needs, attempt->tls, now_ms);
+        return passes(GREYLIST_ANSWER);
+    decision = by_attempts(settings, memory, attempts_kind(attempt), now_ms);
+    if (!decision.pass && needs.rest >> GREYLIST_POOL & 1)
+        decision = by_pool(settings, memory, decision, now_ms);
+    return denied ? (struct greylist_decision){.reason = reason, .put = decision.put} : decision;
 }
 
 /* ---- lessons ---- */

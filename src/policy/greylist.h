@@ -10,7 +10,7 @@
  * Source: RFC 6647; the policies of spamd and postgrey; Microsoft KB 950757 for what Exchange 2003 does.
  *
  * A mail passes if its client, sender or recipient is exempt, or was allowed by hand; its client's network has brought
- * enough mail; it answers mail of ours; the same was let through before; or it is tried again after the delay. It
+ * enough mail; the same was let through before; it is tried again after the delay; or it answers mail of ours. It
  * passes earlier if its client proves patience: a refusal leaves slowly (the rule's delay), and a client that reads
  * some of them to their end, one after the other and at an even pace, is none that fires and forgets. Exchange 2003
  * proves it with the four attempts after which some of its versions lose the mail. It passes later if its client does
@@ -181,9 +181,14 @@ struct greylist_memory {
     struct greylist_record records[GREYLIST_KINDS];
 };
 
-/* Which kinds an attempt needs: bits 1u << enum greylist_kind; 0 where greylist_decide needs none. */
-uint32_t greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
-                        const struct greylist_attempt *attempt);
+/* Which kinds are to be looked up for an attempt: bits 1u << enum greylist_kind; none where it is exempt. */
+struct greylist_needs {
+    uint32_t first; /* enough for mail that is known, which is most of it */
+    uint32_t rest;  /* where the first do not let it pass */
+};
+
+struct greylist_needs greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                                     const struct greylist_attempt *attempt);
 
 enum greylist_reason {
     GREYLIST_OUTBOUND, /* of greylist/service, as the next */
@@ -195,12 +200,12 @@ enum greylist_reason {
     GREYLIST_EXEMPT_SENDER,
     GREYLIST_EXEMPT_RECIPIENT,
     GREYLIST_CLIENT_KNOWN,
-    GREYLIST_ANSWER,
     GREYLIST_KNOWN,
     GREYLIST_DELAY_OVER,
+    GREYLIST_PATIENT,
+    GREYLIST_ANSWER,
     GREYLIST_POOL_KNOWN,
     GREYLIST_POOL_DELAY_OVER,
-    GREYLIST_PATIENT,
     GREYLIST_FIRST, /* from here on: not now */
     GREYLIST_TOO_SOON,
     GREYLIST_HUNG_UP_ON,
@@ -226,10 +231,15 @@ struct greylist_decision {
     uint32_t put; /* kinds whose record in `memory` has changed and is to be kept */
 };
 
-/* Decide, and note the attempt in *memory. */
+/* Decide with all that `needs` names, and note the attempt in *memory. */
 struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
-                                         struct greylist_memory *memory, const struct greylist_attempt *attempt,
-                                         int64_t now_ms);
+                                         struct greylist_needs needs, struct greylist_memory *memory,
+                                         const struct greylist_attempt *attempt, int64_t now_ms);
+
+/* The same with `needs.first` alone. False where that is not enough: then nothing is noted. */
+bool greylist_decide_early(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                           struct greylist_needs needs, struct greylist_memory *memory,
+                           const struct greylist_attempt *attempt, int64_t now_ms, struct greylist_decision *decision);
 
 /* Whether a client is exempt, allowed, or its network known and not denied; needs GREYLIST_CLIENT_KINDS at most. */
 #define GREYLIST_CLIENT_KINDS                                                                                          \

@@ -152,6 +152,31 @@ static void test_first_retry_known(void **state)
     close_service(&fixture);
 }
 
+/* Known mail looks up its network and itself, and puts itself; other mail its pool, too. */
+static void test_known_costs_little(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct store_counters before, after;
+    open_memory(&fixture);
+    try_mail(&fixture, "b@example.com");
+    fixture.now_us += (int64_t)DELAY_S * SECOND_US;
+    assert_int_equal(try_mail(&fixture, "b@example.com"), GREYLIST_DELAY_OVER);
+    connect_again(&fixture);
+    store_counters(fixture.store, &before);
+    assert_int_equal(reason_of(&fixture, "b@example.com"), GREYLIST_KNOWN);
+    store_counters(fixture.store, &after);
+    assert_int_equal(after.gets - before.gets, 2);
+    assert_int_equal(after.puts - before.puts, 1);
+    connect_again(&fixture);
+    store_counters(fixture.store, &before);
+    assert_int_equal(reason_of(&fixture, "c@example.com"), GREYLIST_FIRST);
+    store_counters(fixture.store, &after);
+    assert_int_equal(after.gets - before.gets, 3);
+    assert_int_equal(after.puts - before.puts, 2);
+    close_service(&fixture);
+}
+
 static void test_server_did_not_take_it(void **state)
 {
     (void)state;
@@ -488,6 +513,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         {"a first attempt, one too soon, a retry, and what is known then", test_first_retry_known, NULL, NULL, NULL},
+        {"known mail costs two look-ups and a put", test_known_costs_little, NULL, NULL, NULL},
         {"what the server did not take teaches nothing", test_server_did_not_take_it, NULL, NULL, NULL},
         {"the first verdict of a transaction holds for all its recipients", test_whole_transaction, NULL, NULL, NULL},
         {"an exempt recipient brings nobody with it", test_exempt_recipient_brings_nobody, NULL, NULL, NULL},

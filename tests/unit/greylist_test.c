@@ -266,11 +266,17 @@ static void test_records(void **state)
 
 /* ---- decisions ---- */
 
-static struct greylist_decision decide(struct greylist_memory *memory, int64_t after_ms)
+static struct greylist_decision decide_with(const struct greylist_exempt *exempt, struct greylist_memory *memory,
+                                            const struct greylist_attempt *attempt, int64_t now_ms)
 {
     struct greylist_settings settings = greylist_settings_default();
+    return greylist_decide(&settings, exempt, greylist_needs(&settings, exempt, attempt), memory, attempt, now_ms);
+}
+
+static struct greylist_decision decide(struct greylist_memory *memory, int64_t after_ms)
+{
     struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
-    struct greylist_decision decision = greylist_decide(&settings, &nobody, memory, &attempt, start_ms + after_ms);
+    struct greylist_decision decision = decide_with(&nobody, memory, &attempt, start_ms + after_ms);
     for (int kind = 0; kind < GREYLIST_KINDS; kind++)
         memory->known[kind] = memory->known[kind] || (decision.put >> kind & 1);
     return decision;
@@ -508,14 +514,17 @@ static void test_exempt(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct greylist_memory memory = {0};
-        bool needs = greylist_needs(&settings, &exempt, &rows[i].attempt) != 0;
-        assert_int_equal(needs, rows[i].reason == GREYLIST_FIRST);
-        struct greylist_decision decision = greylist_decide(&settings, &exempt, &memory, &rows[i].attempt, start_ms);
+        struct greylist_needs needs = greylist_needs(&settings, &exempt, &rows[i].attempt);
+        assert_int_equal(needs.first != 0, rows[i].reason == GREYLIST_FIRST);
+        assert_int_equal(needs.rest != 0, rows[i].reason == GREYLIST_FIRST);
+        struct greylist_decision decision = decide_with(&exempt, &memory, &rows[i].attempt, start_ms);
         assert_int_equal(decision.reason, rows[i].reason);
         assert_int_equal(decision.pass, rows[i].reason != GREYLIST_FIRST);
     }
     struct greylist_attempt tls = {.ip_version = 4, .client = {192, 0, 2, 1}, .tls = true};
-    assert_int_equal(greylist_needs(&settings, &exempt, &tls), 1u << GREYLIST_TLS | GREYLIST_CLIENT_KINDS);
+    struct greylist_needs needs = greylist_needs(&settings, &exempt, &tls);
+    assert_int_equal(needs.first, 1u << GREYLIST_TLS | GREYLIST_CLIENT_KINDS);
+    assert_int_equal(needs.rest, 0);
 }
 
 /* ---- rulings ---- */
@@ -524,7 +533,7 @@ static void test_exempt(void **state)
 static bool rules(enum greylist_kind kind, const struct greylist_attempt *made, const struct greylist_attempt *found)
 {
     struct greylist_settings settings = greylist_settings_default();
-    return greylist_needs(&settings, &nobody, found) >> kind & 1 && same_key(kind, made, found);
+    return greylist_needs(&settings, &nobody, found).first >> kind & 1 && same_key(kind, made, found);
 }
 
 static void test_whom_rulings_are_about(void **state)
@@ -664,7 +673,7 @@ static void test_any_record(void **state)
         memory.known[GREYLIST_TRIPLET] = greylist_decode((struct span){value, sizeof value}, record);
         decoded += memory.known[GREYLIST_TRIPLET];
         struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
-        struct greylist_decision decision = greylist_decide(&settings, &nobody, &memory, &attempt, start_ms);
+        struct greylist_decision decision = decide_with(&nobody, &memory, &attempt, start_ms);
         assert_true(decision.pass || (decision.passes_from_ms > start_ms &&
                                       decision.passes_from_ms <= start_ms + (int64_t)settings.hung_up_delay_s * 1000));
         memory.known[GREYLIST_TRIPLET] = true;
@@ -672,6 +681,50 @@ static void test_any_record(void **state)
         assert_true(decide(&memory, (int64_t)settings.hung_up_delay_s * 1000 + 30000).pass);
     }
     assert_true(decoded > 1000);
+}
+
+/* Any memory: where the first look-ups are enough they say what all would say, and else nothing is noted yet. */
+static void test_early(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
+    struct greylist_needs needs = greylist_needs(&settings, &nobody, &attempt);
+    struct random_source source = {9};
+    uint32_t early = 0, runs = 20000, seen = 0;
+    for (uint32_t run = 0; run < runs; run++) {
+        struct greylist_memory memory = {0};
+        for (int kind = 0; kind < GREYLIST_KINDS; kind++) {
+            int64_t age_ms = random_below(&source, 2 * settings.delay_s * 1000);
+            memory.known[kind] = random_below(&source, greylist_is_ruling((enum greylist_kind)kind) ? 40 : 3) == 0;
+            memory.records[kind] = (struct greylist_record){.first_ms = start_ms - age_ms,
+                                                            .last_ms = start_ms - age_ms / 2,
+                                                            .attempts = 1,
+                                                            .passes = (uint16_t)random_below(&source, 8)};
+        }
+        struct greylist_memory all = memory, first = memory, before;
+        for (int kind = 0; kind < GREYLIST_KINDS; kind++)
+            first.known[kind] = first.known[kind] && needs.first >> kind & 1;
+        before = first;
+        struct greylist_decision whole = greylist_decide(&settings, &nobody, needs, &all, &attempt, start_ms), part;
+        if (!greylist_decide_early(&settings, &nobody, needs, &first, &attempt, start_ms, &part)) {
+            assert_memory_equal(&first, &before, sizeof first);
+            assert_true(!whole.pass || whole.reason >= GREYLIST_ANSWER);
+            continue;
+        }
+        early++;
+        seen |= 1u << part.reason;
+        assert_true(part.pass && whole.pass);
+        assert_int_equal(part.reason, whole.reason);
+        assert_int_equal(part.put, whole.put);
+        assert_int_equal(part.put & ~(1u << GREYLIST_TRIPLET), 0);
+        assert_memory_equal(&first.records[GREYLIST_TRIPLET], &all.records[GREYLIST_TRIPLET],
+                            sizeof first.records[GREYLIST_TRIPLET]);
+    }
+    assert_in_range(early, runs / 10, runs - runs / 10);
+    assert_int_equal(seen, 1u << GREYLIST_ALLOWED_CLIENT | 1u << GREYLIST_ALLOWED_SENDER |
+                               1u << GREYLIST_ALLOWED_RECIPIENT | 1u << GREYLIST_CLIENT_KNOWN | 1u << GREYLIST_KNOWN |
+                               1u << GREYLIST_DELAY_OVER);
 }
 
 /* Run from the project's folder, as all tests are. */
@@ -721,6 +774,7 @@ int main(void)
         {"what was denied does not pass by waiting", test_denied_does_not_pass, NULL, NULL, NULL},
         {"each reason has a name and a sentence of its own", test_reasons, NULL, NULL, NULL},
         {"any record of a store leads to a decision, and passes after the delay", test_any_record, NULL, NULL, NULL},
+        {"what is looked up first decides as all does, where it is enough", test_early, NULL, NULL, NULL},
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("greylist", tests, NULL, NULL);

@@ -343,7 +343,7 @@ struct greylist_decision greylist_standing(const struct greylist *greylist, enum
     enum greylist_kind as = kind == GREYLIST_POOL ? GREYLIST_TRIPLET : kind;
     struct greylist_attempt attempt = {
         .ip_version = 4, .sender = span_of("a@b"), .recipient = span_of("c@d"), .tls = kind == GREYLIST_TLS};
-    memory.known[as] = true;
+    memory.known = 1u << as;
     memory.records[as] = *record;
     return greylist_decide(&greylist->conf.greylist, &nobody,
                            greylist_needs(&greylist->conf.greylist, &nobody, &attempt), &memory, &attempt,

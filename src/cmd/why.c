@@ -32,7 +32,7 @@ static bool fetch(struct why *why, const struct greylist_attempt *attempt, uint3
             continue;
         struct store_key key = keep_key(&why->greylist.keeper, kind, attempt);
         enum store_status status = greylist_fetch(&why->greylist, &key, kind, &memory->records[i]);
-        memory->known[i] = status == STORE_GOOD;
+        memory->known |= (uint32_t)(status == STORE_GOOD) << i;
         why->failed = why->failed || status == STORE_FAILED;
     }
     return !why->failed;
@@ -111,7 +111,7 @@ static void print_client(const struct why *why, const struct greylist_memory *me
     const struct greylist_record *record = &memory->records[GREYLIST_CLIENT];
     uint32_t enough = why->greylist.conf.greylist.client_passes;
     print_subject(why, NULL);
-    if (!memory->known[GREYLIST_CLIENT])
+    if (!greylist_knows(memory, GREYLIST_CLIENT))
         printf(": no mail of its network was taken, as far as is remembered.\n");
     else
         printf(": the server took %u mail%s of its network, the last on %s UTC%s.\n", record->passes,
@@ -144,7 +144,7 @@ static void print_ruling(const struct why *why, enum greylist_kind kind, const s
 static void print_rulings(const struct why *why, const struct greylist_memory *memory)
 {
     for (int kind = GREYLIST_RULED_HOST; kind < GREYLIST_KINDS; kind++)
-        if (memory->known[kind])
+        if (greylist_knows(memory, (enum greylist_kind)kind))
             print_ruling(why, (enum greylist_kind)kind, &memory->records[kind]);
 }
 
@@ -152,7 +152,7 @@ static void print_attempts(const struct why *why, const struct greylist_memory *
 {
     char first[GREYLIST_TIME_BYTES], last[GREYLIST_TIME_BYTES], window[GREYLIST_DURATION_BYTES];
     const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
-    if (!memory->known[GREYLIST_TRIPLET]) {
+    if (!greylist_knows(memory, GREYLIST_TRIPLET)) {
         printf(": never seen, or forgotten (retry-window = %s).\n",
                greylist_duration((uint64_t)why->greylist.conf.greylist.retry_window_s * 1000, window));
         return;
@@ -175,7 +175,7 @@ static void print_earlier(const struct greylist_settings *settings, const struct
     char text[160];
     const struct greylist_patience *patience = &settings->patience;
     const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
-    uint32_t count = memory->known[GREYLIST_TRIPLET] ? (uint32_t)record->patient + record->excused : 0;
+    uint32_t count = greylist_knows(memory, GREYLIST_TRIPLET) ? (uint32_t)record->patient + record->excused : 0;
     if (patience->attempts == 0)
         return;
     patience_text(patience, text, sizeof text);
@@ -202,7 +202,7 @@ static void print_decision(const struct why *why, const struct greylist_memory *
         printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s UTC on (%s"
                                                   : "  It passes from %s UTC on (%s",
                greylist_time(decision->passes_from_ms, from), setting);
-        if (memory->known[GREYLIST_TRIPLET] && memory->records[GREYLIST_TRIPLET].waited_ms)
+        if (greylist_knows(memory, GREYLIST_TRIPLET) && memory->records[GREYLIST_TRIPLET].waited_ms)
             printf(", and the time that it waited for refusals");
         putchar(')');
         print_earlier(settings, memory);
@@ -223,14 +223,15 @@ static void write_json(const struct why *why, const struct greylist_attempt *att
     client_text(why, client);
     json_object_set_new(object, "client", json_string(client));
     json_object_set_new(object, "network", json_string(network_text(why, network)));
-    json_object_set_new(object, "client_passes",
-                        json_integer(memory->known[GREYLIST_CLIENT] ? memory->records[GREYLIST_CLIENT].passes : 0));
+    json_object_set_new(
+        object, "client_passes",
+        json_integer(greylist_knows(memory, GREYLIST_CLIENT) ? memory->records[GREYLIST_CLIENT].passes : 0));
     if (attempt) {
         json_object_set_new(object, "sender", json_text(attempt->sender));
         json_object_set_new(object, "recipient", json_text(attempt->recipient));
-        json_object_set_new(object, "known", json_boolean(memory->known[GREYLIST_TRIPLET]));
+        json_object_set_new(object, "known", json_boolean(greylist_knows(memory, GREYLIST_TRIPLET)));
     }
-    if (attempt && memory->known[GREYLIST_TRIPLET]) {
+    if (attempt && greylist_knows(memory, GREYLIST_TRIPLET)) {
         json_object_set_new(object, "first_ms", json_integer(record->first_ms));
         json_object_set_new(object, "last_ms", json_integer(record->last_ms));
         json_object_set_new(object, "attempts", json_integer(record->attempts));

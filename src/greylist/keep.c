@@ -9,19 +9,21 @@ static_assert(STORE_SECRET_BYTES == GREYLIST_SECRET_BYTES, "and its secret");
 
 struct store_key keep_key(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
-    struct store_key keys[GREYLIST_KINDS];
-    keep_keys(keeper, 1u << kind, attempt, keys);
-    return keys[kind];
+    struct greylist_key made = greylist_key(keeper->settings, keeper->secret, kind, attempt);
+    struct store_key key;
+    memcpy(key.octets, made.octets, sizeof key.octets);
+    return key;
 }
 
 void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylist_attempt *attempt,
-               struct store_key keys[GREYLIST_KINDS])
+               struct greylist_parts *parts, struct store_key keys[GREYLIST_KINDS])
 {
     struct greylist_key made[GREYLIST_KINDS];
-    greylist_keys(keeper->settings, keeper->secret, kinds, attempt, made);
-    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
-        if (kinds >> kind & 1)
-            memcpy(keys[kind].octets, made[kind].octets, sizeof keys[kind].octets);
+    greylist_keys(keeper->settings, keeper->secret, kinds, attempt, parts, made);
+    for (uint32_t rest = kinds; rest; rest &= rest - 1) {
+        uint32_t kind = (uint32_t)__builtin_ctz(rest);
+        memcpy(keys[kind].octets, made[kind].octets, sizeof keys[kind].octets);
+    }
 }
 
 struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,

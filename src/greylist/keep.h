@@ -23,9 +23,9 @@ struct keeper {
 
 struct store_key keep_key(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt);
 
-/* Those of some kinds, bits 1u << enum greylist_kind; the others are not set. */
+/* Those of some kinds, bits 1u << enum greylist_kind; the others are not set. `parts`: as greylist_keys has it. */
 void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylist_attempt *attempt,
-               struct store_key keys[GREYLIST_KINDS]);
+               struct greylist_parts *parts, struct store_key keys[GREYLIST_KINDS]);
 
 /* A record as a store has it. */
 struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,

@@ -27,6 +27,7 @@ struct greylist_service {
     struct keeper keeper;
     struct mails mails;
     struct pool tasks;
+    struct greylist_parts parts; /* of the task that was made last */
     struct greylist_counters counters;
 };
 
@@ -98,8 +99,9 @@ static struct task *new_task(struct greylist_service *service, const struct grey
     struct task *task = pool_at(&service->tasks, *index);
     task->learns = false;
     task->waits = task->failed = 0;
-    memset(task->memory.known, 0, sizeof task->memory.known);
+    task->memory.known = 0;
     task->what.attempt = *attempt;
+    service->parts.made = 0;
     return task;
 }
 
@@ -108,8 +110,9 @@ static void take_status(struct task *task, enum greylist_kind kind, enum store_s
 {
     switch (status) {
     case STORE_GOOD:
-        task->memory.known[kind] = record->kind == kind && greylist_decode((struct span){record->value, record->len},
-                                                                           &task->memory.records[kind]);
+        if (record->kind == kind &&
+            greylist_decode((struct span){record->value, record->len}, &task->memory.records[kind]))
+            task->memory.known |= 1u << kind;
         break;
     case STORE_ABSENT:
         break;
@@ -122,12 +125,14 @@ static void take_status(struct task *task, enum greylist_kind kind, enum store_s
     }
 }
 
-/* Look up records of some kinds; of a kind of which there is no record at all nothing. */
+/* Look up records of some kinds; of a kind of which there is no record at all nothing. Their keys are made, too, but of
+   rulings, which are put elsewhere. */
 static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
     uint32_t there = kinds & store_kinds(service->store);
-    keep_keys(&service->keeper, kinds, &task->what.attempt, task->keys);
+    keep_keys(&service->keeper, there | (kinds & ~GREYLIST_RULED_KINDS), &task->what.attempt, &service->parts,
+              task->keys);
     store_expect(service->keeper.client, task->keys, there);
     for (uint32_t rest = there; rest; rest &= rest - 1) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
@@ -160,7 +165,7 @@ static void finish_learning(struct greylist_service *service, struct task *task,
         }
         struct greylist_record *record = &task->memory.records[kind];
         switch (greylist_learn(&service->settings.greylist, kind, task->lesson, task->waited_ms,
-                               task->memory.known[kind], record, now_us / 1000)) {
+                               greylist_knows(&task->memory, kind), record, now_us / 1000)) {
         case GREYLIST_KEEP:
             continue;
         case GREYLIST_PUT:
@@ -361,10 +366,10 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
         decision = (struct greylist_decision){.pass = true, .reason = GREYLIST_SAME_TRANSACTION};
     if (task->failed && !decision.pass)
         return (struct greylist_answer){.id = task->id, .answer = ANSWER_FAILED};
-    for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++)
-        if ((decision.put & ~task->failed) >> kind & 1)
-            keep_put(&service->keeper, (enum greylist_kind)kind, &task->keys[kind], &task->what.attempt,
-                     &task->memory.records[kind]);
+    for (uint32_t rest = decision.put & ~task->failed; rest; rest &= rest - 1) {
+        enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
+        keep_put(&service->keeper, kind, &task->keys[kind], &task->what.attempt, &task->memory.records[kind]);
+    }
     if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION)
         remember(service, task, &decision);
     return answer_of(task->id, &decision);

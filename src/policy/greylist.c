@@ -201,7 +201,7 @@ static bool is_known(const struct greylist_settings *settings, enum greylist_kin
                      int64_t now_ms)
 {
     struct greylist_record *record = &memory->records[kind];
-    if (!memory->known[kind] || now_ms / 1000 >= greylist_expires_s(settings, kind, record))
+    if (!greylist_knows(memory, kind) || now_ms / 1000 >= greylist_expires_s(settings, kind, record))
         return false;
     if (!greylist_is_ruling(kind) && (record->last_ms > now_ms || record->waited_until_ms > now_ms)) {
         record->first_ms = record->last_ms = record->waited_until_ms = now_ms;
@@ -259,31 +259,29 @@ static enum ruling ruling_about(const struct greylist_settings *settings, struct
     return RULING_NONE;
 }
 
-static enum ruling ruling_about_client(const struct greylist_settings *settings, struct greylist_memory *memory,
-                                       int64_t now_ms)
-{
-    return ruling_about(settings, memory, GREYLIST_RULED_HOST, GREYLIST_RULED_BLOCK, now_ms);
-}
-
 /* Of what is ruled about a client, a sender and a recipient, denials come first. */
 static enum ruling ruling_of(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms,
                              enum greylist_reason *reason)
 {
-    const enum ruling rulings[] = {
-        ruling_about_client(settings, memory, now_ms),
-        ruling_about(settings, memory, GREYLIST_RULED_SENDER, GREYLIST_RULED_SENDER_DOMAIN, now_ms),
-        ruling_about(settings, memory, GREYLIST_RULED_RECIPIENT, GREYLIST_RULED_RECIPIENT_DOMAIN, now_ms),
+    static const struct {
+        enum greylist_kind first, last;
+        enum greylist_reason allowed, denied;
+    } subjects[] = {
+        {GREYLIST_RULED_HOST, GREYLIST_RULED_BLOCK, GREYLIST_ALLOWED_CLIENT, GREYLIST_DENIED_CLIENT},
+        {GREYLIST_RULED_SENDER, GREYLIST_RULED_SENDER_DOMAIN, GREYLIST_ALLOWED_SENDER, GREYLIST_DENIED_SENDER},
+        {GREYLIST_RULED_RECIPIENT, GREYLIST_RULED_RECIPIENT_DOMAIN, GREYLIST_ALLOWED_RECIPIENT,
+         GREYLIST_DENIED_RECIPIENT},
     };
-    static const enum greylist_reason allowed[] = {GREYLIST_ALLOWED_CLIENT, GREYLIST_ALLOWED_SENDER,
-                                                   GREYLIST_ALLOWED_RECIPIENT};
-    static const enum greylist_reason denied[] = {GREYLIST_DENIED_CLIENT, GREYLIST_DENIED_SENDER,
-                                                  GREYLIST_DENIED_RECIPIENT};
     enum ruling ruling = RULING_NONE;
-    for (size_t i = 0; i < sizeof rulings / sizeof rulings[0]; i++)
-        if (rulings[i] > ruling) {
-            ruling = rulings[i];
-            *reason = ruling == RULING_ALLOWED ? allowed[i] : denied[i];
+    if ((memory->known & GREYLIST_RULED_KINDS) == 0)
+        return ruling;
+    for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
+        enum ruling about = ruling_about(settings, memory, subjects[i].first, subjects[i].last, now_ms);
+        if (about > ruling) {
+            ruling = about;
+            *reason = about == RULING_ALLOWED ? subjects[i].allowed : subjects[i].denied;
         }
+    }
     return ruling;
 }
 
@@ -438,7 +436,7 @@ bool greylist_knows_client(const struct greylist_settings *settings, const struc
 {
     if (names_network(&exempt->clients, attempt->ip_version, attempt->client))
         return true;
-    enum ruling ruling = ruling_about_client(settings, memory, now_ms);
+    enum ruling ruling = ruling_about(settings, memory, GREYLIST_RULED_HOST, GREYLIST_RULED_BLOCK, now_ms);
     return ruling != RULING_NONE ? ruling == RULING_ALLOWED : network_is_known(settings, memory, now_ms);
 }
 

@@ -140,6 +140,9 @@ struct greylist_record greylist_ruling(bool allowed, int64_t now_ms, int64_t unt
 
 bool greylist_is_ruling(enum greylist_kind kind);
 
+/* All of them, bits 1u << enum greylist_kind. */
+#define GREYLIST_RULED_KINDS ((1u << GREYLIST_KINDS) - (1u << GREYLIST_RULED_HOST))
+
 /* The bits of a client's network that this kind of ruling is about; 0 where it is about no client. */
 uint8_t greylist_ruled_prefix(enum greylist_kind kind, uint8_t ip_version);
 
@@ -171,15 +174,35 @@ uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_
 struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
                                  enum greylist_kind kind, const struct greylist_attempt *attempt);
 
-/* Those of some kinds, bits 1u << enum greylist_kind, at a lower price than one by one; the others are not set. */
+/*
+ * Texts of an attempt as keys have them, which are made when they are first needed; made for no other attempt. To begin
+ * with, `made` is 0.
+ */
+#define GREYLIST_PARTS          6
+#define GREYLIST_PART_BYTES_MAX (2 + GREYLIST_ADDRESS_BYTES_MAX)
+struct greylist_parts {
+    uint32_t made; /* bits, a part each */
+    struct greylist_part {
+        uint16_t len;
+        uint8_t octets[GREYLIST_PART_BYTES_MAX];
+    } parts[GREYLIST_PARTS];
+};
+
+/* Keys of some kinds, bits 1u << enum greylist_kind, at a lower price than one by one; the others are not set. */
 void greylist_keys(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
-                   uint32_t kinds, const struct greylist_attempt *attempt, struct greylist_key keys[GREYLIST_KINDS]);
+                   uint32_t kinds, const struct greylist_attempt *attempt, struct greylist_parts *parts,
+                   struct greylist_key keys[GREYLIST_KINDS]);
 
 /* What was looked up for an attempt; a kind that was not, or is absent, is not known. */
 struct greylist_memory {
-    bool known[GREYLIST_KINDS];
+    uint32_t known; /* bits 1u << enum greylist_kind */
     struct greylist_record records[GREYLIST_KINDS];
 };
+
+static inline bool greylist_knows(const struct greylist_memory *memory, enum greylist_kind kind)
+{
+    return memory->known >> kind & 1;
+}
 
 /* Which kinds are to be looked up for an attempt: bits 1u << enum greylist_kind; none where it is exempt. */
 struct greylist_needs {

@@ -21,33 +21,39 @@ static uint64_t lower_word(uint64_t word)
     return word | (from_a & ~behind_z & ~word & high) >> 2;
 }
 
+static uint64_t load_octets(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* The last eight once more where they are no whole word of their own. `to` is not `text`. */
 static void put_lower(uint8_t *to, struct span text)
 {
     uint64_t word;
-    size_t i = 0;
-    for (; text.len - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, text.ptr + i, sizeof word);
-        word = lower_word(word);
-        memcpy(to + i, &word, sizeof word);
+    size_t at = 0;
+    if (text.len < sizeof word) {
+        for (; at < text.len; at++)
+            to[at] = lower(text.ptr[at]);
+        return;
     }
-    for (; i < text.len; i++)
-        to[i] = lower(text.ptr[i]);
+    for (; text.len - at > sizeof word; at += sizeof word) {
+        word = lower_word(load_octets(text.ptr + at));
+        memcpy(to + at, &word, sizeof word);
+    }
+    word = lower_word(load_octets(text.ptr + text.len - sizeof word));
+    memcpy(to + text.len - sizeof word, &word, sizeof word);
 }
 
-static bool is_digit(uint8_t octet)
-{
-    return octet >= '0' && octet <= '9';
-}
+/* What an octet of lower case may be part of. */
+enum { CLASS_ALNUM = 1, CLASS_HEX = 2, CLASS_DIGIT = 4 };
 
-static bool is_hex(uint8_t octet)
-{
-    return is_digit(octet) || (octet >= 'a' && octet <= 'f');
-}
-
-static bool is_alnum(uint8_t octet)
-{
-    return is_digit(octet) || (octet >= 'a' && octet <= 'z');
-}
+static const uint8_t classes[256] = {
+    ['0' ... '9'] = CLASS_ALNUM | CLASS_HEX | CLASS_DIGIT,
+    ['a' ... 'f'] = CLASS_ALNUM | CLASS_HEX,
+    ['g' ... 'z'] = CLASS_ALNUM,
+};
 
 static bool begins(struct span s, const char *prefix)
 {
@@ -75,10 +81,10 @@ static size_t find_octet(struct span s, size_t from, uint8_t octet)
 
 static size_t find_last(struct span s, uint8_t octet)
 {
-    size_t at = s.len;
-    while (at > 0 && s.ptr[at - 1] != octet)
-        at--;
-    return at ? at - 1 : s.len;
+    size_t last = s.len, at = find_octet(s, 0, octet);
+    for (; at < s.len; at = find_octet(s, at + 1, octet))
+        last = at;
+    return last;
 }
 
 /* ---- local parts ---- */
@@ -139,18 +145,18 @@ static struct span without_reader(struct span local)
     return dash > 0 && dash < equals ? span_head(local, dash) : local;
 }
 
+/* Letters and digits from a place on. */
 struct token {
-    bool all_digits, all_hex, has_digit;
     size_t len;
+    uint8_t all, any; /* classes of each octet, and of at least one */
 };
 
 static struct token token_at(struct span s, size_t at)
 {
-    struct token token = {.all_digits = true, .all_hex = true};
-    for (; at < s.len && is_alnum(s.ptr[at]); at++, token.len++) {
-        token.all_digits = token.all_digits && is_digit(s.ptr[at]);
-        token.all_hex = token.all_hex && is_hex(s.ptr[at]);
-        token.has_digit = token.has_digit || is_digit(s.ptr[at]);
+    struct token token = {.all = UINT8_MAX};
+    for (; at + token.len < s.len && classes[s.ptr[at + token.len]]; token.len++) {
+        token.all &= classes[s.ptr[at + token.len]];
+        token.any |= classes[s.ptr[at + token.len]];
     }
     return token;
 }
@@ -166,9 +172,9 @@ static size_t put_without_numbers(struct span local, uint8_t *room)
             room[used++] = local.ptr[at++];
             continue;
         }
-        bool identifier = token.all_hex && token.has_digit && token.len >= HEX_TOKEN_MIN;
-        in_identifier = in_identifier ? token.all_hex : identifier;
-        if (token.all_digits || in_identifier) {
+        bool hex = token.all & CLASS_HEX;
+        in_identifier = hex && (in_identifier || (token.any & CLASS_DIGIT && token.len >= HEX_TOKEN_MIN));
+        if (token.all & CLASS_DIGIT || in_identifier) {
             room[used++] = '#';
         } else {
             memcpy(room + used, local.ptr + at, token.len);
@@ -179,23 +185,28 @@ static size_t put_without_numbers(struct span local, uint8_t *room)
     return used;
 }
 
+/* A sender in lower case. Returns how much of `room` it takes: at most as much as the sender. */
+static size_t fold(struct span sender, uint8_t *room)
+{
+    size_t at = find_last(sender, '@');
+    struct span written = without_batv(span_head(sender, at));
+    struct span local = without_srs(written);
+    if (span_equal(local, written))
+        local = without_reader(without_tag(local));
+    struct span domain = span_tail(sender, at);
+    size_t used = put_without_numbers(local, room);
+    if (domain.len)
+        memcpy(room + used, domain.ptr, domain.len);
+    return used + domain.len;
+}
+
 struct span greylist_fold(struct span sender, uint8_t room[GREYLIST_ADDRESS_BYTES_MAX])
 {
     uint8_t plain[GREYLIST_ADDRESS_BYTES_MAX];
     if (sender.len > sizeof plain || sender.len == 0)
         return sender;
     put_lower(plain, sender);
-    struct span whole = {plain, sender.len};
-    size_t at = find_last(whole, '@');
-    struct span written = without_batv(span_head(whole, at));
-    struct span local = without_srs(written);
-    if (span_equal(local, written))
-        local = without_reader(without_tag(local));
-    struct span domain = span_tail(whole, at);
-    size_t used = put_without_numbers(local, room);
-    if (domain.len)
-        memcpy(room + used, domain.ptr, domain.len);
-    return (struct span){room, used + domain.len};
+    return (struct span){room, fold((struct span){plain, sender.len}, room)};
 }
 
 /* ---- EHLO names ---- */
@@ -205,7 +216,7 @@ struct span greylist_helo_domain(struct span helo)
     enum { SHORT_LABEL = 3 };
     if (helo.len && helo.ptr[helo.len - 1] == '.')
         helo.len--;
-    if (helo.len == 0 || helo.ptr[0] == '[' || is_digit(helo.ptr[helo.len - 1]))
+    if (helo.len == 0 || helo.ptr[0] == '[' || classes[helo.ptr[helo.len - 1]] & CLASS_DIGIT)
         return helo;
     size_t last = find_last(helo, '.');
     if (last == helo.len)
@@ -231,13 +242,12 @@ enum part {
     PART_RECIPIENT_DOMAIN,
     PARTS
 };
+static_assert(PARTS == GREYLIST_PARTS, "there is room for each");
 
 enum {
     NETWORK = 1u << PARTS, /* before all of them */
     NETWORK_BYTES = NETWORK_ADDRESS_BYTES + 1,
-    TEXT_BYTES_MAX = 1024,
-    PART_BYTES_MAX = 2 + TEXT_BYTES_MAX,
-    INPUT_BYTES_MAX = 1 + NETWORK_BYTES + 3 * PART_BYTES_MAX,
+    INPUT_BYTES_MAX = 1 + NETWORK_BYTES + 3 * GREYLIST_PART_BYTES_MAX,
 };
 
 static const uint8_t made_of[GREYLIST_KINDS] = {
@@ -257,19 +267,11 @@ static const uint8_t made_of[GREYLIST_KINDS] = {
     [GREYLIST_RULED_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT_DOMAIN,
 };
 
-/* In lower case; its length before it, so that no two texts run together into others. */
-struct part_text {
-    uint8_t octets[PART_BYTES_MAX];
-    size_t len;
+/* The other parts that one is made from. */
+static const uint8_t made_from[PARTS] = {
+    [PART_FOLDED_RECIPIENT] = 1u << PART_RECIPIENT,
+    [PART_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT,
 };
-
-static void set_text(struct part_text *to, struct span text)
-{
-    text = span_head(text, TEXT_BYTES_MAX);
-    store_be16(to->octets, (uint16_t)text.len);
-    put_lower(to->octets + 2, text);
-    to->len = 2 + text.len;
-}
 
 static struct span domain_of(struct span address)
 {
@@ -277,27 +279,55 @@ static struct span domain_of(struct span address)
     return at == address.len ? address : span_tail(address, at + 1);
 }
 
-static void make_part(struct part_text *to, enum part part, const struct greylist_attempt *attempt)
+/* The text of a part. */
+static struct span text_of(const struct greylist_part *part)
 {
-    uint8_t room[GREYLIST_ADDRESS_BYTES_MAX];
-    switch (part) {
+    return (struct span){part->octets + 2, part->len - 2u};
+}
+
+/* `len` octets of text are in their place: their number before them, so that no two texts run together into others. */
+static void set_len(struct greylist_part *part, size_t len)
+{
+    store_be16(part->octets, (uint16_t)len);
+    part->len = (uint16_t)(2 + len);
+}
+
+static void set_lower(struct greylist_part *part, struct span text)
+{
+    text = span_head(text, GREYLIST_ADDRESS_BYTES_MAX);
+    put_lower(part->octets + 2, text);
+    set_len(part, text.len);
+}
+
+static void set_text(struct greylist_part *part, struct span lowered)
+{
+    if (lowered.len)
+        memcpy(part->octets + 2, lowered.ptr, lowered.len);
+    set_len(part, lowered.len);
+}
+
+static void make_part(struct greylist_part parts[PARTS], enum part made, const struct greylist_attempt *attempt)
+{
+    struct greylist_part *part = &parts[made], sender;
+    switch (made) {
     case PART_HELO_DOMAIN:
-        set_text(to, greylist_helo_domain(attempt->helo));
+        set_lower(part, greylist_helo_domain(attempt->helo));
         break;
     case PART_SENDER_DOMAIN:
-        set_text(to, domain_of(attempt->sender));
+        set_lower(part, domain_of(attempt->sender));
         break;
     case PART_SENDER:
-        set_text(to, greylist_fold(attempt->sender, room));
+        set_lower(&sender, attempt->sender);
+        set_len(part, fold(text_of(&sender), part->octets + 2));
         break;
     case PART_FOLDED_RECIPIENT:
-        set_text(to, greylist_fold(attempt->recipient, room));
+        set_len(part, fold(text_of(&parts[PART_RECIPIENT]), part->octets + 2));
         break;
     case PART_RECIPIENT:
-        set_text(to, attempt->recipient);
+        set_lower(part, attempt->recipient);
         break;
     case PART_RECIPIENT_DOMAIN:
-        set_text(to, domain_of(attempt->recipient));
+        set_text(part, domain_of(text_of(&parts[PART_RECIPIENT])));
         break;
     case PARTS:
         break;
@@ -316,7 +346,7 @@ uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_
 }
 
 static struct span put_together(uint8_t *input, enum greylist_kind kind, const struct network *network,
-                                const struct part_text *parts)
+                                const struct greylist_part *parts)
 {
     size_t len = 0;
     input[len++] = (uint8_t)kind;
@@ -325,30 +355,35 @@ static struct span put_together(uint8_t *input, enum greylist_kind kind, const s
         len += sizeof network->address;
         input[len++] = network->prefix;
     }
-    for (uint32_t part = 0; part < PARTS; part++)
-        if (made_of[kind] >> part & 1) {
-            memcpy(input + len, parts[part].octets, parts[part].len);
-            len += parts[part].len;
-        }
+    for (uint32_t rest = made_of[kind] & (NETWORK - 1u); rest; rest &= rest - 1) {
+        const struct greylist_part *part = &parts[__builtin_ctz(rest)];
+        memcpy(input + len, part->octets, part->len);
+        len += part->len;
+    }
     return (struct span){input, len};
 }
 
-static void make_parts(struct part_text parts[PARTS], uint32_t kinds, const struct greylist_attempt *attempt)
+static void make_parts(struct greylist_parts *parts, uint32_t kinds, const struct greylist_attempt *attempt)
 {
     uint32_t needed = 0;
     for (uint32_t rest = kinds; rest; rest &= rest - 1)
         needed |= made_of[__builtin_ctz(rest)];
-    for (uint32_t part = 0; part < PARTS; part++)
-        if (needed >> part & 1)
-            make_part(&parts[part], (enum part)part, attempt);
+    for (uint32_t rest = needed & (NETWORK - 1u); rest; rest &= rest - 1)
+        needed |= made_from[__builtin_ctz(rest)];
+    uint32_t missing = needed & (NETWORK - 1u) & ~parts->made;
+    parts->made |= missing;
+    if (missing & 1u << PART_RECIPIENT)
+        make_part(parts->parts, PART_RECIPIENT, attempt);
+    for (missing &= ~(1u << PART_RECIPIENT); missing; missing &= missing - 1)
+        make_part(parts->parts, (enum part)__builtin_ctz(missing), attempt);
 }
 
 /* All is put together before any of it is hashed: a processor waits where it reads in words what it has just written
    otherwise. */
 void greylist_keys(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
-                   uint32_t kinds, const struct greylist_attempt *attempt, struct greylist_key keys[GREYLIST_KINDS])
+                   uint32_t kinds, const struct greylist_attempt *attempt, struct greylist_parts *parts,
+                   struct greylist_key keys[GREYLIST_KINDS])
 {
-    struct part_text parts[PARTS];
     uint8_t room[GREYLIST_KINDS * INPUT_BYTES_MAX], *hashes[GREYLIST_KINDS];
     struct span inputs[GREYLIST_KINDS];
     struct network ruled,
@@ -361,7 +396,7 @@ void greylist_keys(const struct greylist_settings *settings, const uint8_t secre
         uint8_t width = greylist_ruled_prefix(kind, attempt->ip_version);
         if (width)
             ruled = network_of(attempt->ip_version, attempt->client, width);
-        inputs[count] = put_together(room + used, kind, width ? &ruled : &usual, parts);
+        inputs[count] = put_together(room + used, kind, width ? &ruled : &usual, parts->parts);
         hashes[count] = keys[kind].octets;
         used += inputs[count].len;
     }
@@ -375,6 +410,8 @@ struct greylist_key greylist_key(const struct greylist_settings *settings, const
                                  enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
     struct greylist_key keys[GREYLIST_KINDS];
-    greylist_keys(settings, secret, 1u << kind, attempt, keys);
+    struct greylist_parts parts;
+    parts.made = 0;
+    greylist_keys(settings, secret, 1u << kind, attempt, &parts, keys);
     return keys[kind];
 }

@@ -189,7 +189,9 @@ static void test_keys_stay(void **state)
     attempt.helo = span_of("MX1.Example.NET");
     for (uint32_t kinds = 1; kinds < 1u << GREYLIST_KINDS; kinds += 0x123) {
         struct greylist_key keys[GREYLIST_KINDS];
-        greylist_keys(&settings, numbers, kinds, &attempt, keys);
+        struct greylist_parts parts = {0};
+        greylist_keys(&settings, numbers, kinds & 0x1555, &attempt, &parts, keys);
+        greylist_keys(&settings, numbers, kinds & ~0x1555u, &attempt, &parts, keys);
         for (uint32_t kind = 0; kind < GREYLIST_KINDS; kind++) {
             char text[2 * GREYLIST_KEY_BYTES + 1];
             if (!(kinds >> kind & 1))
@@ -277,8 +279,7 @@ static struct greylist_decision decide(struct greylist_memory *memory, int64_t a
 {
     struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
     struct greylist_decision decision = decide_with(&nobody, memory, &attempt, start_ms + after_ms);
-    for (int kind = 0; kind < GREYLIST_KINDS; kind++)
-        memory->known[kind] = memory->known[kind] || (decision.put >> kind & 1);
+    memory->known |= decision.put;
     return decision;
 }
 
@@ -308,15 +309,15 @@ static void learn(struct greylist_memory *memory, enum greylist_kind kind, enum 
                   uint32_t waited_ms, int64_t after_ms)
 {
     struct greylist_settings settings = greylist_settings_default();
-    switch (greylist_learn(&settings, kind, lesson, waited_ms, memory->known[kind], &memory->records[kind],
+    switch (greylist_learn(&settings, kind, lesson, waited_ms, greylist_knows(memory, kind), &memory->records[kind],
                            start_ms + after_ms)) {
     case GREYLIST_KEEP:
         break;
     case GREYLIST_PUT:
-        memory->known[kind] = true;
+        memory->known |= 1u << kind;
         break;
     case GREYLIST_DROP:
-        memory->known[kind] = false;
+        memory->known &= ~(1u << kind);
         break;
     }
 }
@@ -371,12 +372,12 @@ static void test_pool(void **state)
     (void)state;
     struct greylist_memory memory = {0};
     decide(&memory, 0);
-    memory.known[GREYLIST_TRIPLET] = false; /* it comes from elsewhere now */
+    memory.known &= ~(1u << GREYLIST_TRIPLET); /* it comes from elsewhere now */
     assert_int_equal(decide(&memory, 200000).reason, GREYLIST_FIRST);
-    memory.known[GREYLIST_TRIPLET] = false;
+    memory.known &= ~(1u << GREYLIST_TRIPLET);
     assert_int_equal(decide(&memory, 300000).reason, GREYLIST_POOL_DELAY_OVER);
     learn(&memory, GREYLIST_POOL, GREYLIST_TOOK, 0, 300000);
-    memory.known[GREYLIST_TRIPLET] = false;
+    memory.known &= ~(1u << GREYLIST_TRIPLET);
     assert_int_equal(decide(&memory, 300001).reason, GREYLIST_POOL_KNOWN);
 }
 
@@ -482,11 +483,11 @@ static void test_unwanted_recipient(void **state)
     struct greylist_memory memory = {0};
     decide(&memory, 0);
     learn(&memory, GREYLIST_TRIPLET, GREYLIST_REFUSED, 0, 1);
-    assert_false(memory.known[GREYLIST_TRIPLET]);
+    assert_false(greylist_knows(&memory, GREYLIST_TRIPLET));
     decide(&memory, 2);
     learn(&memory, GREYLIST_TRIPLET, GREYLIST_TOOK, 0, 3);
     learn(&memory, GREYLIST_TRIPLET, GREYLIST_REFUSED, 0, 4);
-    assert_true(memory.known[GREYLIST_TRIPLET]);
+    assert_true(greylist_knows(&memory, GREYLIST_TRIPLET));
 }
 
 static void test_exempt(void **state)
@@ -572,7 +573,7 @@ static void test_whom_rulings_are_about(void **state)
 
 static void rule(struct greylist_memory *memory, enum greylist_kind kind, bool allowed)
 {
-    memory->known[kind] = true;
+    memory->known |= 1u << kind;
     memory->records[kind] = greylist_ruling(allowed, start_ms, 0);
 }
 
@@ -616,7 +617,7 @@ static void test_denied_does_not_pass(void **state)
     (void)state;
     struct greylist_settings settings = greylist_settings_default();
     struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
-    struct greylist_memory memory = {.known[GREYLIST_CLIENT] = true, .known[GREYLIST_ANSWER_DOMAIN] = true};
+    struct greylist_memory memory = {.known = 1u << GREYLIST_CLIENT | 1u << GREYLIST_ANSWER_DOMAIN};
     memory.records[GREYLIST_CLIENT] =
         (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms, .passes = 1000};
     memory.records[GREYLIST_ANSWER_DOMAIN] = (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms};
@@ -633,7 +634,7 @@ static void test_denied_does_not_pass(void **state)
     assert_int_equal(decide(&memory, 4999).reason, GREYLIST_DENIED_CLIENT);
     assert_int_equal(decide(&memory, 5000).reason, GREYLIST_CLIENT_KNOWN);
     rule(&memory, GREYLIST_RULED_HOST, true);
-    memory.known[GREYLIST_CLIENT] = false;
+    memory.known &= ~(1u << GREYLIST_CLIENT);
     assert_true(greylist_knows_client(&settings, &nobody, &memory, &attempt, start_ms));
     assert_true(greylist_expires_s(&settings, GREYLIST_RULED_HOST, &memory.records[GREYLIST_RULED_HOST]) >
                 start_ms / 1000 + INT64_C(100) * 365 * 86400);
@@ -670,13 +671,14 @@ static void test_any_record(void **state)
         memset(value + 37, 0, sizeof value - 37);
         struct greylist_memory memory = {0};
         struct greylist_record *record = &memory.records[GREYLIST_TRIPLET];
-        memory.known[GREYLIST_TRIPLET] = greylist_decode((struct span){value, sizeof value}, record);
-        decoded += memory.known[GREYLIST_TRIPLET];
+        bool known = greylist_decode((struct span){value, sizeof value}, record);
+        memory.known = (uint32_t)known << GREYLIST_TRIPLET;
+        decoded += known;
         struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
         struct greylist_decision decision = decide_with(&nobody, &memory, &attempt, start_ms);
         assert_true(decision.pass || (decision.passes_from_ms > start_ms &&
                                       decision.passes_from_ms <= start_ms + (int64_t)settings.hung_up_delay_s * 1000));
-        memory.known[GREYLIST_TRIPLET] = true;
+        memory.known = 1u << GREYLIST_TRIPLET;
         greylist_learn(&settings, GREYLIST_TRIPLET, GREYLIST_WAITED, 30000, true, record, start_ms + 40000);
         assert_true(decide(&memory, (int64_t)settings.hung_up_delay_s * 1000 + 30000).pass);
     }
@@ -696,15 +698,15 @@ static void test_early(void **state)
         struct greylist_memory memory = {0};
         for (int kind = 0; kind < GREYLIST_KINDS; kind++) {
             int64_t age_ms = random_below(&source, 2 * settings.delay_s * 1000);
-            memory.known[kind] = random_below(&source, greylist_is_ruling((enum greylist_kind)kind) ? 40 : 3) == 0;
+            bool known = random_below(&source, greylist_is_ruling((enum greylist_kind)kind) ? 40 : 3) == 0;
+            memory.known |= (uint32_t)known << kind;
             memory.records[kind] = (struct greylist_record){.first_ms = start_ms - age_ms,
                                                             .last_ms = start_ms - age_ms / 2,
                                                             .attempts = 1,
                                                             .passes = (uint16_t)random_below(&source, 8)};
         }
         struct greylist_memory all = memory, first = memory, before;
-        for (int kind = 0; kind < GREYLIST_KINDS; kind++)
-            first.known[kind] = first.known[kind] && needs.first >> kind & 1;
+        first.known &= needs.first;
         before = first;
         struct greylist_decision whole = greylist_decide(&settings, &nobody, needs, &all, &attempt, start_ms), part;
         if (!greylist_decide_early(&settings, &nobody, needs, &first, &attempt, start_ms, &part)) {

@@ -125,15 +125,25 @@ static void take_status(struct task *task, enum greylist_kind kind, enum store_s
     }
 }
 
-/* Look up records of some kinds; of a kind of which there is no record at all nothing. Their keys are made, too, but of
-   rulings, which are put elsewhere. */
+/* The lowest two of some kinds. */
+static uint32_t two_of(uint32_t kinds)
+{
+    uint32_t behind_one = kinds & (kinds - 1);
+    return kinds & ~(behind_one & (behind_one - 1));
+}
+
+/*
+ * Look up records of some kinds; of a kind of which there is no record at all nothing. Their keys are made, too, but of
+ * rulings, which are put elsewhere: two at a time, so that memory is read for them while the next two are made.
+ */
 static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
-    uint32_t there = kinds & store_kinds(service->store);
-    keep_keys(&service->keeper, there | (kinds & ~GREYLIST_RULED_KINDS), &task->what.attempt, &service->parts,
-              task->keys);
-    store_expect(service->keeper.client, task->keys, there);
+    uint32_t there = kinds & store_kinds(service->store), keyed = there | (kinds & ~GREYLIST_RULED_KINDS);
+    for (uint32_t two; (two = two_of(keyed)); keyed &= ~two) {
+        keep_keys(&service->keeper, two, &task->what.attempt, &service->parts, task->keys);
+        store_expect(service->keeper.client, task->keys, two & there);
+    }
     for (uint32_t rest = there; rest; rest &= rest - 1) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         struct store_record record;

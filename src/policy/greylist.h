@@ -175,13 +175,14 @@ struct greylist_key greylist_key(const struct greylist_settings *settings, const
                                  enum greylist_kind kind, const struct greylist_attempt *attempt);
 
 /*
- * Texts of an attempt as keys have them, which are made when they are first needed; made for no other attempt. To begin
- * with, `made` is 0.
+ * What keys of an attempt are made of, each made when it is first needed, and for no other attempt. To begin with,
+ * `made` is 0.
  */
-#define GREYLIST_PARTS          6
+#define GREYLIST_PARTS          7
 #define GREYLIST_PART_BYTES_MAX (2 + GREYLIST_ADDRESS_BYTES_MAX)
 struct greylist_parts {
     uint32_t made; /* bits, a part each */
+    struct network network;
     struct greylist_part {
         uint16_t len;
         uint8_t octets[GREYLIST_PART_BYTES_MAX];

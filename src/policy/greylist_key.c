@@ -81,10 +81,8 @@ static size_t find_octet(struct span s, size_t from, uint8_t octet)
 
 static size_t find_last(struct span s, uint8_t octet)
 {
-    size_t last = s.len, at = find_octet(s, 0, octet);
-    for (; at < s.len; at = find_octet(s, at + 1, octet))
-        last = at;
-    return last;
+    const uint8_t *at = s.len ? memrchr(s.ptr, octet, s.len) : NULL;
+    return at ? (size_t)(at - s.ptr) : s.len;
 }
 
 /* ---- local parts ---- */
@@ -236,23 +234,25 @@ struct span greylist_helo_domain(struct span helo)
 enum part {
     PART_HELO_DOMAIN,
     PART_SENDER_DOMAIN,
-    PART_SENDER,           /* folded */
+    PART_FOLDED_SENDER,
     PART_FOLDED_RECIPIENT, /* as the sender of an answer would be */
     PART_RECIPIENT,
     PART_RECIPIENT_DOMAIN,
+    PART_SENDER, /* of no key, but of other parts */
     PARTS
 };
 static_assert(PARTS == GREYLIST_PARTS, "there is room for each");
 
 enum {
     NETWORK = 1u << PARTS, /* before all of them */
+    TEXTS = NETWORK - 1,
     NETWORK_BYTES = NETWORK_ADDRESS_BYTES + 1,
     INPUT_BYTES_MAX = 1 + NETWORK_BYTES + 3 * GREYLIST_PART_BYTES_MAX,
 };
 
 static const uint8_t made_of[GREYLIST_KINDS] = {
-    [GREYLIST_TRIPLET] = NETWORK | 1u << PART_SENDER | 1u << PART_RECIPIENT,
-    [GREYLIST_POOL] = 1u << PART_HELO_DOMAIN | 1u << PART_SENDER | 1u << PART_RECIPIENT,
+    [GREYLIST_TRIPLET] = NETWORK | 1u << PART_FOLDED_SENDER | 1u << PART_RECIPIENT,
+    [GREYLIST_POOL] = 1u << PART_HELO_DOMAIN | 1u << PART_FOLDED_SENDER | 1u << PART_RECIPIENT,
     [GREYLIST_TLS] = NETWORK | 1u << PART_HELO_DOMAIN,
     [GREYLIST_CLIENT] = NETWORK,
     [GREYLIST_ANSWER_DOMAIN] = 1u << PART_SENDER_DOMAIN | 1u << PART_FOLDED_RECIPIENT,
@@ -261,14 +261,17 @@ static const uint8_t made_of[GREYLIST_KINDS] = {
     [GREYLIST_RULED_NETWORK] = NETWORK,
     [GREYLIST_RULED_SITE] = NETWORK,
     [GREYLIST_RULED_BLOCK] = NETWORK,
-    [GREYLIST_RULED_SENDER] = 1u << PART_SENDER,
+    [GREYLIST_RULED_SENDER] = 1u << PART_FOLDED_SENDER,
     [GREYLIST_RULED_SENDER_DOMAIN] = 1u << PART_SENDER_DOMAIN,
     [GREYLIST_RULED_RECIPIENT] = 1u << PART_RECIPIENT,
     [GREYLIST_RULED_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT_DOMAIN,
 };
 
-/* The other parts that one is made from. */
+enum { ADDRESSES = 1u << PART_SENDER | 1u << PART_RECIPIENT }; /* which other parts are made from */
+
 static const uint8_t made_from[PARTS] = {
+    [PART_SENDER_DOMAIN] = 1u << PART_SENDER,
+    [PART_FOLDED_SENDER] = 1u << PART_SENDER,
     [PART_FOLDED_RECIPIENT] = 1u << PART_RECIPIENT,
     [PART_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT,
 };
@@ -299,35 +302,42 @@ static void set_lower(struct greylist_part *part, struct span text)
     set_len(part, text.len);
 }
 
-static void set_text(struct greylist_part *part, struct span lowered)
+static void set_domain(struct greylist_part *part, struct span address)
 {
-    if (lowered.len)
-        memcpy(part->octets + 2, lowered.ptr, lowered.len);
-    set_len(part, lowered.len);
+    struct span domain = domain_of(address);
+    if (domain.len)
+        memcpy(part->octets + 2, domain.ptr, domain.len);
+    set_len(part, domain.len);
 }
 
-static void make_part(struct greylist_part parts[PARTS], enum part made, const struct greylist_attempt *attempt)
+static void set_folded(struct greylist_part *part, struct span address)
 {
-    struct greylist_part *part = &parts[made], sender;
-    switch (made) {
+    set_len(part, fold(address, part->octets + 2));
+}
+
+static void make_part(struct greylist_part parts[PARTS], enum part part, const struct greylist_attempt *attempt)
+{
+    switch (part) {
     case PART_HELO_DOMAIN:
-        set_lower(part, greylist_helo_domain(attempt->helo));
-        break;
-    case PART_SENDER_DOMAIN:
-        set_lower(part, domain_of(attempt->sender));
+        set_lower(&parts[part], greylist_helo_domain(attempt->helo));
         break;
     case PART_SENDER:
-        set_lower(&sender, attempt->sender);
-        set_len(part, fold(text_of(&sender), part->octets + 2));
+        set_lower(&parts[part], attempt->sender);
         break;
-    case PART_FOLDED_RECIPIENT:
-        set_len(part, fold(text_of(&parts[PART_RECIPIENT]), part->octets + 2));
+    case PART_SENDER_DOMAIN:
+        set_domain(&parts[part], text_of(&parts[PART_SENDER]));
+        break;
+    case PART_FOLDED_SENDER:
+        set_folded(&parts[part], text_of(&parts[PART_SENDER]));
         break;
     case PART_RECIPIENT:
-        set_lower(part, attempt->recipient);
+        set_lower(&parts[part], attempt->recipient);
         break;
     case PART_RECIPIENT_DOMAIN:
-        set_text(part, domain_of(text_of(&parts[PART_RECIPIENT])));
+        set_domain(&parts[part], text_of(&parts[PART_RECIPIENT]));
+        break;
+    case PART_FOLDED_RECIPIENT:
+        set_folded(&parts[part], text_of(&parts[PART_RECIPIENT]));
         break;
     case PARTS:
         break;
@@ -355,7 +365,7 @@ static struct span put_together(uint8_t *input, enum greylist_kind kind, const s
         len += sizeof network->address;
         input[len++] = network->prefix;
     }
-    for (uint32_t rest = made_of[kind] & (NETWORK - 1u); rest; rest &= rest - 1) {
+    for (uint32_t rest = made_of[kind] & TEXTS; rest; rest &= rest - 1) {
         const struct greylist_part *part = &parts[__builtin_ctz(rest)];
         memcpy(input + len, part->octets, part->len);
         len += part->len;
@@ -363,19 +373,27 @@ static struct span put_together(uint8_t *input, enum greylist_kind kind, const s
     return (struct span){input, len};
 }
 
-static void make_parts(struct greylist_parts *parts, uint32_t kinds, const struct greylist_attempt *attempt)
+static void make_all(struct greylist_part parts[PARTS], uint32_t which, const struct greylist_attempt *attempt)
+{
+    for (; which; which &= which - 1)
+        make_part(parts, (enum part)__builtin_ctz(which), attempt);
+}
+
+/* Those that are missing. */
+static void make_parts(const struct greylist_settings *settings, struct greylist_parts *parts, uint32_t kinds,
+                       const struct greylist_attempt *attempt)
 {
     uint32_t needed = 0;
     for (uint32_t rest = kinds; rest; rest &= rest - 1)
         needed |= made_of[__builtin_ctz(rest)];
-    for (uint32_t rest = needed & (NETWORK - 1u); rest; rest &= rest - 1)
+    for (uint32_t rest = needed & TEXTS; rest; rest &= rest - 1)
         needed |= made_from[__builtin_ctz(rest)];
-    uint32_t missing = needed & (NETWORK - 1u) & ~parts->made;
-    parts->made |= missing;
-    if (missing & 1u << PART_RECIPIENT)
-        make_part(parts->parts, PART_RECIPIENT, attempt);
-    for (missing &= ~(1u << PART_RECIPIENT); missing; missing &= missing - 1)
-        make_part(parts->parts, (enum part)__builtin_ctz(missing), attempt);
+    needed &= ~parts->made;
+    parts->made |= needed;
+    make_all(parts->parts, needed & ADDRESSES, attempt);
+    make_all(parts->parts, needed & TEXTS & ~(uint32_t)ADDRESSES, attempt);
+    if (needed & NETWORK)
+        parts->network = network_of(attempt->ip_version, attempt->client, usual_prefix(settings, attempt->ip_version));
 }
 
 /* All is put together before any of it is hashed: a processor waits where it reads in words what it has just written
@@ -386,17 +404,16 @@ void greylist_keys(const struct greylist_settings *settings, const uint8_t secre
 {
     uint8_t room[GREYLIST_KINDS * INPUT_BYTES_MAX], *hashes[GREYLIST_KINDS];
     struct span inputs[GREYLIST_KINDS];
-    struct network ruled,
-        usual = network_of(attempt->ip_version, attempt->client, usual_prefix(settings, attempt->ip_version));
+    struct network ruled;
     size_t used = 0;
     uint32_t count = 0, made = 0;
-    make_parts(parts, kinds, attempt);
+    make_parts(settings, parts, kinds, attempt);
     for (uint32_t rest = kinds; rest; rest &= rest - 1, count++) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         uint8_t width = greylist_ruled_prefix(kind, attempt->ip_version);
         if (width)
             ruled = network_of(attempt->ip_version, attempt->client, width);
-        inputs[count] = put_together(room + used, kind, width ? &ruled : &usual, parts->parts);
+        inputs[count] = put_together(room + used, kind, width ? &ruled : &parts->network, parts->parts);
         hashes[count] = keys[kind].octets;
         used += inputs[count].len;
     }

@@ -8,7 +8,9 @@
 enum {
     SHARD_UNWRITTEN_LEAST = 1024, /* fewer would make the bound of all depend on how keys fall into shards */
     SECOND_CHANCES_MAX = 8,
-    TRIES = 200,        /* some microseconds */
+    TRIES = 200, /* some microseconds */
+    PAGE_BYTES = 4096,
+    LARGE_PAGE_BYTES = 2 << 20,
     TAKEN_AT_ONCE = 16, /* under one hold of a lock: a worker may wait for it */
 };
 
@@ -194,12 +196,38 @@ static uint32_t share(uint32_t whole, uint32_t shards)
     return (uint32_t)(((uint64_t)whole + shards - 1) / shards);
 }
 
+static size_t round_up(size_t bytes, size_t to)
+{
+    return (bytes + to - 1) / to * to;
+}
+
 static uint32_t power_of_two(uint32_t least)
 {
     uint32_t power = 1;
     while (power < least && power < UINT32_C(1) << 31)
         power *= 2;
     return power;
+}
+
+/*
+ * The buckets of all shards, and behind them the entries of all, in turns: what is in use lies together. Buckets are
+ * looked at in no order from the first record on, so they are there from the beginning, in large pages where the kernel
+ * has some: a look-up then waits for one line from memory, and not for the page tables too. Entries that are never
+ * needed are never touched.
+ */
+static uint8_t *map_memory(struct table *table, size_t bucket_bytes, size_t entry_bytes)
+{
+    table->memory_bytes = LARGE_PAGE_BYTES + bucket_bytes + entry_bytes;
+    table->memory =
+        mmap(NULL, table->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (table->memory == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)table->memory % LARGE_PAGE_BYTES;
+    uint8_t *buckets = (uint8_t *)table->memory + before;
+    madvise(buckets, bucket_bytes, MADV_HUGEPAGE);
+    for (size_t at = 0; at < bucket_bytes; at += PAGE_BYTES)
+        *(volatile uint8_t *)&buckets[at] = 0;
+    return buckets;
 }
 
 bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
@@ -214,21 +242,17 @@ bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
     /* One over: an entry is added before another list is relieved. */
     uint32_t entries = table->clean_max + 2 * table->unwritten_max + 1;
     uint32_t buckets = power_of_two(table->clean_max + table->unwritten_max);
-    size_t shard_bytes = pool_bytes(sizeof(struct entry), entries) + (size_t)buckets * sizeof(uint32_t);
-    shard_bytes = (shard_bytes + 63) / 64 * 64;
-    table->memory_bytes = shard_bytes * shards;
-    /* Pages that are never needed are never touched. */
-    table->memory =
-        mmap(NULL, table->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (table->memory == MAP_FAILED)
+    size_t bucket_bytes = round_up((size_t)shards * buckets * sizeof(uint32_t), PAGE_BYTES);
+    uint8_t *memory = map_memory(table, bucket_bytes, shards * pool_bytes(sizeof(struct entry), entries));
+    if (!memory)
         return false;
     for (uint32_t i = 0; i < shards; i++) {
         struct table_shard *shard = &table->shards[i];
-        uint8_t *memory = (uint8_t *)table->memory + i * shard_bytes;
         pthread_mutex_init(&shard->lock, NULL);
-        pool_init(&shard->entries, memory, sizeof(struct entry), entries);
-        shard->buckets = (_Atomic uint32_t *)(void *)(memory + pool_bytes(sizeof(struct entry), entries));
+        shard->buckets = (_Atomic uint32_t *)(void *)memory + (size_t)i * buckets;
         shard->buckets_mask = buckets - 1;
+        pool_init(&shard->entries, memory + bucket_bytes + i * sizeof(struct entry),
+                  shards * (uint32_t)sizeof(struct entry), entries);
     }
     return true;
 }
@@ -252,16 +276,6 @@ void table_expect(const struct table *table, const struct store_key *keys, uint3
     for (uint32_t rest = which; rest; rest &= rest - 1) {
         const struct store_key *key = &keys[__builtin_ctz(rest)];
         __builtin_prefetch(bucket_of(&table->shards[shard_number(table, key)], key));
-    }
-    for (uint32_t rest = which; rest; rest &= rest - 1) {
-        const struct store_key *key = &keys[__builtin_ctz(rest)];
-        const struct table_shard *shard = &table->shards[shard_number(table, key)];
-        uint32_t index = first_of(bucket_of(shard, key)); /* perhaps another's soon: then this was in vain */
-        const uint8_t *entry = shard->entries.storage + (size_t)(index - 1) * sizeof(struct entry);
-        if (index == POOL_NONE)
-            continue;
-        __builtin_prefetch(entry, 1);
-        __builtin_prefetch(entry + sizeof(struct entry) - 1, 1);
     }
 }
 

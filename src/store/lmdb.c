@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/octets.h"
 #include "store/backend.h"
 #include "store/lmdb_about.h"
 #include "store/lmdb_home.h"
@@ -27,6 +28,12 @@ enum {
     LOOK_MS = 400,    /* how often others' writes are looked for, at least */
     STALE_READERS_MS = 60000,
     WALK_FLUSH_MS = 5000,
+};
+
+/* Where a write stands among those of its transaction. */
+struct write_order {
+    uint64_t key; /* its first octets: it matters little which of two alike comes first */
+    uint32_t index;
 };
 
 struct lmdb {
@@ -51,6 +58,7 @@ struct lmdb {
     struct store_key sweep_from;
     struct store_key expired[SWEEP_MAX + 1];
     struct table_write writes[SLICE_MAX];
+    struct write_order order[SLICE_MAX];
     uint8_t stored[RECORD_BYTES_MAX];
 };
 
@@ -181,16 +189,29 @@ static void *read_thread(void *context)
 
 /* ---- writing ---- */
 
-static int write_one(struct lmdb *lmdb, MDB_txn *transaction, const struct table_write *write)
+static int write_one(struct lmdb *lmdb, MDB_cursor *cursor, const struct table_write *write)
 {
     MDB_val key = key_value(&write->key);
     if (write->absent) {
-        int error = mdb_del(transaction, lmdb->about.records, &key, NULL);
-        return error == MDB_NOTFOUND ? 0 : error;
+        int error = mdb_cursor_get(cursor, &key, NULL, MDB_SET);
+        return error == MDB_NOTFOUND ? 0 : error ? error : mdb_cursor_del(cursor, 0);
     }
     size_t len = record_encode(lmdb->stored, &write->key, &write->record, (struct span){write->text, write->text_len});
     MDB_val value = {len, lmdb->stored};
-    return mdb_put(transaction, lmdb->about.records, &key, &value, 0);
+    return mdb_cursor_put(cursor, &key, &value, 0);
+}
+
+/* In the order of their keys: then a cursor is mostly on the right page. */
+static int write_sorted(struct lmdb *lmdb, MDB_txn *transaction, size_t count)
+{
+    MDB_cursor *cursor;
+    int error = mdb_cursor_open(transaction, lmdb->about.records, &cursor);
+    if (error)
+        return error;
+    for (size_t i = 0; i < count && !error; i++)
+        error = write_one(lmdb, cursor, &lmdb->writes[lmdb->order[i].index]);
+    mdb_cursor_close(cursor);
+    return error;
 }
 
 static void learn_kinds(struct lmdb *lmdb)
@@ -239,8 +260,8 @@ static int write_transaction(struct lmdb *lmdb, size_t count)
         return error;
     size_t number = mdb_txn_id(transaction);
     error = about_add_kinds(&lmdb->about, transaction, kinds_of(lmdb->writes, count));
-    for (size_t i = 0; i < count && !error; i++)
-        error = write_one(lmdb, transaction, &lmdb->writes[i]);
+    if (!error)
+        error = write_sorted(lmdb, transaction, count);
     if (!error)
         error = mdb_stat(transaction, lmdb->about.records, &about);
     if (error) {
@@ -257,7 +278,15 @@ static int write_transaction(struct lmdb *lmdb, size_t count)
 
 static int by_key(const void *a, const void *b)
 {
-    return memcmp(a, b, sizeof(struct store_key));
+    uint64_t first = ((const struct write_order *)a)->key, second = ((const struct write_order *)b)->key;
+    return (first > second) - (first < second);
+}
+
+static void sort(struct lmdb *lmdb, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        lmdb->order[i] = (struct write_order){load_be64(lmdb->writes[i].key.octets), (uint32_t)i};
+    qsort(lmdb->order, count, sizeof lmdb->order[0], by_key);
 }
 
 static void take_result(struct lmdb *lmdb, int error, const char *what)
@@ -286,8 +315,7 @@ static uint32_t write_slice(struct lmdb *lmdb, uint32_t shard)
     }
     if (count == 0)
         return shard;
-    static_assert(offsetof(struct table_write, key) == 0, "what is compared");
-    qsort(lmdb->writes, count, sizeof lmdb->writes[0], by_key);
+    sort(lmdb, count);
     int error = write_transaction(lmdb, count);
     table_settle(table, lmdb->writes, count, error == 0);
     take_result(lmdb, error, "cannot write");

@@ -1,5 +1,7 @@
 #include "store/record.h"
 
+#include <pthread.h>
+
 #include "base/octets.h"
 
 enum { AT_FORM, AT_CHECK, AT_EXPIRES = AT_CHECK + 4, AT_REST = AT_EXPIRES + 4 };
@@ -12,22 +14,41 @@ enum {
     FORM_KIND = 0x1f,   /* this one: it follows */
 };
 
-/* CRC-32 (ISO 3309), four bits at a time. */
+/* ---- CRC-32 (ISO 3309), eight octets at a time ---- */
+
+/* steps[n]: what an octet comes to with n octets behind it. */
+static uint32_t steps[8][256];
+static pthread_once_t steps_made = PTHREAD_ONCE_INIT;
+
+static void make_steps(void)
+{
+    for (uint32_t octet = 0; octet < 256; octet++) {
+        uint32_t check = octet;
+        for (int bit = 0; bit < 8; bit++)
+            check = check >> 1 ^ (check & 1 ? 0xedb88320 : 0);
+        steps[0][octet] = check;
+    }
+    for (int behind = 1; behind < 8; behind++)
+        for (uint32_t octet = 0; octet < 256; octet++) {
+            uint32_t before = steps[behind - 1][octet];
+            steps[behind][octet] = before >> 8 ^ steps[0][before & 0xff];
+        }
+}
+
 static uint32_t check_on(uint32_t check, const uint8_t *octets, size_t len)
 {
-    static const uint32_t steps[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-                                       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-    for (size_t i = 0; i < len; i++) {
-        check ^= octets[i];
-        check = check >> 4 ^ steps[check & 15];
-        check = check >> 4 ^ steps[check & 15];
-    }
+    for (; len >= 8; len -= 8, octets += 8)
+        check = steps[7][(check ^ octets[0]) & 0xff] ^ steps[6][(check >> 8 ^ octets[1]) & 0xff] ^
+                steps[5][(check >> 16 ^ octets[2]) & 0xff] ^ steps[4][check >> 24 ^ octets[3]] ^ steps[3][octets[4]] ^
+                steps[2][octets[5]] ^ steps[1][octets[6]] ^ steps[0][octets[7]];
+    for (; len > 0; len--, octets++)
+        check = check >> 8 ^ steps[0][(check ^ *octets) & 0xff];
     return check;
 }
 
 uint32_t record_check(const struct store_key *key, struct span stored)
 {
+    pthread_once(&steps_made, make_steps);
     uint32_t check = check_on(UINT32_MAX, key->octets, sizeof key->octets);
     check = check_on(check, stored.ptr + AT_FORM, 1);
     return ~check_on(check, stored.ptr + AT_EXPIRES, stored.len - AT_EXPIRES);

@@ -100,7 +100,6 @@ static void begin(struct asker *asker, const char *uri, const struct mail *mails
     struct greylist_service_settings service = greylist_service_settings_default();
     service.tasks_max = 2 * AT_ONCE;
     *asker = (struct asker){.mails = mails, .now_us = (int64_t)time(NULL) * 1000000};
-
     asker->store = store_open(uri, &settings, asker->now_us / 1000000, message, sizeof message);
     must(asker->store != NULL);
     asker->client = store_client_new(asker->store);

@@ -51,6 +51,13 @@ static inline uint32_t pool_index(const struct pool *pool, const void *object)
     return (uint32_t)((size_t)((const uint8_t *)object - pool->storage) / pool->object_bytes) + 1;
 }
 
+/* Where the object lies that is handed out next; not to be read. */
+static inline const void *pool_next(const struct pool *pool)
+{
+    uint32_t index = pool->free_head ? pool->free_head : pool->fresh < pool->count ? pool->fresh + 1 : pool->count;
+    return pool->storage + (size_t)(index - 1) * pool->object_bytes;
+}
+
 /* One object, not cleared; POOL_NONE where all are out. */
 static inline uint32_t pool_borrow(struct pool *pool)
 {

@@ -133,18 +133,23 @@ static uint32_t two_of(uint32_t kinds)
 }
 
 /*
- * Look up records of some kinds; of a kind of which there is no record at all nothing. Their keys are made, too, but of
- * rulings, which are put elsewhere: two at a time, so that memory is read for them while the next two are made.
+ * Make the keys of some kinds, two at a time: while the next two are made, memory is read for them. A kind of which
+ * there is no record at all is not looked up, and its key made only where it may be put.
  */
-static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
+static void expect(struct greylist_service *service, struct task *task, uint32_t kinds)
 {
-    int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
     uint32_t there = kinds & store_kinds(service->store), keyed = there | (kinds & ~GREYLIST_RULED_KINDS);
     for (uint32_t two; (two = two_of(keyed)); keyed &= ~two) {
         keep_keys(&service->keeper, two, &task->what.attempt, &service->parts, task->keys);
         store_expect(service->keeper.client, task->keys, two & there);
     }
-    for (uint32_t rest = there; rest; rest &= rest - 1) {
+}
+
+/* Look up records of some kinds that are expected. */
+static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
+{
+    int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
+    for (uint32_t rest = kinds & store_kinds(service->store); rest; rest &= rest - 1) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         struct store_record record;
         uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
@@ -202,6 +207,7 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
     task->kinds = kinds;
     task->lesson = lesson;
     task->waited_ms = waited_ms;
+    expect(service, task, kinds);
     look_up(service, task, index, kinds, now_us);
     if (waits(task))
         return;
@@ -413,6 +419,7 @@ static bool answer_now(struct greylist_service *service, struct task *task, uint
                        struct greylist_answer *answer)
 {
     struct greylist_decision decision;
+    expect(service, task, task->needs.first | task->needs.rest);
     look_up(service, task, index, task->needs.first, now_us);
     if (task->waits == 0 && task->needs.rest &&
         greylist_decide_early(&service->settings.greylist, service->settings.exempt, task->needs, &task->memory,

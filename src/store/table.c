@@ -17,7 +17,6 @@ enum {
 /* Two lines of the processor's cache. */
 struct entry {
     struct store_key key;
-    uint32_t next;         /* of its bucket */
     uint32_t older, newer; /* of its list */
     uint32_t version;      /* which put of this entry */
     uint32_t generation;
@@ -53,27 +52,17 @@ static struct table_shard *shard_of(struct table *table, const struct store_key 
     return &table->shards[shard_number(table, key)];
 }
 
-static _Atomic uint32_t *bucket_of(const struct table_shard *shard, const struct store_key *key)
+/* Keys are hashes; what all of a shard have alike is left out. */
+static uint64_t hash_of(const struct store_key *key)
 {
     uint64_t bits;
     memcpy(&bits, key->octets + 1, sizeof bits);
-    bits *= UINT64_C(0x9e3779b97f4a7c15);
-    return &shard->buckets[(bits >> 32) & shard->buckets_mask];
+    return bits * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static struct entry *entry_at(const struct table_shard *shard, uint32_t index)
 {
     return pool_at(&shard->entries, index);
-}
-
-static uint32_t first_of(const _Atomic uint32_t *bucket)
-{
-    return atomic_load_explicit(bucket, memory_order_relaxed);
-}
-
-static void set_first(_Atomic uint32_t *bucket, uint32_t index)
-{
-    atomic_store_explicit(bucket, index, memory_order_relaxed);
 }
 
 static bool same_key(const struct store_key *a, const struct store_key *b)
@@ -86,10 +75,11 @@ static bool same_key(const struct store_key *a, const struct store_key *b)
 
 static uint32_t find(struct table_shard *shard, const struct store_key *key)
 {
-    uint32_t index = first_of(bucket_of(shard, key));
-    while (index != POOL_NONE && !same_key(&entry_at(shard, index)->key, key))
-        index = entry_at(shard, index)->next;
-    return index;
+    uint32_t entry;
+    struct index_search search = index_search(&shard->index, hash_of(key));
+    while ((entry = index_next(&shard->index, &search)) != POOL_NONE && !same_key(&entry_at(shard, entry)->key, key))
+        continue;
+    return entry;
 }
 
 /* ---- lists ---- */
@@ -148,15 +138,7 @@ static void move_to_newest(struct table_shard *shard, uint32_t index, enum table
 static void remove_entry(struct table_shard *shard, uint32_t index)
 {
     struct entry *entry = entry_at(shard, index);
-    _Atomic uint32_t *bucket = bucket_of(shard, &entry->key);
-    uint32_t before = first_of(bucket);
-    if (before == index) {
-        set_first(bucket, entry->next);
-    } else {
-        while (entry_at(shard, before)->next != index)
-            before = entry_at(shard, before)->next;
-        entry_at(shard, before)->next = entry->next;
-    }
+    index_remove(&shard->index, hash_of(&entry->key), index);
     unlink_entry(shard, index);
     free(entry->text);
     pool_return(&shard->entries, index);
@@ -182,10 +164,8 @@ static uint32_t add_entry(struct table *table, struct table_shard *shard, const 
         evict(shard);
     uint32_t index = pool_borrow(&shard->entries);
     assert(index != POOL_NONE); /* there is one for each of every list */
-    struct entry *entry = entry_at(shard, index);
-    _Atomic uint32_t *bucket = bucket_of(shard, key);
-    *entry = (struct entry){.key = *key, .next = first_of(bucket)};
-    set_first(bucket, index);
+    *(struct entry *)entry_at(shard, index) = (struct entry){.key = *key};
+    index_add(&shard->index, hash_of(key), index);
     return index;
 }
 
@@ -201,33 +181,25 @@ static size_t round_up(size_t bytes, size_t to)
     return (bytes + to - 1) / to * to;
 }
 
-static uint32_t power_of_two(uint32_t least)
-{
-    uint32_t power = 1;
-    while (power < least && power < UINT32_C(1) << 31)
-        power *= 2;
-    return power;
-}
-
 /*
- * The buckets of all shards, and behind them the entries of all, in turns: what is in use lies together. Buckets are
- * looked at in no order from the first record on, so they are there from the beginning, in large pages where the kernel
+ * The indices of all shards, and behind them the entries of all, in turns: what is in use lies together. An index is
+ * read in no order from the first record on, so all of it is there from the beginning, in large pages where the kernel
  * has some: a look-up then waits for one line from memory, and not for the page tables too. Entries that are never
  * needed are never touched.
  */
-static uint8_t *map_memory(struct table *table, size_t bucket_bytes, size_t entry_bytes)
+static uint8_t *map_memory(struct table *table, size_t index_bytes, size_t entry_bytes)
 {
-    table->memory_bytes = LARGE_PAGE_BYTES + bucket_bytes + entry_bytes;
+    table->memory_bytes = LARGE_PAGE_BYTES + index_bytes + entry_bytes;
     table->memory =
         mmap(NULL, table->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (table->memory == MAP_FAILED)
         return NULL;
     size_t before = -(uintptr_t)table->memory % LARGE_PAGE_BYTES;
-    uint8_t *buckets = (uint8_t *)table->memory + before;
-    madvise(buckets, bucket_bytes, MADV_HUGEPAGE);
-    for (size_t at = 0; at < bucket_bytes; at += PAGE_BYTES)
-        *(volatile uint8_t *)&buckets[at] = 0;
-    return buckets;
+    uint8_t *memory = (uint8_t *)table->memory + before;
+    madvise(memory, round_up(index_bytes, LARGE_PAGE_BYTES), MADV_HUGEPAGE);
+    for (size_t at = 0; at < index_bytes; at += PAGE_BYTES)
+        *(volatile uint8_t *)&memory[at] = 0;
+    return memory;
 }
 
 bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
@@ -240,19 +212,20 @@ bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
     table->clean_max = share(clean_max ? clean_max : 1, shards);
     table->unwritten_max = share(unwritten_max, shards);
     /* One over: an entry is added before another list is relieved. */
-    uint32_t entries = table->clean_max + 2 * table->unwritten_max + 1;
-    uint32_t buckets = power_of_two(table->clean_max + table->unwritten_max);
-    size_t bucket_bytes = round_up((size_t)shards * buckets * sizeof(uint32_t), PAGE_BYTES);
-    uint8_t *memory = map_memory(table, bucket_bytes, shards * pool_bytes(sizeof(struct entry), entries));
+    uint64_t entries = (uint64_t)table->clean_max + 2 * (uint64_t)table->unwritten_max + 1;
+    if (entries > INDEX_ENTRY_MAX)
+        return false;
+    uint32_t lines = index_lines((uint32_t)entries);
+    size_t index_bytes = round_up((size_t)shards * lines * sizeof(struct index_line), PAGE_BYTES);
+    uint8_t *memory = map_memory(table, index_bytes, shards * pool_bytes(sizeof(struct entry), (uint32_t)entries));
     if (!memory)
         return false;
     for (uint32_t i = 0; i < shards; i++) {
         struct table_shard *shard = &table->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
-        shard->buckets = (_Atomic uint32_t *)(void *)memory + (size_t)i * buckets;
-        shard->buckets_mask = buckets - 1;
-        pool_init(&shard->entries, memory + bucket_bytes + i * sizeof(struct entry),
-                  shards * (uint32_t)sizeof(struct entry), entries);
+        shard->index = (struct index){(struct index_line *)(void *)memory + (size_t)i * lines, lines};
+        pool_init(&shard->entries, memory + index_bytes + i * sizeof(struct entry),
+                  shards * (uint32_t)sizeof(struct entry), (uint32_t)entries);
     }
     return true;
 }
@@ -275,7 +248,7 @@ void table_expect(const struct table *table, const struct store_key *keys, uint3
 {
     for (uint32_t rest = which; rest; rest &= rest - 1) {
         const struct store_key *key = &keys[__builtin_ctz(rest)];
-        __builtin_prefetch(bucket_of(&table->shards[shard_number(table, key)], key));
+        index_expect(&table->shards[shard_number(table, key)].index, hash_of(key));
     }
 }
 
@@ -313,6 +286,8 @@ enum table_found table_get(struct table *table, const struct store_key *key, int
     if (!lock(shard, patience))
         return TABLE_BUSY;
     uint32_t index = find(shard, key);
+    if (index == POOL_NONE)
+        __builtin_prefetch(pool_next(&shard->entries), 1); /* it will often be put */
     if (index != POOL_NONE && !is_outdated(table, entry_at(shard, index))) {
         found = tell(entry_at(shard, index), now_s, record);
         if (found == TABLE_NONE && table->is_all)
@@ -564,14 +539,15 @@ static bool add_visited(struct visit_list *list, const struct entry *entry)
     return true;
 }
 
-/* A bucket at a time: an entry never changes its bucket, and `visit` is called without the lock. */
-static bool copy_bucket(struct table_shard *shard, uint32_t bucket, struct visit_list *list)
+/* A line of the index at a time: an entry never changes its line, and `visit` is called without the lock. */
+static bool copy_line(struct table_shard *shard, uint32_t line, struct visit_list *list)
 {
     bool good = true;
     list->count = 0;
     pthread_mutex_lock(&shard->lock);
-    for (uint32_t at = first_of(&shard->buckets[bucket]); at != POOL_NONE && good; at = entry_at(shard, at)->next)
-        good = add_visited(list, entry_at(shard, at));
+    const uint32_t *marks = shard->index.lines[line].marks;
+    for (int i = 0; i < INDEX_MARKS && marks[i] && good; i++)
+        good = add_visited(list, entry_at(shard, marks[i] & INDEX_ENTRY_MAX));
     pthread_mutex_unlock(&shard->lock);
     return good;
 }
@@ -584,8 +560,8 @@ bool table_walk(struct table *table,
     struct visit_list list = {0};
     bool good = true, more = true;
     for (uint32_t i = 0; i < table->shards_count; i++)
-        for (uint32_t bucket = 0; bucket <= table->shards[i].buckets_mask && good && more; bucket++) {
-            good = copy_bucket(&table->shards[i], bucket, &list);
+        for (uint32_t line = 0; line < table->shards[i].index.count && good && more; line++) {
+            good = copy_line(&table->shards[i], line, &list);
             for (size_t at = 0; at < list.count && good && more; at++)
                 more = visit(context, &list.visited[at].key, &list.visited[at].record,
                              (struct span){list.visited[at].text, list.visited[at].text_len});

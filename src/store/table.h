@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "base/pool.h"
+#include "store/index.h"
 #include "store/store.h"
 
 #define TABLE_SHARDS_MAX 64
@@ -57,8 +58,7 @@ struct table_chain {
 struct table_shard {
     _Alignas(64) pthread_mutex_t lock;
     struct pool entries;
-    _Atomic uint32_t *buckets; /* the first entry of each; POOL_NONE where empty */
-    uint32_t buckets_mask;
+    struct index index;
     struct table_chain lists[TABLE_LISTS];
     uint32_t versions; /* the last one given to a put */
     uint64_t lost;

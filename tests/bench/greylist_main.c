@@ -69,52 +69,6 @@ static struct mail *make_mails(uint32_t count)
     return mails;
 }
 
-/* One mail of ours was taken outside: from now on a stranger's may be an answer, which must be looked up, too. */
-static void write_ourselves(struct asker *asker)
-{
-    struct greylist_answer answer;
-    struct question lesson = {
-        .kind = LESSON_ADDRESSED,
-        .flow_id = ++asker->id,
-        .ip_version = 4,
-        .client = {198, 51, 100, 1},
-        .server = {203, 0, 113, 1},
-        .sender = span_of("someone@example.com"),
-        .recipient = span_of("somebody@example.org"),
-        .outbound = true,
-    };
-    greylist_service_take(asker->service, &lesson, asker->now_us, &answer);
-    lesson.kind = LESSON_MESSAGE;
-    lesson.code = 250;
-    greylist_service_take(asker->service, &lesson, asker->now_us, &answer);
-    lesson.kind = LESSON_END;
-    greylist_service_take(asker->service, &lesson, asker->now_us, &answer);
-    uint32_t answers = 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
-    must((store_kinds(asker->store) & answers) == answers);
-}
-
-static void begin(struct asker *asker, const char *uri, const struct mail *mails)
-{
-    char message[STORE_MESSAGE_BYTES_MAX];
-    struct store_settings settings = store_settings_default();
-    struct greylist_service_settings service = greylist_service_settings_default();
-    service.tasks_max = 2 * AT_ONCE;
-    *asker = (struct asker){.mails = mails, .now_us = (int64_t)time(NULL) * 1000000};
-    asker->store = store_open(uri, &settings, asker->now_us / 1000000, message, sizeof message);
-    must(asker->store != NULL);
-    asker->client = store_client_new(asker->store);
-    asker->service = greylist_service_new(&service, asker->store, asker->client);
-    must(asker->service != NULL);
-    write_ourselves(asker);
-}
-
-static void end(struct asker *asker)
-{
-    greylist_service_free(asker->service);
-    store_client_free(asker->client);
-    store_close(asker->store, 60000);
-}
-
 static void note(struct asker *asker, const struct greylist_answer *answer)
 {
     asker->passed += answer->answer == ANSWER_PASS;
@@ -135,6 +89,72 @@ static void collect(struct asker *asker, uint32_t most_open)
         struct pollfd fd = {.fd = store_client_fd(asker->client), .events = POLLIN};
         poll(&fd, 1, 1);
     }
+}
+
+static void take(struct asker *asker, struct question *question, enum question_kind kind, uint16_t code)
+{
+    struct greylist_answer answer;
+    question->kind = kind;
+    question->code = code;
+    if (!greylist_service_take(asker->service, question, asker->now_us, &answer) && kind == QUESTION_RECIPIENT)
+        asker->open++;
+    collect(asker, 0);
+}
+
+/*
+ * A mail of ours was taken outside, and its answer here: from now on a stranger's may be an answer, or of a known
+ * network, which must be looked up.
+ */
+static void write_and_be_answered(struct asker *asker)
+{
+    struct question ours = {
+        .flow_id = ++asker->id,
+        .ip_version = 4,
+        .client = {198, 51, 100, 1},
+        .server = {203, 0, 113, 1},
+        .sender = span_of("someone@example.com"),
+        .recipient = span_of("somebody@example.org"),
+        .outbound = true,
+    };
+    take(asker, &ours, LESSON_ADDRESSED, 0);
+    take(asker, &ours, LESSON_MESSAGE, 250);
+    take(asker, &ours, LESSON_END, 0);
+    struct question theirs = {
+        .flow_id = ++asker->id,
+        .ip_version = 4,
+        .client = {203, 0, 113, 1},
+        .server = {198, 51, 100, 1},
+        .sender = ours.recipient,
+        .recipient = ours.sender,
+    };
+    take(asker, &theirs, QUESTION_RECIPIENT, 0);
+    take(asker, &theirs, LESSON_MESSAGE, 250);
+    take(asker, &theirs, LESSON_END, 0);
+    uint32_t kinds = 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK | 1u << GREYLIST_CLIENT;
+    must((store_kinds(asker->store) & kinds) == kinds);
+    asker->passed = 0;
+}
+
+static void begin(struct asker *asker, const char *uri, const struct mail *mails)
+{
+    char message[STORE_MESSAGE_BYTES_MAX];
+    struct store_settings settings = store_settings_default();
+    struct greylist_service_settings service = greylist_service_settings_default();
+    service.tasks_max = 2 * AT_ONCE;
+    *asker = (struct asker){.mails = mails, .now_us = (int64_t)time(NULL) * 1000000};
+    asker->store = store_open(uri, &settings, asker->now_us / 1000000, message, sizeof message);
+    must(asker->store != NULL);
+    asker->client = store_client_new(asker->store);
+    asker->service = greylist_service_new(&service, asker->store, asker->client);
+    must(asker->service != NULL);
+    write_and_be_answered(asker);
+}
+
+static void end(struct asker *asker)
+{
+    greylist_service_free(asker->service);
+    store_client_free(asker->client);
+    store_close(asker->store, 60000);
 }
 
 /* The mail with this number, on a connection of its own. */

@@ -30,10 +30,10 @@ struct index {
     uint32_t count;
 };
 
-/* Lines for so many entries: four fifths full with all of them, so that few are not in the line of their hash. */
+/* Lines for so many entries: nearly full with all of them, which a table hardly ever has. */
 static inline uint32_t index_lines(uint32_t entries)
 {
-    return entries / (INDEX_MARKS * 4 / 5) + 1;
+    return entries / (INDEX_MARKS - 1) + 1;
 }
 
 static inline uint32_t index_line_of(const struct index *index, uint64_t hash)

@@ -7,6 +7,7 @@
 
 enum {
     SHARD_UNWRITTEN_LEAST = 1024, /* fewer would make the bound of all depend on how keys fall into shards */
+    WRITING_MAX = 4096,           /* as many as a transaction of lmdb has */
     SECOND_CHANCES_MAX = 8,
     TRIES = 200, /* some microseconds */
     PAGE_BYTES = 4096,
@@ -211,8 +212,9 @@ bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max)
     *table = (struct table){.shards_count = shards, .is_all = unwritten_max == 0};
     table->clean_max = share(clean_max ? clean_max : 1, shards);
     table->unwritten_max = share(unwritten_max, shards);
+    table->writing_max = table->unwritten_max < WRITING_MAX ? table->unwritten_max : WRITING_MAX;
     /* One over: an entry is added before another list is relieved. */
-    uint64_t entries = (uint64_t)table->clean_max + 2 * (uint64_t)table->unwritten_max + 1;
+    uint64_t entries = (uint64_t)table->clean_max + table->unwritten_max + table->writing_max + 1;
     if (entries > INDEX_ENTRY_MAX)
         return false;
     uint32_t lines = index_lines((uint32_t)entries);
@@ -410,7 +412,7 @@ static size_t take_some(struct table *table, struct table_shard *shard, struct t
     size_t count = 0;
     pthread_mutex_lock(&shard->lock);
     while (count < max && shard->lists[TABLE_UNWRITTEN].count &&
-           shard->lists[TABLE_WRITING].count < table->unwritten_max) {
+           shard->lists[TABLE_WRITING].count < table->writing_max) {
         uint32_t index = shard->lists[TABLE_UNWRITTEN].oldest;
         struct entry *entry = entry_at(shard, index);
         writes[count++] = (struct table_write){.key = entry->key,

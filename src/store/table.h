@@ -69,6 +69,7 @@ struct table {
     uint32_t shards_count; /* a power of two */
     uint32_t clean_max;    /* of a shard */
     uint32_t unwritten_max;
+    uint32_t writing_max;
     _Atomic uint32_t generation;
     bool is_all; /* there is no elsewhere: what is not here is not */
     void *memory;

@@ -59,7 +59,9 @@ const struct figure worker_figures[] = {
     {"queue_too_long", QUEUE(too_long), "packets dropped because no verdict could carry them", false},
     {"queue_overruns", QUEUE(overruns), "packets lost because the filter read too slowly", false},
     {"queue_full", QUEUE(queue_full), "packets the kernel dropped because too many waited for a verdict", false},
-    {GREY(asked), "questions that the greylist was asked", false},
+    {GREY(clients), "connections whose client was looked up", false},
+    {GREY(clients_known), "of these: it is known", false},
+    {GREY(asked), "recipients, and STARTTLS, that the greylist was asked about", false},
     {GREY(passed), "of these: it passes", false},
     {GREY(deferred), "of these: not now", false},
     {GREY(failed), "of these: the store gave no answer", false},
@@ -74,7 +76,7 @@ const struct figure worker_figures[] = {
 const size_t worker_figure_count = sizeof worker_figures / sizeof worker_figures[0];
 
 /* No counter of the engine without a name, none of them twice. */
-enum { OTHERS = 17 };
+enum { OTHERS = 19 };
 static_assert(sizeof worker_figures / sizeof worker_figures[0] == sizeof(struct engine_counters) / 8 + OTHERS,
               "each counter has its figure");
 

@@ -346,8 +346,19 @@ static void remember(struct greylist_service *service, const struct task *task,
     mail_attempt_copy(&mail->what, &task->what.attempt);
 }
 
-static void count_answer(struct greylist_service *service, const struct greylist_answer *answer)
+static void count_question(struct greylist_service *service, enum question_kind question)
 {
+    service->counters.clients += question == QUESTION_CLIENT;
+    service->counters.asked += question != QUESTION_CLIENT;
+}
+
+static void count_answer(struct greylist_service *service, enum question_kind question,
+                         const struct greylist_answer *answer)
+{
+    if (question == QUESTION_CLIENT) {
+        service->counters.clients_known += answer->answer == ANSWER_PASS;
+        return;
+    }
     service->counters.passed += answer->answer == ANSWER_PASS;
     service->counters.deferred += answer->answer == ANSWER_DEFER;
     service->counters.failed += answer->answer == ANSWER_FAILED;
@@ -439,16 +450,17 @@ static bool take_question(struct greylist_service *service, const struct questio
 {
     struct greylist_attempt attempt = attempt_of(question);
     uint32_t index;
-    service->counters.asked++;
+    count_question(service, question->kind);
     if (question->outbound) {
         *answer = answer_of(question->id, &(struct greylist_decision){.pass = true, .reason = GREYLIST_OUTBOUND});
-        count_answer(service, answer);
+        answer->reasoned = question->kind != QUESTION_CLIENT;
+        count_answer(service, question->kind, answer);
         return true;
     }
     struct task *task = new_task(service, &attempt, &index);
     if (!task) {
         *answer = (struct greylist_answer){.id = question->id, .answer = ANSWER_FAILED};
-        count_answer(service, answer);
+        count_answer(service, question->kind, answer);
         return true;
     }
     task->question = question->kind;
@@ -459,7 +471,7 @@ static bool take_question(struct greylist_service *service, const struct questio
         task->needs = (struct greylist_needs){.first = task->needs.first & GREYLIST_CLIENT_KINDS};
     if (!answer_now(service, task, index, now_us, answer))
         return false;
-    count_answer(service, answer);
+    count_answer(service, question->kind, answer);
     pool_return(&service->tasks, index);
     return true;
 }
@@ -487,7 +499,7 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
         bool answers = !task->learns;
         if (answers) {
             *answer = finish_question(service, task, now_us);
-            count_answer(service, answer);
+            count_answer(service, task->question, answer);
         } else {
             finish_learning(service, task, now_us);
         }

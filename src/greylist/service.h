@@ -33,9 +33,10 @@ struct greylist_service_settings {
 struct greylist_service_settings greylist_service_settings_default(void);
 
 struct greylist_counters {
-    uint64_t asked;                     /* questions */
-    uint64_t passed, deferred, failed;  /* answers */
-    uint64_t reasons[GREYLIST_REASONS]; /* of RCPT and STARTTLS that were passed or deferred */
+    uint64_t asked;                     /* questions about RCPT and STARTTLS */
+    uint64_t passed, deferred, failed;  /* their answers */
+    uint64_t reasons[GREYLIST_REASONS]; /* of those that were passed or deferred */
+    uint64_t clients, clients_known;    /* questions about a connection's client; of these, it is known */
     uint64_t lessons;                   /* that changed a record */
     uint64_t lessons_lost;              /* that did not, for want of room or of the store */
     uint64_t forgotten;                 /* connections, and recipients of one, that made room for others */

@@ -59,12 +59,12 @@ const struct figure worker_figures[] = {
     {"queue_too_long", QUEUE(too_long), "packets dropped because no verdict could carry them", false},
     {"queue_overruns", QUEUE(overruns), "packets lost because the filter read too slowly", false},
     {"queue_full", QUEUE(queue_full), "packets the kernel dropped because too many waited for a verdict", false},
-    {GREY(clients), "connections whose client was looked up", false},
-    {GREY(clients_known), "of these: it is known", false},
     {GREY(asked), "recipients, and STARTTLS, that the greylist was asked about", false},
     {GREY(passed), "of these: it passes", false},
     {GREY(deferred), "of these: not now", false},
     {GREY(failed), "of these: the store gave no answer", false},
+    {GREY(clients), "connections whose client was looked up", false},
+    {GREY(clients_known), "of these: it is known", false},
     {GREY(lessons), "lessons that changed what is remembered", false},
     {GREY(lessons_lost), "lessons that did not, for want of room or of the store", false},
     {GREY(forgotten), "connections, and recipients of one, that made room for others in the greylist", false},
@@ -128,4 +128,6 @@ void figures_add(struct worker_status *sum, const struct worker_status *one)
         else
             memcpy(at, &short_value, sizeof short_value);
     }
+    for (int reason = 0; reason < GREYLIST_REASONS; reason++)
+        sum->greylist.reasons[reason] += one->greylist.reasons[reason];
 }

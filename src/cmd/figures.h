@@ -2,7 +2,8 @@
  * cmd/figures - the name and the meaning of each number that a worker, or the log, has to tell.
  *
  * One table for `postern status`, for metrics and for the manual. A counter's name is its field's name (of a queue with
- * `queue_` before it), a gauge's ends in `_now`.
+ * `queue_` before it), a gauge's ends in `_now`. Beside the tables, one counter for each reason of the greylist's
+ * answers.
  */
 #ifndef POSTERN_CMD_FIGURES_H
 #define POSTERN_CMD_FIGURES_H
@@ -32,10 +33,14 @@ extern const size_t worker_figure_count;
 extern const struct figure common_figures[]; /* of struct common_status */
 extern const size_t common_figure_count;
 
+/* `greylist.reasons` of struct worker_status, by the reasons' own names. */
+#define FIGURES_REASONS      "greylist_answers"
+#define FIGURES_REASONS_HELP "answers of the greylist that let pass or put off, by reason"
+
 /* The figure in that structure. */
 uint64_t figure_value(const struct figure *figure, const void *structure);
 
-/* Add a worker's figures to `sum`. */
+/* Add a worker's figures, and its answers by reason, to `sum`. */
 void figures_add(struct worker_status *sum, const struct worker_status *one);
 
 #endif

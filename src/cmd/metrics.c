@@ -40,6 +40,15 @@ static void write_workers(FILE *out, const struct figure *figure, const struct w
                 figure_value(figure, &workers[i]));
 }
 
+static void write_reasons(FILE *out, const struct worker_status *workers, unsigned count)
+{
+    head(out, FIGURES_REASONS, "_total", "counter", FIGURES_REASONS_HELP);
+    for (unsigned i = 0; i < count; i++)
+        for (int reason = 0; reason < GREYLIST_REASONS; reason++)
+            fprintf(out, "postern_" FIGURES_REASONS "_total{worker=\"%u\",reason=\"%s\"} %" PRIu64 "\n", i,
+                    greylist_reason_name((enum greylist_reason)reason), workers[i].greylist.reasons[reason]);
+}
+
 static void write_page(FILE *out, struct service *service)
 {
     static struct worker_status workers[QUEUES_WORKERS_MAX];
@@ -52,6 +61,7 @@ static void write_page(FILE *out, struct service *service)
     fprintf(out, "postern_uptime_seconds %" PRId64 "\n", (clock_now_us() - service->began_us) / 1000000);
     for (size_t i = 0; i < worker_figure_count; i++)
         write_workers(out, &worker_figures[i], workers, service->queues.workers);
+    write_reasons(out, workers, service->queues.workers);
     for (size_t i = 0; i < common_figure_count; i++) {
         head(out, common_figures[i].name, "_total", "counter", common_figures[i].help);
         fprintf(out, "postern_%s_total %" PRIu64 "\n", common_figures[i].name,

@@ -40,6 +40,15 @@ static json_t *figures_of(const struct figure *figures, size_t count, const void
     return object;
 }
 
+static json_t *reasons_of(const struct worker_status *status)
+{
+    json_t *object = json_object();
+    for (int reason = 0; reason < GREYLIST_REASONS; reason++)
+        json_object_set_new(object, greylist_reason_name((enum greylist_reason)reason),
+                            json_integer((json_int_t)status->greylist.reasons[reason]));
+    return object;
+}
+
 static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
 {
     struct worker_status status;
@@ -47,8 +56,8 @@ static json_t *describe_worker(struct service *service, unsigned number, struct 
     figures_add(sum, &status);
     json_t *queues = json_pack("[i, i]", service->queues.first + (int)number,
                                service->queues.first + (int)(service->queues.workers + number));
-    return json_pack("{s:o, s:b, s:o}", "queues", queues, "answers", answers, "figures",
-                     figures_of(worker_figures, worker_figure_count, &status));
+    return json_pack("{s:o, s:b, s:o, s:o}", "queues", queues, "answers", answers, "figures",
+                     figures_of(worker_figures, worker_figure_count, &status), FIGURES_REASONS, reasons_of(&status));
 }
 
 struct common_status service_common(const struct service *service)
@@ -69,11 +78,12 @@ json_t *service_describe(struct service *service)
     for (unsigned i = 0; i < service->queues.workers; i++)
         json_array_append_new(workers, describe_worker(service, i, &sum));
     struct common_status common = service_common(service);
-    json_t *object = json_pack(
-        "{s:s, s:i, s:I, s:s?, s:o, s:o, s:b, s:b, s:o}", "version", POSTERN_VERSION, "pid", (int)getpid(), "uptime_s",
-        (json_int_t)((clock_now_us() - service->began_us) / 1000000), "rules", service->rules, "figures",
-        figures_of(worker_figures, worker_figure_count, &sum), "workers", workers, "events", service->log != NULL,
-        "store", service->store != NULL, "common_figures", figures_of(common_figures, common_figure_count, &common));
+    json_t *object =
+        json_pack("{s:s, s:i, s:I, s:s?, s:o, s:o, s:o, s:b, s:b, s:o}", "version", POSTERN_VERSION, "pid",
+                  (int)getpid(), "uptime_s", (json_int_t)((clock_now_us() - service->began_us) / 1000000), "rules",
+                  service->rules, "figures", figures_of(worker_figures, worker_figure_count, &sum), FIGURES_REASONS,
+                  reasons_of(&sum), "workers", workers, "events", service->log != NULL, "store", service->store != NULL,
+                  "common_figures", figures_of(common_figures, common_figure_count, &common));
     char fault[CMD_MESSAGE_BYTES];
     bool faulty = service->store && store_fault(service->store, fault, sizeof fault);
     json_object_set_new(object, "store_fault", faulty ? json_string(fault) : json_null());

@@ -7,7 +7,7 @@
 #include "cmd/figures.h"
 #include "cmd/service.h"
 
-enum { WORKER_COLUMNS_MAX = 8 };
+enum { WORKER_COLUMNS_MAX = 8, NAME_WIDTH = 22 };
 
 static int usage(void)
 {
@@ -18,10 +18,11 @@ static int usage(void)
 static void print_list(void)
 {
     for (size_t i = 0; i < worker_figure_count; i++)
-        printf("%-20s %-8s %s\n", worker_figures[i].name, worker_figures[i].gauge ? "gauge" : "counter",
+        printf("%-*s %-8s %s\n", NAME_WIDTH, worker_figures[i].name, worker_figures[i].gauge ? "gauge" : "counter",
                worker_figures[i].help);
+    printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_REASONS, "counter", FIGURES_REASONS_HELP);
     for (size_t i = 0; i < common_figure_count; i++)
-        printf("%-20s %-8s %s\n", common_figures[i].name, "counter", common_figures[i].help);
+        printf("%-*s %-8s %s\n", NAME_WIDTH, common_figures[i].name, "counter", common_figures[i].help);
 }
 
 static void print_head(const json_t *status, size_t workers)
@@ -32,7 +33,7 @@ static void print_head(const json_t *status, size_t workers)
     printf("postern %s, process %" JSON_INTEGER_FORMAT ", up %" JSON_INTEGER_FORMAT ":%02d:%02d, rules: %s\n",
            version ? version : "?", json_integer_value(json_object_get(status, "pid")), up_s / 3600,
            (int)(up_s / 60 % 60), (int)(up_s % 60), rules ? rules : "as they hold without a file");
-    printf("\n%-20s %14s", "", "all");
+    printf("\n%-*s %14s", NAME_WIDTH, "", "all");
     for (size_t i = 0; workers > 1 && i < workers; i++)
         printf("     worker %3zu", i);
     putchar('\n');
@@ -47,13 +48,42 @@ static void print_queues(const json_t *status, size_t workers)
 {
     if (workers < 2)
         return;
-    printf("%-20s %14s", "queues", "");
+    printf("%-*s %14s", NAME_WIDTH, "queues", "");
     for (size_t i = 0; i < workers; i++) {
         const json_t *queues = json_object_get(worker_at(status, i), "queues");
         printf(" %8" JSON_INTEGER_FORMAT ",%5" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(queues, 0)),
                json_integer_value(json_array_get(queues, 1)));
     }
     putchar('\n');
+}
+
+/* How much of what the greylist was asked about met this answer, where any did. */
+static void print_answers(const json_t *status, const char *figure, const char *answer)
+{
+    uint64_t count = ask_number(status, "figures", figure);
+    if (count)
+        printf("\ngreylist: %" PRIu64 " of %" PRIu64 " %s\n", count, ask_number(status, "figures", "greylist_asked"),
+               answer);
+}
+
+/* Those of the reasons from `from` to before `to` that there were. */
+static void print_reasons(const json_t *status, enum greylist_reason from, enum greylist_reason to)
+{
+    for (enum greylist_reason reason = from; reason < to; reason++) {
+        const char *name = greylist_reason_name(reason);
+        uint64_t count = ask_number(status, FIGURES_REASONS, name);
+        if (count)
+            printf("  %-*s %14" PRIu64 "  %s\n", NAME_WIDTH - 2, name, count, greylist_reason_text(reason));
+    }
+}
+
+static void print_greylist(const json_t *status)
+{
+    print_answers(status, "greylist_passed", "passed");
+    print_reasons(status, GREYLIST_OUTBOUND, GREYLIST_FIRST);
+    print_answers(status, "greylist_deferred", "put off");
+    print_reasons(status, GREYLIST_FIRST, GREYLIST_REASONS);
+    print_answers(status, "greylist_failed", "without an answer of the store, left to on-lost-store");
 }
 
 static void print_table(const json_t *status)
@@ -63,17 +93,19 @@ static void print_table(const json_t *status)
     print_head(status, workers);
     print_queues(status, workers);
     for (size_t i = 0; i < worker_figure_count; i++) {
-        printf("%-20s %14" PRIu64, worker_figures[i].name, ask_number(status, "figures", worker_figures[i].name));
+        printf("%-*s %14" PRIu64, NAME_WIDTH, worker_figures[i].name,
+               ask_number(status, "figures", worker_figures[i].name));
         for (size_t w = 0; workers > 1 && w < workers; w++)
             printf(" %14" PRIu64, ask_number(worker_at(status, w), "figures", worker_figures[i].name));
         putchar('\n');
     }
     for (size_t i = 0; i < common_figure_count; i++)
-        printf("%-20s %14" PRIu64 "\n", common_figures[i].name,
+        printf("%-*s %14" PRIu64 "\n", NAME_WIDTH, common_figures[i].name,
                ask_number(status, "common_figures", common_figures[i].name));
     for (size_t w = 0; w < all; w++)
         if (!json_is_true(json_object_get(worker_at(status, w), "answers")))
             printf("worker %zu did not answer in time; its figures are older\n", w);
+    print_greylist(status);
     const char *fault = json_string_value(json_object_get(status, "store_fault"));
     if (fault)
         printf("store: %s\n", fault);

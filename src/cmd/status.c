@@ -62,7 +62,7 @@ static void print_answers(const json_t *status, const char *figure, const char *
 {
     uint64_t count = ask_number(status, "figures", figure);
     if (count)
-        printf("\ngreylist: %" PRIu64 " of %" PRIu64 " %s\n", count, ask_number(status, "figures", "greylist_asked"),
+        printf("\ngreylist: %" PRIu64 " of %" PRIu64 " attempts %s\n", count, ask_number(status, "figures", "greylist_asked"),
                answer);
 }
 

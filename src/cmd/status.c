@@ -62,8 +62,8 @@ static void print_answers(const json_t *status, const char *figure, const char *
 {
     uint64_t count = ask_number(status, "figures", figure);
     if (count)
-        printf("\ngreylist: %" PRIu64 " of %" PRIu64 " attempts %s\n", count, ask_number(status, "figures", "greylist_asked"),
-               answer);
+        printf("\ngreylist: %" PRIu64 " of %" PRIu64 " attempts %s\n", count,
+               ask_number(status, "figures", "greylist_asked"), answer);
 }
 
 /* Those of the reasons from `from` to before `to` that there were. */

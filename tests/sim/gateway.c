@@ -89,11 +89,15 @@ static void check_verdicts(struct gateway *gateway)
     }
 }
 
-void gateway_finish(struct gateway *gateway, int64_t now_us)
+void gateway_stop(struct gateway *gateway, int64_t now_us)
 {
     engine_stop(gateway->engine, now_us);
     gateway_carry_out(gateway);
     check_verdicts(gateway);
+}
+
+void gateway_run_out(struct gateway *gateway, int64_t now_us)
+{
     for (int i = 0; i < 20; i++) {
         engine_tick(gateway->engine, now_us + INT64_C(864000000000) * (i + 1));
         gateway_carry_out(gateway);

@@ -39,16 +39,18 @@ struct gateway {
     size_t memory_bytes;
 };
 
-/* The first time in zeroed storage, then again after each gateway_finish. */
+/* The first time in zeroed storage, then again after each gateway_stop. */
 void gateway_start(struct gateway *gateway, const struct engine_settings *settings, const struct policy *policy,
                    gateway_leave_fn *leave, void *context, struct fault *fault);
 void gateway_arrive(struct gateway *gateway, int side, uint8_t *packet, uint32_t len, int64_t now_us);
 /* Where it is due. */
 void gateway_tick(struct gateway *gateway, int64_t now_us);
-/* Carry out what the engine has decided; arrive and tick do that themselves. */
+/* Carry out what the engine has decided; the other functions do that themselves. */
 void gateway_carry_out(struct gateway *gateway);
-/* Stop the engine, and see what it keeps when all has run out. */
-void gateway_finish(struct gateway *gateway, int64_t now_us);
+/* Stop the engine: all that came has its verdict now. */
+void gateway_stop(struct gateway *gateway, int64_t now_us);
+/* And behind that: so much later that all has run out, nothing is kept. */
+void gateway_run_out(struct gateway *gateway, int64_t now_us);
 /* Give back the memory. */
 void gateway_fini(struct gateway *gateway);
 

@@ -3,94 +3,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void fly(struct session *session, int from, int to, uint8_t *packet, uint32_t len)
+static void fly(struct session *session, int side, int to, uint8_t *packet, uint32_t len)
 {
     bool lost = session->lost_in_a_row < 2 && random_below(&session->random, 1000) < session->plan->loss;
     session->lost_in_a_row = lost ? session->lost_in_a_row + 1 : 0;
-    if (lost || session->flight_count == SESSION_FLIGHTS_MAX) {
+    if (lost) {
         free(packet);
         return;
     }
-    session->flights[session->flight_count++] =
-        (struct flight){session->now_us + session->plan->link_us, session->order++, packet, len, from, to};
+    flights_add(
+        &session->flights,
+        (struct flight){
+            .at_us = session->now_us + session->plan->link_us, .side = side, .to = to, .packet = packet, .len = len});
 }
 
 static void endpoint_sends(void *context, struct endpoint *from, uint8_t *packet, uint32_t len)
 {
     struct session *session = context;
-    fly(session, from == &session->ends[0] ? 0 : 1, 2, packet, len);
+    fly(session, from == &session->ends[0] ? 0 : 1, FLIGHT_TO_GATEWAY, packet, len);
 }
 
-static void carry_out(struct session *session)
+static void gateway_sends(void *context, const struct gateway_packet *arrived, uint8_t *packet, uint32_t len)
 {
-    struct engine_verdict verdict;
+    fly(context, arrived->side, !arrived->side, packet, len);
+}
+
+static void tell_events(struct session *session)
+{
     struct event event;
-    while (engine_next_verdict(session->engine, &verdict)) {
-        uint8_t *packet = session->kept[verdict.token];
-        uint32_t len = session->kept_len[verdict.token];
-        session->kept[verdict.token] = NULL;
-        if (verdict.action == ENGINE_ACCEPT && verdict.edited) {
-            free(packet);
-            len = (uint32_t)verdict.packet.len;
-            packet = malloc(len);
-            memcpy(packet, verdict.packet.ptr, len);
-        }
-        if (verdict.action == ENGINE_ACCEPT)
-            fly(session, 2, !session->from[verdict.token], packet, len);
-        else
-            free(packet);
-    }
-    while (engine_next_event(session->engine, &event))
+    while (engine_next_event(session->gateway.engine, &event))
         if (session->plan->tell)
             session->plan->tell(&event, session->plan->context);
 }
 
-static void at_gateway(struct session *session, const struct flight *flight)
+static void land(struct session *session)
 {
-    if (session->tokens + 1 == SESSION_TOKENS_MAX) {
-        session->wrong = "too many packets";
-        free(flight->packet);
-        return;
-    }
-    uint64_t token = ++session->tokens;
-    session->kept[token] = flight->packet;
-    session->kept_len[token] = flight->len;
-    session->from[token] = (uint8_t)flight->from;
-    session->arrived_us[flight->from] = session->now_us;
-    uint8_t *bytes = malloc(flight->len);
-    memcpy(bytes, flight->packet, flight->len);
-    struct engine_packet packet = {bytes, flight->len, flight->len, token, ENGINE_CHECKSUM_UNSEEN, false};
-    engine_packet(session->engine, &packet, session->now_us);
-    carry_out(session);
-    free(bytes);
-}
-
-static bool take_flight(struct session *session)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < session->flight_count; i++)
-        if (session->flights[i].at_us < session->flights[best].at_us ||
-            (session->flights[i].at_us == session->flights[best].at_us &&
-             session->flights[i].order < session->flights[best].order))
-            best = i;
-    if (session->flight_count == 0 || session->flights[best].at_us > session->now_us)
-        return false;
-    struct flight flight = session->flights[best];
-    session->flights[best] = session->flights[--session->flight_count];
-    if (flight.to == 2) {
-        at_gateway(session, &flight);
-    } else {
+    struct flight flight;
+    while (flights_take(&session->flights, session->now_us, &flight)) {
+        if (flight.to == FLIGHT_TO_GATEWAY) {
+            session->arrived_us[flight.side] = session->now_us;
+            gateway_arrive(&session->gateway, flight.side, flight.packet, flight.len, session->now_us);
+            tell_events(session);
+            continue;
+        }
         endpoint_receive(&session->ends[flight.to], flight.packet, flight.len, session->now_us);
         free(flight.packet);
     }
-    return true;
 }
 
 static int64_t next_due(const struct session *session)
 {
-    int64_t at = engine_next_due(session->engine);
-    for (uint32_t i = 0; i < session->flight_count; i++)
-        at = session->flights[i].at_us < at ? session->flights[i].at_us : at;
+    int64_t engine_us = engine_next_due(session->gateway.engine), flights_us = flights_due(&session->flights);
+    int64_t at = engine_us < flights_us ? engine_us : flights_us;
     for (int side = 0; side < 2; side++)
         at = endpoint_due(&session->ends[side]) < at ? endpoint_due(&session->ends[side]) : at;
     return at;
@@ -103,15 +67,13 @@ static void start(struct session *session, const struct session_plan *plan)
     settings.blocks_max = 128;
     settings.held_max = 64;
     settings.events = plan->events;
-    size_t bytes = engine_bytes(&settings);
-    void *memory = realloc(session->memory, bytes);
-    memset(memory, 0, bytes);
-    memset(session, 0, sizeof *session);
-    session->memory = memory;
-    session->engine = engine_init(memory, &settings, plan->policy);
+    session->fault = (struct fault){0};
+    gateway_start(&session->gateway, &settings, plan->policy, gateway_sends, session, &session->fault);
     session->plan = plan;
     session->random.state = plan->seed;
+    session->lost_in_a_row = 0;
     session->now_us = plan->from_us;
+    session->arrived_us[0] = session->arrived_us[1] = 0;
     for (int side = 0; side < 2; side++) {
         struct endpoint_plan end = plan->endpoint;
         end.isn = (uint32_t)random_next(&session->random);
@@ -128,20 +90,16 @@ static bool is_over(const struct session *session)
 static void finish(struct session *session)
 {
     if (session->ends[1].state == ENDPOINT_DEAD)
-        session->wrong = "the server gave up";
-    else if (!is_over(session) && !session->wrong)
-        session->wrong = "it did not come to its end";
-    engine_stop(session->engine, session->now_us);
-    carry_out(session);
-    for (uint64_t token = 1; token <= session->tokens; token++)
-        if (session->kept[token])
-            session->wrong = "a packet got no verdict";
-    for (uint32_t i = 0; i < session->flight_count; i++)
-        free(session->flights[i].packet);
-    session->flight_count = 0;
+        fault_note(&session->fault, "the server gave up");
+    else if (!is_over(session))
+        fault_note(&session->fault, "it did not come to its end");
+    gateway_stop(&session->gateway, session->now_us);
+    tell_events(session);
+    gateway_run_out(&session->gateway, session->now_us);
+    flights_fini(&session->flights);
     for (int side = 0; side < 2; side++)
         if (session->ends[side].conflict)
-            session->wrong = "two versions of an octet (law 2)";
+            fault_note(&session->fault, "two versions of an octet (law 2)");
 }
 
 const char *session_play(struct session *session, const struct session_plan *plan)
@@ -150,30 +108,27 @@ const char *session_play(struct session *session, const struct session_plan *pla
         endpoint_fini(&session->ends[side]);
     start(session, plan);
     plan->talk(session, plan->context);
-    while (!session->wrong && session->ends[0].state != ENDPOINT_DEAD && session->ends[1].state != ENDPOINT_DEAD &&
-           !is_over(session)) {
+    while (!session->fault.text[0] && session->ends[0].state != ENDPOINT_DEAD &&
+           session->ends[1].state != ENDPOINT_DEAD && !is_over(session)) {
         int64_t at = next_due(session);
         if (at == INT64_MAX || session->now_us > plan->until_us)
             break;
         session->now_us = at > session->now_us ? at : session->now_us;
-        while (take_flight(session))
-            ;
-        if (engine_next_due(session->engine) <= session->now_us) {
-            engine_tick(session->engine, session->now_us);
-            carry_out(session);
-        }
+        land(session);
+        gateway_tick(&session->gateway, session->now_us);
+        tell_events(session);
         for (int side = 0; side < 2; side++)
             endpoint_tick(&session->ends[side], session->now_us);
         plan->talk(session, plan->context);
     }
     finish(session);
-    return session->wrong;
+    return session->fault.text[0] ? session->fault.text : NULL;
 }
 
 void session_fini(struct session *session)
 {
     for (int side = 0; side < 2; side++)
         endpoint_fini(&session->ends[side]);
-    free(session->memory);
-    memset(session, 0, sizeof *session);
+    memset(session->ends, 0, sizeof session->ends);
+    gateway_fini(&session->gateway);
 }

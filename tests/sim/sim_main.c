@@ -150,8 +150,10 @@ static void check_end(struct run *run)
     for (int side = 0; side < 2; side++)
         if (run->ends[side].conflict)
             fault_note(&run->fault, "the %s was shown two versions of an octet (law 2)", side ? "server" : "client");
-    if (run->filtered)
-        gateway_finish(&run->gateway, run->now_us);
+    if (!run->filtered)
+        return;
+    gateway_stop(&run->gateway, run->now_us);
+    gateway_run_out(&run->gateway, run->now_us);
 }
 
 enum outcome { FINISHED, GAVE_UP, WRONG };

@@ -36,6 +36,14 @@ static void fly_again(struct links *links, struct flight flight, int64_t now_us)
     fly(links, flight, now_us);
 }
 
+/* An octet behind the first 20. Which is drawn first, the place or the change, is not left to the compiler. */
+static void damage(struct links *links, struct flight *flight)
+{
+    uint8_t change = (uint8_t)(1 + random_below(links->random, 255));
+    uint32_t at = 20 + random_below(links->random, flight->len - 20);
+    flight->packet[at] ^= change;
+}
+
 void links_cross(struct links *links, int side, int to, uint8_t *packet, uint32_t len, int64_t now_us)
 {
     const struct impairments *with = &links->impairments;
@@ -52,6 +60,6 @@ void links_cross(struct links *links, int side, int to, uint8_t *packet, uint32_
     if (!corrupt && chance(links, with->repeat))
         fly_again(links, flight, now_us);
     if (corrupt)
-        packet[20 + random_below(links->random, len - 20)] ^= (uint8_t)(1 + random_below(links->random, 255));
+        damage(links, &flight);
     fly(links, flight, now_us);
 }

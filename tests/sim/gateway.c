@@ -39,7 +39,7 @@ void gateway_carry_out(struct gateway *gateway)
         uint64_t token = verdict.token;
         if (token == 0 || token > gateway->tokens || !gateway->packets[token].bytes) {
             fault_note(gateway->fault, "packet %llu got a second verdict, or never came", (unsigned long long)token);
-            return;
+            continue; /* the engine goes on once all are fetched */
         }
         struct gateway_packet *arrived = &gateway->packets[token];
         if (verdict.action == ENGINE_ACCEPT)

@@ -19,14 +19,14 @@ static bool is_before(const struct flight *a, const struct flight *b)
 
 bool flights_take(struct flights *flights, int64_t now_us, struct flight *flight)
 {
-    uint32_t first = 0;
-    for (uint32_t i = 1; i < flights->count; i++)
-        if (is_before(&flights->each[i], &flights->each[first]))
-            first = i;
-    if (flights->count == 0 || flights->each[first].at_us > now_us)
+    struct flight *first = NULL;
+    for (struct flight *f = flights->each; f < flights->each + flights->count; f++)
+        if (f->at_us <= now_us && (!first || is_before(f, first)))
+            first = f;
+    if (!first)
         return false;
-    *flight = flights->each[first];
-    flights->each[first] = flights->each[--flights->count];
+    *flight = *first;
+    *first = flights->each[--flights->count];
     return true;
 }
 

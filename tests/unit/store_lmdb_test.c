@@ -115,6 +115,7 @@ struct slow_disk {
 };
 
 static struct slow_disk *slow_disk; /* NULL: the real one */
+static bool syncs_cost_nothing;
 
 /*
  * In the place of the C library's. How long a real disk takes depends on whoever else writes to it; what is left behind
@@ -122,6 +123,8 @@ static struct slow_disk *slow_disk; /* NULL: the real one */
  */
 int fdatasync(int fd)
 {
+    if (syncs_cost_nothing)
+        return 0;
     if (!slow_disk)
         return (int)syscall(SYS_fdatasync, fd);
     int64_t began_us = wall_us();
@@ -275,6 +278,108 @@ static void test_killed_nothing_older_than_a_second_is_lost(void **state)
     munmap(slow_disk, sizeof *slow_disk);
     slow_disk = NULL;
     assert_true(oldest_us < 1000000);
+}
+
+/* ---- growing and shrinking, beside a plain list ---- */
+
+enum { PLAIN_KEYS = 20000, PLAIN_ROUNDS = 40, PLAIN_CHANGES_MAX = 12000 };
+
+struct plain {
+    uint32_t versions[PLAIN_KEYS]; /* 0: there is no such record */
+    uint32_t seen;
+};
+
+/* Records of many sizes, so that pages are split and merged in many ways. */
+static size_t text_len_of(uint32_t version)
+{
+    return version % 4 ? 0 : version / 4 % STORE_TEXT_BYTES_MAX;
+}
+
+static void change_plain(struct plain *plain, struct store_client *client, uint32_t number, uint32_t version)
+{
+    static const uint8_t text[STORE_TEXT_BYTES_MAX];
+    struct store_key key = key_of(number);
+    struct store_record record = made(number, version);
+    plain->versions[number] = version;
+    if (version)
+        store_put_text(client, &key, &record, (struct span){text, text_len_of(version)});
+    else
+        store_drop(client, &key);
+}
+
+static void change_at_random(struct plain *plain, struct store_client *client, struct random_source *random)
+{
+    static const uint32_t drops_percent[] = {10, 50, 95, 100};
+    uint32_t drops = drops_percent[random_below(random, 4)];
+    struct store_answer answer;
+    for (uint32_t left = random_below(random, PLAIN_CHANGES_MAX); left > 0; left--) {
+        uint32_t number = random_below(random, PLAIN_KEYS), version = 1 + random_below(random, 1000000);
+        change_plain(plain, client, number, random_below(random, 100) < drops ? 0 : version);
+    }
+    for (uint32_t number = 0; drops == 100 && number < PLAIN_KEYS; number++)
+        change_plain(plain, client, number, 0); /* until nothing is left */
+    while (store_next_due(client) == 0)
+        assert_false(store_next_answer(client, 0, &answer));
+}
+
+static bool visit_plain(void *context, const struct store_key *key, const struct store_record *record, struct span text)
+{
+    struct plain *plain = context;
+    uint32_t number;
+    assert_true(is_whole(record));
+    memcpy(&number, record->value + 4, sizeof number);
+    struct store_key of = key_of(number);
+    assert_memory_equal(key, &of, sizeof of);
+    assert_true(number < PLAIN_KEYS && version_of(record) == plain->versions[number]);
+    assert_int_equal(text.len, text_len_of(plain->versions[number]));
+    plain->seen++;
+    return true;
+}
+
+static void check_plain(struct plain *plain, struct store *store, struct store_client *client)
+{
+    char message[STORE_MESSAGE_BYTES_MAX];
+    uint32_t count = 0;
+    plain->seen = 0;
+    assert_true(store_walk(store, visit_plain, plain, message, sizeof message));
+    for (uint32_t number = 0; number < PLAIN_KEYS; number++) {
+        count += plain->versions[number] != 0;
+        if (number % 100)
+            continue;
+        struct store_key key = key_of(number);
+        struct store_record got;
+        assert_int_equal(look_up(client, &key, &got), plain->versions[number] ? STORE_GOOD : STORE_ABSENT);
+    }
+    assert_int_equal(plain->seen, count);
+}
+
+static void test_a_file_that_grows_and_shrinks(void **state)
+{
+    (void)state;
+    static struct plain plain;
+    char uri[128];
+    struct store_settings settings = quick_settings();
+    struct random_source random = {17};
+    settings.cache_max = 100; /* nearly all is looked up in the file */
+    fresh_uri(uri);
+    plain = (struct plain){.seen = 0};
+    syncs_cost_nothing = true;
+    struct store *store = open_or_fail(uri, &settings);
+    struct store_client *client = store_client_new(store);
+    for (int round = 0; round < PLAIN_ROUNDS; round++) {
+        change_at_random(&plain, client, &random);
+        wait_written(store);
+        check_plain(&plain, store, client);
+        if (random_below(&random, 5))
+            continue;
+        store_client_free(client);
+        store_close(store, 5000);
+        store = open_or_fail(uri, &settings);
+        client = store_client_new(store);
+    }
+    store_client_free(client);
+    store_close(store, 5000);
+    syncs_cost_nothing = false;
 }
 
 /* ---- torn copies ---- */
@@ -884,6 +989,8 @@ int main(void)
          NULL, NULL},
         {"killed, nothing older than a second is lost", test_killed_nothing_older_than_a_second_is_lost, NULL, NULL,
          NULL},
+        {"a file that grows and shrinks at random holds what a plain list does", test_a_file_that_grows_and_shrinks,
+         NULL, NULL, NULL},
         {"copies made while it is written open or are refused", test_copies_made_while_it_is_written, NULL, NULL, NULL},
         {"damaged files open or are refused", test_damaged_files_open_or_are_refused, NULL, NULL, NULL},
         {"a last transaction that is damaged is taken back", test_a_last_transaction_that_is_damaged_is_taken_back,

@@ -32,8 +32,8 @@ enum {
 
 /* Where a write stands among those of its transaction. */
 struct write_order {
-    uint64_t key; /* its first octets: it matters little which of two alike comes first */
-    uint32_t index;
+    uint64_t key;   /* its first octets, which is enough to lie near */
+    uint32_t index; /* in `writes`: of a key that was put twice the later put has the higher one */
 };
 
 struct lmdb {
@@ -278,8 +278,10 @@ static int write_transaction(struct lmdb *lmdb, size_t count)
 
 static int by_key(const void *a, const void *b)
 {
-    uint64_t first = ((const struct write_order *)a)->key, second = ((const struct write_order *)b)->key;
-    return (first > second) - (first < second);
+    const struct write_order *first = a, *second = b;
+    if (first->key != second->key)
+        return first->key < second->key ? -1 : 1;
+    return (first->index > second->index) - (first->index < second->index);
 }
 
 static void sort(struct lmdb *lmdb, size_t count)

@@ -86,7 +86,8 @@ struct table_write {
     bool absent;
 };
 
-/* An unwritten_max of 0 makes a table without an elsewhere. False where there is no memory. */
+/* An unwritten_max of 0 makes a table without an elsewhere. False where there is no memory, or a shard would have more
+   than INDEX_ENTRY_MAX entries. */
 bool table_init(struct table *table, uint32_t clean_max, uint32_t unwritten_max);
 
 void table_fini(struct table *table);
@@ -118,7 +119,8 @@ void table_outdate(struct table *table);
 enum table_found table_learn(struct table *table, const struct store_key *key, uint32_t generation, int64_t now_s,
                              const struct store_record *found, struct store_record *record);
 
-/* Up to `max` puts of one shard, the oldest first. Each must be settled. */
+/* Up to `max` puts of one shard, the oldest first; a key that is put meanwhile may be among them twice. Each must be
+   settled. */
 size_t table_take_writes(struct table *table, uint32_t shard, struct table_write *writes, size_t max);
 
 /* They were written, or not: then they wait again, as the oldest. */

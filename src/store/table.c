@@ -190,7 +190,7 @@ static size_t round_up(size_t bytes, size_t to)
  */
 static uint8_t *map_memory(struct table *table, size_t index_bytes, size_t entry_bytes)
 {
-    table->memory_bytes = LARGE_PAGE_BYTES + index_bytes + entry_bytes;
+    table->memory_bytes = LARGE_PAGE_BYTES + round_up(index_bytes + entry_bytes, LARGE_PAGE_BYTES);
     table->memory =
         mmap(NULL, table->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (table->memory == MAP_FAILED)

@@ -12,7 +12,7 @@ struct task {
     uint32_t kinds;                        /* of a lesson, what it is about: bits 1u << enum greylist_kind */
     uint32_t waits;                        /* of what was looked up, what the store has not answered yet */
     uint32_t failed;                       /* and what it could not */
-    struct store_key keys[GREYLIST_KINDS]; /* of what was looked up */
+    struct store_key keys[GREYLIST_KINDS]; /* of what was looked up, and of what may be put */
     struct greylist_memory memory;         /* records only where known */
     struct mail_attempt what;              /* texts of its own only while it waits */
     enum question_kind question;           /* of a question */
@@ -133,23 +133,25 @@ static uint32_t two_of(uint32_t kinds)
 }
 
 /*
- * Make the keys of some kinds, two at a time: while the next two are made, memory is read for them. A kind of which
- * there is no record at all is not looked up, and its key made only where it may be put.
+ * Make the keys of some kinds, two at a time: while the next two are made, memory is read for them. Returns which of
+ * them are to be looked up: those of which there may be a record. Of rulings the others have no key, as nothing puts
+ * them here; a ruling that comes meanwhile is for the next question.
  */
-static void expect(struct greylist_service *service, struct task *task, uint32_t kinds)
+static uint32_t expect(struct greylist_service *service, struct task *task, uint32_t kinds)
 {
     uint32_t there = kinds & store_kinds(service->store), keyed = there | (kinds & ~GREYLIST_RULED_KINDS);
     for (uint32_t two; (two = two_of(keyed)); keyed &= ~two) {
         keep_keys(&service->keeper, two, &task->what.attempt, &service->parts, task->keys);
         store_expect(service->keeper.client, task->keys, two & there);
     }
+    return there;
 }
 
 /* Look up records of some kinds that are expected. */
 static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
-    for (uint32_t rest = kinds & store_kinds(service->store); rest; rest &= rest - 1) {
+    for (uint32_t rest = kinds; rest; rest &= rest - 1) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         struct store_record record;
         uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
@@ -207,8 +209,7 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
     task->kinds = kinds;
     task->lesson = lesson;
     task->waited_ms = waited_ms;
-    expect(service, task, kinds);
-    look_up(service, task, index, kinds, now_us);
+    look_up(service, task, index, expect(service, task, kinds), now_us);
     if (waits(task))
         return;
     finish_learning(service, task, now_us);
@@ -430,15 +431,15 @@ static bool answer_now(struct greylist_service *service, struct task *task, uint
                        struct greylist_answer *answer)
 {
     struct greylist_decision decision;
-    expect(service, task, task->needs.first | task->needs.rest);
-    look_up(service, task, index, task->needs.first, now_us);
+    uint32_t there = expect(service, task, task->needs.first | task->needs.rest);
+    look_up(service, task, index, task->needs.first & there, now_us);
     if (task->waits == 0 && task->needs.rest &&
         greylist_decide_early(&service->settings.greylist, service->settings.exempt, task->needs, &task->memory,
                               &task->what.attempt, now_us / 1000, &decision)) {
         *answer = finish_attempt(service, task, decision);
         return true;
     }
-    look_up(service, task, index, task->needs.rest, now_us);
+    look_up(service, task, index, task->needs.rest & there, now_us);
     if (waits(task))
         return false;
     *answer = finish_question(service, task, now_us);

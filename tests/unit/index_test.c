@@ -107,12 +107,43 @@ static void test_one_hash(void **state)
     run(0);
 }
 
+/* As full as it may be, each entry replaced some times: how many lines are read for what is not there. */
+static void test_full(void **state)
+{
+    (void)state;
+    enum { MANY = 20000, TURNS = 20 };
+    static uint64_t hashes[MANY + 1];
+    uint64_t read = 0;
+    struct random_source source = {5};
+    struct index index = {.count = index_lines(MANY)};
+    index.lines = aligned_alloc(64, index.count * sizeof(struct index_line));
+    assert_non_null(index.lines);
+    memset(index.lines, 0, index.count * sizeof(struct index_line));
+    for (uint32_t turn = 0; turn < TURNS; turn++)
+        for (uint32_t entry = 1; entry <= MANY; entry++) {
+            if (turn)
+                index_remove(&index, hashes[entry], entry);
+            hashes[entry] = random_next(&source);
+            index_add(&index, hashes[entry], entry);
+        }
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t line = index_line_of(&index, random_next(&source)), lines = 1;
+        for (; index.lines[line].passed && lines < index.count; line = index_behind(&index, line))
+            lines++;
+        read += lines;
+    }
+    print_message("# %.2f lines are read for what is not there\n", (double)read / MANY);
+    assert_true(read < 2 * MANY);
+    free(index.lines);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         {"entries that come and go are found, and leave nothing behind", test_any_hashes, NULL, NULL, NULL},
         {"the same where all belong to one line", test_one_line, NULL, NULL, NULL},
         {"and where all hashes are alike", test_one_hash, NULL, NULL, NULL},
+        {"a full one is searched fast", test_full, NULL, NULL, NULL},
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("index", tests, NULL, NULL);

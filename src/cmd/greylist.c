@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -130,7 +131,7 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
     if (strchr(words[0], '/') || !keep_read_network(span_of(words[0]), &attempt->ip_version, attempt->client, &prefix))
         return cmd_complain(CMD_USAGE, "'%s' is no address of a client; write one like 192.0.2.1", words[0]);
     struct span *const parts[] = {&attempt->sender, &attempt->recipient};
-    for (int i = 1; i < count; i++) {
+    for (int i = 1; i < count && i <= 2; i++) {
         struct span address = span_of(words[i]);
         if (address.len > 1 && words[i][0] == '<' && words[i][address.len - 1] == '>')
             address = span_head(span_tail(address, 1), address.len - 2);
@@ -225,8 +226,7 @@ int greylist_finish(struct greylist *greylist)
     if (counters.waiting == 0 && counters.lost == 0)
         return CMD_GOOD;
     bool fault = store_fault(greylist->store, message, sizeof message);
-    return cmd_complain(CMD_FAILED, "%llu records could not be written: %s",
-                        (unsigned long long)(counters.waiting + counters.lost),
+    return cmd_complain(CMD_FAILED, "%" PRIu64 " records could not be written: %s", counters.waiting + counters.lost,
                         fault ? message : "the store is too slow");
 }
 

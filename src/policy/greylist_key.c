@@ -427,8 +427,7 @@ struct greylist_key greylist_key(const struct greylist_settings *settings, const
                                  enum greylist_kind kind, const struct greylist_attempt *attempt)
 {
     struct greylist_key keys[GREYLIST_KINDS];
-    struct greylist_parts parts;
-    parts.made = 0;
+    struct greylist_parts parts = {0};
     greylist_keys(settings, secret, 1u << kind, attempt, &parts, keys);
     return keys[kind];
 }

@@ -397,32 +397,28 @@ static void note_attempt(struct greylist_record *record, bool known, int64_t now
         record->attempts++;
 }
 
-/* The decision by one kind of attempts, and the attempt noted there. */
-static struct greylist_decision by_attempts(const struct greylist_settings *settings, struct greylist_memory *memory,
-                                            enum greylist_kind kind, int64_t now_ms)
+/* What does not pass by its own attempts may by those of its pool, where it is noted, too. */
+static void decide_by_pool(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms,
+                           struct greylist_decision *decision)
 {
-    struct greylist_record *record = &memory->records[kind];
-    bool known = is_known(settings, kind, memory, now_ms);
-    struct greylist_decision decision = by_record(settings, record, known, now_ms);
+    struct greylist_record *record = &memory->records[GREYLIST_POOL];
+    bool known = is_known(settings, GREYLIST_POOL, memory, now_ms);
+    struct greylist_decision pool = by_record(settings, record, known, now_ms);
     note_attempt(record, known, now_ms);
-    decision.put = 1u << kind;
-    return decision;
+    decision->put |= 1u << GREYLIST_POOL;
+    if (pool.pass && pool.reason != GREYLIST_PATIENT) {
+        decision->pass = true;
+        decision->reason = pool.reason == GREYLIST_KNOWN ? GREYLIST_POOL_KNOWN : GREYLIST_POOL_DELAY_OVER;
+        decision->passes_from_ms = 0;
+    } else if (!pool.pass && pool.passes_from_ms < decision->passes_from_ms) {
+        decision->passes_from_ms = pool.passes_from_ms;
+    }
 }
 
-/* What does not pass by its own attempts may by those of its pool. */
-static struct greylist_decision by_pool(const struct greylist_settings *settings, struct greylist_memory *memory,
-                                        struct greylist_decision decision, int64_t now_ms)
+static bool is_answer(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms)
 {
-    struct greylist_decision pool = by_attempts(settings, memory, GREYLIST_POOL, now_ms);
-    decision.put |= pool.put;
-    if (pool.pass && pool.reason != GREYLIST_PATIENT) {
-        decision.pass = true;
-        decision.reason = pool.reason == GREYLIST_KNOWN ? GREYLIST_POOL_KNOWN : GREYLIST_POOL_DELAY_OVER;
-        decision.passes_from_ms = 0;
-    } else if (!pool.pass && pool.passes_from_ms < decision.passes_from_ms) {
-        decision.passes_from_ms = pool.passes_from_ms;
-    }
-    return decision;
+    return is_known(settings, GREYLIST_ANSWER_DOMAIN, memory, now_ms) ||
+           is_known(settings, GREYLIST_ANSWER_NETWORK, memory, now_ms);
 }
 
 static bool network_is_known(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms)
@@ -446,31 +442,36 @@ static struct greylist_decision passes(enum greylist_reason reason)
     return (struct greylist_decision){.pass = true, .reason = reason};
 }
 
-bool greylist_decide_early(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
-                           struct greylist_needs needs, struct greylist_memory *memory,
-                           const struct greylist_attempt *attempt, int64_t now_ms, struct greylist_decision *decision)
+/* With all that `needs` names, or with the first of it: then false where that is not enough, and nothing is noted. */
+static bool decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                   struct greylist_needs needs, bool all, struct greylist_memory *memory,
+                   const struct greylist_attempt *attempt, int64_t now_ms, struct greylist_decision *decision)
 {
-    enum greylist_reason reason;
+    enum greylist_reason reason = GREYLIST_CLIENT_KNOWN;
+    enum ruling ruling = RULING_NONE;
+    bool exempted = needs.first == 0 && is_exempt(exempt, attempt, &reason);
+    if (!exempted)
+        ruling = ruling_of(settings, memory, now_ms, &reason);
+    if (exempted || ruling == RULING_ALLOWED || (ruling == RULING_NONE && network_is_known(settings, memory, now_ms))) {
+        *decision = passes(reason);
+        return true;
+    }
     enum greylist_kind kind = attempts_kind(attempt);
-    if (needs.first == 0) {
-        is_exempt(exempt, attempt, &reason);
-        *decision = passes(reason);
+    bool known = is_known(settings, kind, memory, now_ms);
+    *decision = by_record(settings, &memory->records[kind], known, now_ms);
+    if (!all && (ruling == RULING_DENIED || !decision->pass))
+        return false;
+    if (ruling == RULING_NONE && !decision->pass && needs.rest >> GREYLIST_ANSWER_DOMAIN & 1 &&
+        is_answer(settings, memory, now_ms)) {
+        *decision = passes(GREYLIST_ANSWER);
         return true;
     }
-    enum ruling ruling = ruling_of(settings, memory, now_ms, &reason);
+    note_attempt(&memory->records[kind], known, now_ms);
+    decision->put = 1u << kind;
+    if (!decision->pass && needs.rest >> GREYLIST_POOL & 1)
+        decide_by_pool(settings, memory, now_ms, decision);
     if (ruling == RULING_DENIED)
-        return false;
-    if (ruling == RULING_ALLOWED) {
-        *decision = passes(reason);
-        return true;
-    }
-    if (network_is_known(settings, memory, now_ms)) {
-        *decision = passes(GREYLIST_CLIENT_KNOWN);
-        return true;
-    }
-    if (!by_record(settings, &memory->records[kind], is_known(settings, kind, memory, now_ms), now_ms).pass)
-        return false;
-    *decision = by_attempts(settings, memory, kind, now_ms);
+        *decision = (struct greylist_decision){.reason = reason, .put = decision->put};
     return true;
 }
 
@@ -479,18 +480,15 @@ struct greylist_decision greylist_decide(const struct greylist_settings *setting
                                          const struct greylist_attempt *attempt, int64_t now_ms)
 {
     struct greylist_decision decision;
-    enum greylist_reason reason;
-    if (greylist_decide_early(settings, exempt, needs, memory, attempt, now_ms, &decision))
-        return decision;
-    bool denied = ruling_of(settings, memory, now_ms, &reason) == RULING_DENIED;
-    if (!denied && needs.rest >> GREYLIST_ANSWER_DOMAIN & 1 &&
-        (is_known(settings, GREYLIST_ANSWER_DOMAIN, memory, now_ms) ||
-         is_known(settings, GREYLIST_ANSWER_NETWORK, memory, now_ms)))
-        return passes(GREYLIST_ANSWER);
-    decision = by_attempts(settings, memory, attempts_kind(attempt), now_ms);
-    if (!decision.pass && needs.rest >> GREYLIST_POOL & 1)
-        decision = by_pool(settings, memory, decision, now_ms);
-    return denied ? (struct greylist_decision){.reason = reason, .put = decision.put} : decision;
+    decide(settings, exempt, needs, true, memory, attempt, now_ms, &decision);
+    return decision;
+}
+
+bool greylist_decide_early(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
+                           struct greylist_needs needs, struct greylist_memory *memory,
+                           const struct greylist_attempt *attempt, int64_t now_ms, struct greylist_decision *decision)
+{
+    return decide(settings, exempt, needs, false, memory, attempt, now_ms, decision);
 }
 
 /* ---- lessons ---- */

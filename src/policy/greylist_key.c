@@ -230,15 +230,15 @@ struct span greylist_helo_domain(struct span helo)
 
 /* ---- keys ---- */
 
-/* What a key may be made of, in this order. */
+/* What a key may be made of, in this order; each part behind the one that it is made from. */
 enum part {
     PART_HELO_DOMAIN,
+    PART_SENDER, /* of no key */
     PART_SENDER_DOMAIN,
     PART_FOLDED_SENDER,
-    PART_FOLDED_RECIPIENT, /* as the sender of an answer would be */
     PART_RECIPIENT,
     PART_RECIPIENT_DOMAIN,
-    PART_SENDER, /* of no key, but of other parts */
+    PART_FOLDED_RECIPIENT, /* as the sender of an answer would be */
     PARTS
 };
 static_assert(PARTS == GREYLIST_PARTS, "there is room for each");
@@ -266,8 +266,6 @@ static const uint8_t made_of[GREYLIST_KINDS] = {
     [GREYLIST_RULED_RECIPIENT] = 1u << PART_RECIPIENT,
     [GREYLIST_RULED_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT_DOMAIN,
 };
-
-enum { ADDRESSES = 1u << PART_SENDER | 1u << PART_RECIPIENT }; /* which other parts are made from */
 
 static const uint8_t made_from[PARTS] = {
     [PART_SENDER_DOMAIN] = 1u << PART_SENDER,
@@ -373,12 +371,6 @@ static struct span put_together(uint8_t *input, enum greylist_kind kind, const s
     return (struct span){input, len};
 }
 
-static void make_all(struct greylist_part parts[PARTS], uint32_t which, const struct greylist_attempt *attempt)
-{
-    for (; which; which &= which - 1)
-        make_part(parts, (enum part)__builtin_ctz(which), attempt);
-}
-
 /* Those that are missing. */
 static void make_parts(const struct greylist_settings *settings, struct greylist_parts *parts, uint32_t kinds,
                        const struct greylist_attempt *attempt)
@@ -390,8 +382,8 @@ static void make_parts(const struct greylist_settings *settings, struct greylist
         needed |= made_from[__builtin_ctz(rest)];
     needed &= ~parts->made;
     parts->made |= needed;
-    make_all(parts->parts, needed & ADDRESSES, attempt);
-    make_all(parts->parts, needed & TEXTS & ~(uint32_t)ADDRESSES, attempt);
+    for (uint32_t rest = needed & TEXTS; rest; rest &= rest - 1)
+        make_part(parts->parts, (enum part)__builtin_ctz(rest), attempt);
     if (needed & NETWORK)
         parts->network = network_of(attempt->ip_version, attempt->client, usual_prefix(settings, attempt->ip_version));
 }

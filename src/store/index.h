@@ -90,18 +90,7 @@ static inline uint32_t index_next(const struct index *index, struct index_search
 
 /* ---- coming and going ---- */
 
-/* One that is not there, and for which there is room. */
-static inline void index_add(struct index *index, uint64_t hash, uint32_t entry)
-{
-    uint32_t line = index_line_of(index, hash), at = 0;
-    assert(entry > 0 && entry <= INDEX_ENTRY_MAX);
-    for (; index->lines[line].marks[INDEX_MARKS - 1]; line = index_behind(index, line))
-        index->lines[line].passed++;
-    while (index->lines[line].marks[at])
-        at++;
-    index->lines[line].marks[at] = index_mark(hash, entry);
-}
-
+/* Where in a line this mark is, or the first place without one (0); INDEX_MARKS where there is none. */
 static inline uint32_t index_place(const struct index_line *line, uint32_t mark)
 {
     uint32_t at = 0;
@@ -110,15 +99,23 @@ static inline uint32_t index_place(const struct index_line *line, uint32_t mark)
     return at;
 }
 
+/* One that is not there, and for which there is room. */
+static inline void index_add(struct index *index, uint64_t hash, uint32_t entry)
+{
+    uint32_t line = index_line_of(index, hash), at;
+    assert(entry > 0 && entry <= INDEX_ENTRY_MAX);
+    for (; (at = index_place(&index->lines[line], 0)) == INDEX_MARKS; line = index_behind(index, line))
+        index->lines[line].passed++;
+    index->lines[line].marks[at] = index_mark(hash, entry);
+}
+
 /* One that is there. */
 static inline void index_remove(struct index *index, uint64_t hash, uint32_t entry)
 {
-    uint32_t mark = index_mark(hash, entry), line = index_line_of(index, hash), at, last = INDEX_MARKS - 1;
+    uint32_t mark = index_mark(hash, entry), line = index_line_of(index, hash), at;
     for (; (at = index_place(&index->lines[line], mark)) == INDEX_MARKS; line = index_behind(index, line))
         index->lines[line].passed--;
-    uint32_t *marks = index->lines[line].marks;
-    while (marks[last] == 0)
-        last--;
+    uint32_t *marks = index->lines[line].marks, last = index_place(&index->lines[line], 0) - 1;
     marks[at] = marks[last];
     marks[last] = 0;
 }

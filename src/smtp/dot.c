@@ -3,65 +3,70 @@
 enum { BLOCK_BYTES = 128 };
 
 /*
- * Blocks are passed over by one sum a place: the octet before it, and twice the octet here XOR '.'. It is at most '\r'
- * at each place that is looked for, and at few others (`/` behind LF is one), which are then looked at one by one.
+ * Blocks are passed over by the greatest of one figure a place: 255 less the octet before it where a dot is, else 0. It
+ * is at least 255 less '\r' where a dot is behind CR, LF, NUL, or another control that stands before CR; these few are
+ * then looked at one by one.
  */
+enum { AT_LINE_BEGIN = 255 - '\r' };
+
 #ifdef __SSE2__
 #include <immintrin.h>
 
-static inline __m128i sums_of_16(const uint8_t *at)
+static inline __m128i figures_of_16(const uint8_t *at)
 {
     __m128i before = _mm_loadu_si128((const __m128i *)(const void *)(at - 1));
     __m128i here = _mm_loadu_si128((const __m128i *)(const void *)at);
-    __m128i other = _mm_xor_si128(here, _mm_set1_epi8('.'));
-    return _mm_adds_epu8(before, _mm_adds_epu8(other, other));
+    return _mm_subs_epu8(_mm_cmpeq_epi8(here, _mm_set1_epi8('.')), before);
 }
 
-/* From one block to the next: as far as the next one begins at an address that loads like. */
-static inline size_t block_step(const uint8_t *at)
+/* From the first block to the next: as far as that one and all behind it begin at an address that loads like. */
+static inline size_t first_step(const uint8_t *at)
 {
     return BLOCK_BYTES - (uintptr_t)at % 32;
 }
 
 static bool any_in_block_sse2(const uint8_t *at)
 {
-    __m128i least = _mm_set1_epi8('\r' + 1);
+    const __m128i limit = _mm_set1_epi8((char)(AT_LINE_BEGIN - 1));
+    __m128i greatest = limit;
 #pragma GCC unroll 8
     for (int i = 0; i < BLOCK_BYTES; i += 16)
-        least = _mm_min_epu8(least, sums_of_16(at + i));
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(least, _mm_set1_epi8('\r' + 1))) != 0xffff;
+        greatest = _mm_max_epu8(greatest, figures_of_16(at + i));
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(greatest, limit)) != 0xffff;
 }
 
 static size_t pass_blocks_sse2(struct span octets, size_t at)
 {
-    while (octets.len - at >= BLOCK_BYTES && !any_in_block_sse2(octets.ptr + at))
-        at += block_step(octets.ptr + at);
+    size_t step = first_step(octets.ptr + at);
+    for (; octets.len - at >= BLOCK_BYTES && !any_in_block_sse2(octets.ptr + at); step = BLOCK_BYTES)
+        at += step;
     size_t left = octets.len - at;
     bool last = left < BLOCK_BYTES && octets.len > BLOCK_BYTES;
     return last && !any_in_block_sse2(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;
 }
 
-__attribute__((target("avx2"))) static inline __m256i sums_of_32(const uint8_t *at)
+__attribute__((target("avx2"))) static inline __m256i figures_of_32(const uint8_t *at)
 {
     __m256i before = _mm256_loadu_si256((const __m256i *)(const void *)(at - 1));
     __m256i here = _mm256_loadu_si256((const __m256i *)(const void *)at);
-    __m256i other = _mm256_xor_si256(here, _mm256_set1_epi8('.'));
-    return _mm256_adds_epu8(before, _mm256_adds_epu8(other, other));
+    return _mm256_subs_epu8(_mm256_cmpeq_epi8(here, _mm256_set1_epi8('.')), before);
 }
 
 __attribute__((target("avx2"))) static inline bool any_in_block_avx2(const uint8_t *at)
 {
-    __m256i least = _mm256_set1_epi8('\r' + 1);
+    const __m256i limit = _mm256_set1_epi8((char)(AT_LINE_BEGIN - 1));
+    __m256i greatest = limit;
 #pragma GCC unroll 4
     for (int i = 0; i < BLOCK_BYTES; i += 32)
-        least = _mm256_min_epu8(least, sums_of_32(at + i));
-    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, _mm256_set1_epi8('\r' + 1))) != -1;
+        greatest = _mm256_max_epu8(greatest, figures_of_32(at + i));
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(greatest, limit)) != -1;
 }
 
 __attribute__((target("avx2"))) static size_t pass_blocks_avx2(struct span octets, size_t at)
 {
-    while (octets.len - at >= BLOCK_BYTES && !any_in_block_avx2(octets.ptr + at))
-        at += block_step(octets.ptr + at);
+    size_t step = first_step(octets.ptr + at);
+    for (; octets.len - at >= BLOCK_BYTES && !any_in_block_avx2(octets.ptr + at); step = BLOCK_BYTES)
+        at += step;
     size_t left = octets.len - at;
     bool last = left < BLOCK_BYTES && octets.len > BLOCK_BYTES;
     return last && !any_in_block_avx2(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;

@@ -34,4 +34,15 @@ static inline void clock_keep_least(double *least, double value)
         *least = value;
 }
 
+/*
+ * What missed its goal is measured again, so often at most, some seconds later: a neighbour on the same processor goes
+ * away, or comes less; what costs too much misses each time.
+ */
+enum { CLOCK_TURNS_MAX = 10 };
+
+static inline void clock_wait_for_neighbours(void)
+{
+    nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
+}
+
 #endif

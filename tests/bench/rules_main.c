@@ -85,9 +85,49 @@ static struct conf *none(void)
     return conf;
 }
 
+static void use(const struct set *set)
+{
+    if (!engine_use_policy(engine, &set->conf->policy))
+        abort();
+    saved = set->saved;
+}
+
+static void learn(struct set *sets, int count)
+{
+    for (int i = 0; i < count; i++) {
+        use(&sets[i]);
+        play_learn();
+        sets[i].saved = saved;
+    }
+}
+
+static void measure(struct set *sets, int count, uint32_t from, uint32_t to)
+{
+    for (int i = 0; i < count; i++)
+        sets[i].ns = 0;
+    for (uint32_t round = from; round < to; round++)
+        for (int i = 0; i < count; i++) {
+            use(&sets[i]);
+            clock_keep_least(&sets[i].ns, play_ns(round, sets[i].keywords));
+        }
+}
+
+static bool is_met(const struct set *sets, int i)
+{
+    return sets[i].ns <= sets[i].goal * sets[0].ns;
+}
+
+static bool all_met(const struct set *sets, int count)
+{
+    bool all = true;
+    for (int i = 1; i < count; i++)
+        all = all && is_met(sets, i);
+    return all;
+}
+
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 && strcmp(argv[1], "--quick") == 0 ? 100 : 1000;
+    uint32_t rounds = argc > 1 && strcmp(argv[1], "--quick") == 0 ? 100 : 1000;
     if (CLOCK_SANITIZED) {
         printf("1..0 # SKIP built with a sanitizer\n");
         return 0;
@@ -101,25 +141,15 @@ int main(int argc, char **argv)
     enum { SETS = sizeof sets / sizeof sets[0] };
     fill_message();
     play_init(&sets[0].conf->policy);
-    for (int round = 0; round <= rounds; round++)
-        for (int i = 0; i < SETS; i++) {
-            if (!engine_use_policy(engine, &sets[i].conf->policy))
-                abort();
-            if (round == 0) {
-                play_learn();
-                sets[i].saved = saved;
-                continue;
-            }
-            saved = sets[i].saved;
-            clock_keep_least(&sets[i].ns, play_ns((uint32_t)round, sets[i].keywords));
-        }
-    bool good = true;
-    for (int i = 1; i < SETS; i++) {
-        double times = sets[i].ns / sets[0].ns;
-        good = good && times <= sets[i].goal;
-        printf("%sok %d - under %s a packet costs %.2f times what it does under none (%.0f ns; goal %.1f)\n",
-               times <= sets[i].goal ? "" : "not ", i, sets[i].name, times, sets[0].ns, sets[i].goal);
+    learn(sets, SETS);
+    measure(sets, SETS, 1, 1 + rounds);
+    for (uint32_t turn = 1; turn < CLOCK_TURNS_MAX && !all_met(sets, SETS); turn++) {
+        clock_wait_for_neighbours();
+        measure(sets, SETS, 1 + turn * rounds, 1 + (turn + 1) * rounds);
     }
+    for (int i = 1; i < SETS; i++)
+        printf("%sok %d - under %s a packet costs %.2f times what it does under none (%.0f ns; goal %.1f)\n",
+               is_met(sets, i) ? "" : "not ", i, sets[i].name, sets[i].ns / sets[0].ns, sets[0].ns, sets[i].goal);
     printf("1..%d\n", SETS - 1);
-    return !good;
+    return all_met(sets, SETS) ? 0 : 1;
 }

@@ -9,6 +9,8 @@
 #ifndef POSTERN_STORE_BACKEND_H
 #define POSTERN_STORE_BACKEND_H
 
+#include <pthread.h>
+
 #include "store/table.h"
 
 /* Somebody to be woken: no system call where it is awake. */

@@ -15,7 +15,6 @@
 #ifndef POSTERN_STORE_TABLE_H
 #define POSTERN_STORE_TABLE_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/pool.h"
@@ -56,7 +55,7 @@ struct table_chain {
 };
 
 struct table_shard {
-    _Alignas(64) pthread_mutex_t lock;
+    _Alignas(64) atomic_flag locked;
     struct pool entries;
     struct index index;
     struct table_chain lists[TABLE_LISTS];

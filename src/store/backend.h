@@ -9,9 +9,8 @@
 #ifndef POSTERN_STORE_BACKEND_H
 #define POSTERN_STORE_BACKEND_H
 
-#include <pthread.h>
-
 #include "store/table.h"
+#include "store/thread.h"
 
 /* Somebody to be woken: no system call where it is awake. */
 struct store_waker {
@@ -99,12 +98,6 @@ void store_note_kinds(struct store *store, uint32_t kinds);
 
 /* What is wrong from now on; NULL: nothing any more. */
 void store_set_fault(struct store *store, const char *fault);
-
-/* Signals are for the program's own threads; those of a store hear none. */
-bool store_start(pthread_t *thread, void *(*run)(void *context), void *context);
-
-/* Wait for a thread to end, for 2 s. */
-bool store_join(pthread_t thread);
 
 /* Wait until nothing waits to be written, for up to `wait_ms`. */
 bool store_flush(struct store *store, uint32_t wait_ms);

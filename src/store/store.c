@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -146,24 +145,6 @@ void store_set_fault(struct store *store, const char *fault)
     pthread_mutex_lock(&store->fault_lock);
     snprintf(store->fault, sizeof store->fault, "%s", fault ? fault : "");
     pthread_mutex_unlock(&store->fault_lock);
-}
-
-bool store_start(pthread_t *thread, void *(*run)(void *context), void *context)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(thread, NULL, run, context) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
-bool store_join(pthread_t thread)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 2;
-    return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
 bool store_flush(struct store *store, uint32_t wait_ms)

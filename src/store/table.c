@@ -13,7 +13,7 @@ enum {
     TRIES = 200, /* some microseconds */
     SLEEP_NS = 50000,
     PAGE_BYTES = 4096,
-    LARGE_PAGE_BYTES = 2 << 20,
+    LARGE_PAGE_BYTES = AHEAD_CHUNK_BYTES,
     TAKEN_AT_ONCE = 16, /* under one hold of a lock: a worker may wait for it */
 };
 
@@ -207,6 +207,7 @@ static uint32_t add_entry(struct table *table, struct table_shard *shard, const 
         evict(shard);
     uint32_t index = pool_borrow(&shard->entries);
     assert(index != POOL_NONE); /* there is one for each of every list */
+    ahead_used(&table->ahead, entry_at(shard, index));
     *(struct entry *)entry_at(shard, index) = (struct entry){.key = *key};
     index_add(&shard->index, hash_of(key), index);
     return index;
@@ -227,8 +228,8 @@ static size_t round_up(size_t bytes, size_t to)
 /*
  * The indices of all shards, and behind them the entries of all, in turns: what is in use lies together. An index is
  * read in no order from the first record on, so all of it is there from the beginning, in large pages where the kernel
- * has some: a look-up then waits for one line from memory, and not for the page tables too. Entries that are never
- * needed are never touched.
+ * has some: a look-up then waits for one line from memory, and not for the page tables too. Entries come when they are
+ * needed, shortly before.
  */
 static uint8_t *map_memory(struct table *table, size_t index_bytes, size_t entry_bytes)
 {
@@ -239,9 +240,11 @@ static uint8_t *map_memory(struct table *table, size_t index_bytes, size_t entry
         return NULL;
     size_t before = -(uintptr_t)table->memory % LARGE_PAGE_BYTES;
     uint8_t *memory = (uint8_t *)table->memory + before;
-    madvise(memory, round_up(index_bytes, LARGE_PAGE_BYTES), MADV_HUGEPAGE);
-    for (size_t at = 0; at < index_bytes; at += PAGE_BYTES)
+    size_t first_bytes = round_up(index_bytes, LARGE_PAGE_BYTES);
+    madvise(memory, first_bytes, MADV_HUGEPAGE);
+    for (size_t at = 0; at < first_bytes; at += PAGE_BYTES)
         *(volatile uint8_t *)&memory[at] = 0;
+    ahead_start(&table->ahead, memory + first_bytes, table->memory_bytes - before - first_bytes);
     return memory;
 }
 
@@ -282,6 +285,7 @@ void table_fini(struct table *table)
             for (uint32_t at = shard->lists[list].oldest; at; at = entry_at(shard, at)->newer)
                 free(entry_at(shard, at)->text);
     }
+    ahead_stop(&table->ahead);
     munmap(table->memory, table->memory_bytes);
 }
 

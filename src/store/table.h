@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "base/pool.h"
+#include "store/ahead.h"
 #include "store/index.h"
 #include "store/store.h"
 
@@ -71,6 +72,7 @@ struct table {
     uint32_t writing_max;
     _Atomic uint32_t generation;
     bool is_all; /* there is no elsewhere: what is not here is not */
+    struct ahead ahead;
     void *memory;
     size_t memory_bytes;
 };

@@ -37,6 +37,9 @@ LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 
+# As many compilers at once as there are processors, where nobody said how many.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 .PHONY: man deb all deps demo soak test test-programs sim population check-core asan bench record format tidy install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -99,7 +102,7 @@ fuzz-programs: $(FUZZ_TARGETS) $(BUILD)/tests/fuzz/seeds_main
 
 fuzz: deps
 	@tests/deps fuzz && tests/deps fuzz
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='-O1 -g' FUZZ_MAIN= \
+	@$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/fuzz CC=clang CFLAGS='-O1 -g' FUZZ_MAIN= \
 	    SANITIZE='$(ASAN) -fsanitize=fuzzer-no-link' FUZZER=-fsanitize=fuzzer fuzz-programs
 	@tests/fuzz/long $(BUILD)/fuzz $(or $(SECONDS),60)
 
@@ -109,31 +112,31 @@ check-core: $(BUILD)/libcore.a
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 test: deps
-	@$(MAKE) --no-print-directory all $(UNIT) $(TOOLS)
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
+	@$(MAKE) --no-print-directory $(JOBS) all $(UNIT) $(TOOLS)
+	@$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
 	@tests/run $(BUILD)
 
 # Only the tests that need neither privileges nor time, all of them under sanitizers.
 asan: deps
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
+	@$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
 	@tests/run --offline $(BUILD)/asan
 
 test-programs: all $(UNIT) $(TOOLS)
 
 bench: deps
-	@$(MAKE) --no-print-directory all $(TOOLS)
+	@$(MAKE) --no-print-directory $(JOBS) all $(TOOLS)
 	@tests/bench/run $(BUILD)
 
 demo: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/live/demo $(BUILD)
 
 soak: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/live/soak $(BUILD) $$(($(or $(MINUTES),30) * 60))
 
 record: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/live/record $(BUILD)
 
 deps:

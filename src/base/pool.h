@@ -41,7 +41,7 @@ static inline void pool_init(struct pool *pool, void *storage, uint32_t object_b
 /* The object with this index; it must be out. */
 static inline void *pool_at(const struct pool *pool, uint32_t index)
 {
-    assert(index != POOL_NONE && index <= pool->fresh);
+    assert(index - 1 < pool->fresh); /* POOL_NONE is not */
     return pool->storage + (size_t)(index - 1) * pool->object_bytes;
 }
 

@@ -219,6 +219,7 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
         return false;
     policy->watched |= verbs_of(rule);
     rule_set_add(&policy->on[rule->on], number);
+    policy->moments |= 1u << rule->on;
     if (rule->keyword_verbs)
         rule_set_add(&policy->on_keyword_verb, number);
     if (rule->on == RULE_ON_GREETING || rule->on == RULE_ON_REPLY || rule->on == RULE_ON_KEYWORD)
@@ -227,12 +228,6 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
     if (rule->on == RULE_ON_ANOMALY && changes && rule->anomalies >> SMTP_ANOMALY_EARLY_TALKER & 1)
         policy->judges_early = true;
     return true;
-}
-
-bool policy_looks_at(const struct policy *policy, enum rule_event event)
-{
-    static const struct rule_set none;
-    return memcmp(&policy->on[event], &none, sizeof none) != 0;
 }
 
 /* ---- sessions ---- */

@@ -35,6 +35,7 @@ struct policy {
     uint32_t rule_count;
     struct rule rules[RULES_MAX];    /* in order; the first that matches decides */
     struct rule_set on[RULE_EVENTS]; /* rules by the moment they look at */
+    uint32_t moments;                /* those that any looks at, bits 1u << enum rule_event */
     struct rule_set on_keyword_verb; /* those of RULE_ON_KEYWORD that also decide about a command */
     struct rule_set by_table;        /* rules that match by what a table says, and not without */
     struct rule_set has_clients, has_servers, has_peers;
@@ -133,6 +134,9 @@ void policy_judge_case(const struct policy *policy, const struct rule_case *what
 bool policy_guards(const struct policy *policy, const struct policy_facts *facts);
 
 /* Whether any rule looks at this moment. */
-bool policy_looks_at(const struct policy *policy, enum rule_event event);
+static inline bool policy_looks_at(const struct policy *policy, enum rule_event event)
+{
+    return policy->moments >> event & 1;
+}
 
 #endif

@@ -18,9 +18,12 @@
 #include "clock.h"
 #include "script.h"
 
-enum { YARDSTICK_NS = 129, YARDSTICK_ROUNDS = 100, YARDSTICK_CLASSES = 10 };
+enum { YARDSTICK_NS = 124, YARDSTICK_ROUNDS = 100, YARDSTICK_CLASSES = 10 };
 
-__attribute__((noinline)) static unsigned yardstick_class(uint8_t octet)
+/* Where a linker puts either must not matter. */
+#define YARDSTICK_CODE __attribute__((noinline, aligned(64)))
+
+YARDSTICK_CODE static unsigned yardstick_class(uint8_t octet)
 {
     switch (octet) {
     case ' ':
@@ -47,7 +50,7 @@ __attribute__((noinline)) static unsigned yardstick_class(uint8_t octet)
 }
 
 /* Nanoseconds a packet. The least of as many calls as there are of what is judged beside it. */
-static double yardstick_ns(void)
+YARDSTICK_CODE static double yardstick_ns(void)
 {
     uint64_t counts[YARDSTICK_CLASSES] = {0}, ends = 0;
     uint64_t began = clock_ns();

@@ -35,14 +35,16 @@ static bool any_in_block_sse2(const uint8_t *at)
     return _mm_movemask_epi8(_mm_cmpeq_epi8(greatest, limit)) != 0xffff;
 }
 
-static size_t pass_blocks_sse2(struct span octets, size_t at)
+/* From `at` on over blocks in which there is surely none. One piece with `any`, and built for the same processor. */
+static inline __attribute__((always_inline)) size_t pass_by(struct span octets, size_t at,
+                                                            bool (*any)(const uint8_t *block))
 {
     size_t step = first_step(octets.ptr + at);
-    for (; octets.len - at >= BLOCK_BYTES && !any_in_block_sse2(octets.ptr + at); step = BLOCK_BYTES)
+    for (; octets.len - at >= BLOCK_BYTES && !any(octets.ptr + at); step = BLOCK_BYTES)
         at += step;
     size_t left = octets.len - at;
     bool last = left < BLOCK_BYTES && octets.len > BLOCK_BYTES;
-    return last && !any_in_block_sse2(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;
+    return last && !any(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;
 }
 
 __attribute__((target("avx2"))) static inline __m256i figures_of_32(const uint8_t *at)
@@ -64,18 +66,13 @@ __attribute__((target("avx2"))) static inline bool any_in_block_avx2(const uint8
 
 __attribute__((target("avx2"))) static size_t pass_blocks_avx2(struct span octets, size_t at)
 {
-    size_t step = first_step(octets.ptr + at);
-    for (; octets.len - at >= BLOCK_BYTES && !any_in_block_avx2(octets.ptr + at); step = BLOCK_BYTES)
-        at += step;
-    size_t left = octets.len - at;
-    bool last = left < BLOCK_BYTES && octets.len > BLOCK_BYTES;
-    return last && !any_in_block_avx2(octets.ptr + octets.len - BLOCK_BYTES) ? octets.len : at;
+    return pass_by(octets, at, any_in_block_avx2);
 }
 
 /* A place from `at` (at least 1) on, in steps of blocks, before which there is surely no such dot. */
 static size_t pass_blocks(struct span octets, size_t at)
 {
-    return __builtin_cpu_supports("avx2") ? pass_blocks_avx2(octets, at) : pass_blocks_sse2(octets, at);
+    return __builtin_cpu_supports("avx2") ? pass_blocks_avx2(octets, at) : pass_by(octets, at, any_in_block_sse2);
 }
 #else
 static size_t pass_blocks(struct span octets, size_t at)

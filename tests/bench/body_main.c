@@ -195,11 +195,9 @@ static bool is_met(double share)
 
 static double tell_mail(const char *label, int rounds)
 {
-    double share = tell_body(label, rounds);
-    for (int turn = 1; turn < CLOCK_TURNS_MAX && !is_met(share); turn++) {
-        clock_wait_for_neighbours();
+    double share = 0;
+    for (uint32_t turn = 0; clock_again(turn, is_met(share)); turn++)
         share = tell_body(label, rounds);
-    }
     return share;
 }
 

@@ -4,6 +4,7 @@
 #ifndef POSTERN_TESTS_BENCH_CLOCK_H
 #define POSTERN_TESTS_BENCH_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -35,14 +36,18 @@ static inline void clock_keep_least(double *least, double value)
 }
 
 /*
- * What missed its goal is measured again, so often at most, some seconds later: a neighbour on the same processor goes
- * away, or comes less; what costs too much misses each time.
+ * Whether to measure in this turn, from 0 on. What missed its goal is measured again some seconds later, a few times: a
+ * neighbour on the same processor goes away, or comes less; what costs too much misses each time.
  */
-enum { CLOCK_TURNS_MAX = 10 };
-
-static inline void clock_wait_for_neighbours(void)
+static inline bool clock_again(uint32_t turn, bool met)
 {
-    nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
+    enum { TURNS_MAX = 10, WAIT_S = 3 };
+    if (turn == 0)
+        return true;
+    if (met || turn == TURNS_MAX)
+        return false;
+    nanosleep(&(struct timespec){.tv_sec = WAIT_S}, NULL);
+    return true;
 }
 
 #endif

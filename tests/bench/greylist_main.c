@@ -237,18 +237,14 @@ static void tell_store(const char *name, uint32_t mails, clockid_t clock, bool w
     char uri[256], what[128];
     struct rates best = {0};
     struct mail *all = make_mails(mails);
-    for (int round = 0; round < ROUNDS * CLOCK_TURNS_MAX; round++) {
-        if (round && round % ROUNDS == 0) {
-            if (best.fresh >= goal.fresh && best.known >= goal.known)
-                break;
-            clock_wait_for_neighbours();
+    for (uint32_t turn = 0; clock_again(turn, best.fresh >= goal.fresh && best.known >= goal.known); turn++)
+        for (uint32_t round = 0; round < ROUNDS; round++) {
+            if (written)
+                snprintf(uri, sizeof uri, "%s%s/%u-%u", name, temporary_folder(), turn, round);
+            else
+                snprintf(uri, sizeof uri, "%s", name);
+            measure(&best, uri, all, mails, clock, written);
         }
-        if (written)
-            snprintf(uri, sizeof uri, "%s%s/%d", name, temporary_folder(), round);
-        else
-            snprintf(uri, sizeof uri, "%s", name);
-        measure(&best, uri, all, mails, clock, written);
-    }
     free(all);
     snprintf(what, sizeof what, "greylist, %s, mail never seen", name);
     tell(what, best.fresh, goal.fresh);

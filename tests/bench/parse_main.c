@@ -131,11 +131,8 @@ int main(int argc, char **argv)
     init_smtp();
     play_init(&policy);
     play_learn();
-    measure(1, 1 + rounds);
-    for (uint32_t turn = 1; turn < CLOCK_TURNS_MAX && !all_met(); turn++) {
-        clock_wait_for_neighbours();
+    for (uint32_t turn = 0; clock_again(turn, all_met()); turn++)
         measure(1 + turn * rounds, 1 + (turn + 1) * rounds);
-    }
     tell(1, "SMTP of a dialogue, each command and reply a packet", least.spoken, SMTP_GOAL_NS);
     tell(2, "SMTP of a dialogue, each octet a packet", least.octets, SMTP_GOAL_NS);
     tell(3, "the engine, handshake and closing included", least.engine, ENGINE_GOAL_NS);

@@ -142,11 +142,8 @@ int main(int argc, char **argv)
     fill_message();
     play_init(&sets[0].conf->policy);
     learn(sets, SETS);
-    measure(sets, SETS, 1, 1 + rounds);
-    for (uint32_t turn = 1; turn < CLOCK_TURNS_MAX && !all_met(sets, SETS); turn++) {
-        clock_wait_for_neighbours();
+    for (uint32_t turn = 0; clock_again(turn, all_met(sets, SETS)); turn++)
         measure(sets, SETS, 1 + turn * rounds, 1 + (turn + 1) * rounds);
-    }
     for (int i = 1; i < SETS; i++)
         printf("%sok %d - under %s a packet costs %.2f times what it does under none (%.0f ns; goal %.1f)\n",
                is_met(sets, i) ? "" : "not ", i, sets[i].name, sets[i].ns / sets[0].ns, sets[0].ns, sets[i].goal);

@@ -41,6 +41,19 @@ static inline uint32_t until_offer(struct drive *drive)
     return at;
 }
 
+/* The client asks, and the whole offer is made. */
+static inline void ask_and_offer(struct drive *drive)
+{
+    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
+    drive_say_text(drive, SMTP_SERVER, OFFER);
+}
+
+static inline void greet_and_offer(struct drive *drive)
+{
+    drive_say_text(drive, SMTP_SERVER, GREETING);
+    ask_and_offer(drive);
+}
+
 static inline void end(struct drive *drive)
 {
     drive_finish(drive);

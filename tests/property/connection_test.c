@@ -19,16 +19,25 @@ static struct segment syn(const struct drive *drive, enum smtp_side side, bool a
     return s;
 }
 
+static uint64_t send_syn(struct drive *drive, enum smtp_side side, bool answers, const char *text)
+{
+    struct segment s = syn(drive, side, answers, text);
+    return drive_send(drive, side, &s);
+}
+
+/* Without a handshake. */
+static struct drive *not_begun(const char *name, uint64_t seed)
+{
+    struct drive_plan plan = {.name = name, .seed = seed};
+    return drive_new(&plan);
+}
+
 static void test_case_64_octets_in_the_syn_come_again(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "data in SYN", .seed = 5};
-    struct drive *drive = drive_new(&plan);
-    struct segment s = syn(drive, SMTP_CLIENT, false, "EHLO x\r\n");
-    uint64_t first = drive_send(drive, SMTP_CLIENT, &s);
-    assert_left(drive, first, "");
-    s = syn(drive, SMTP_SERVER, true, "");
-    drive_send(drive, SMTP_SERVER, &s);
+    struct drive *drive = not_begun("data in SYN", 5);
+    assert_left(drive, send_syn(drive, SMTP_CLIENT, false, "EHLO x\r\n"), "");
+    send_syn(drive, SMTP_SERVER, true, "");
     uint64_t again = drive_send_text(drive, SMTP_CLIENT, 0, "EHLO x\r\n");
     assert_left(drive, again, "EHLO x\r\n");
     assert_read(drive, SMTP_SERVER, "EHLO x\r\n");
@@ -38,12 +47,9 @@ static void test_case_64_octets_in_the_syn_come_again(void **state)
 static void test_case_64_octets_in_the_syn_ack_come_again(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "data in SYN-ACK", .seed = 5};
-    struct drive *drive = drive_new(&plan);
-    struct segment s = syn(drive, SMTP_CLIENT, false, "");
-    drive_send(drive, SMTP_CLIENT, &s);
-    s = syn(drive, SMTP_SERVER, true, GREETING);
-    assert_left(drive, drive_send(drive, SMTP_SERVER, &s), "");
+    struct drive *drive = not_begun("data in SYN-ACK", 5);
+    send_syn(drive, SMTP_CLIENT, false, "");
+    assert_left(drive, send_syn(drive, SMTP_SERVER, true, GREETING), "");
     drive_acknowledge(drive, SMTP_CLIENT);
     drive_send_text(drive, SMTP_SERVER, 0, GREETING);
     assert_read(drive, SMTP_CLIENT, GREETING);
@@ -53,12 +59,9 @@ static void test_case_64_octets_in_the_syn_ack_come_again(void **state)
 static void test_case_64_octets_in_the_third_ack(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "data in ACK", .seed = 5};
-    struct drive *drive = drive_new(&plan);
-    struct segment s = syn(drive, SMTP_CLIENT, false, "");
-    drive_send(drive, SMTP_CLIENT, &s);
-    s = syn(drive, SMTP_SERVER, true, "");
-    drive_send(drive, SMTP_SERVER, &s);
+    struct drive *drive = not_begun("data in ACK", 5);
+    send_syn(drive, SMTP_CLIENT, false, "");
+    send_syn(drive, SMTP_SERVER, true, "");
     drive_send_text(drive, SMTP_CLIENT, 0, "EHLO early\r\n");
     assert_read(drive, SMTP_SERVER, "EHLO early\r\n");
     end(drive);
@@ -67,17 +70,12 @@ static void test_case_64_octets_in_the_third_ack(void **state)
 static void test_case_64_an_ack_before_the_syn_ack_breaks_nothing(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "early ACK", .seed = 5};
-    struct drive *drive = drive_new(&plan);
-    struct segment s = syn(drive, SMTP_CLIENT, false, "");
-    drive_send(drive, SMTP_CLIENT, &s);
+    struct drive *drive = not_begun("early ACK", 5);
+    send_syn(drive, SMTP_CLIENT, false, "");
     drive_acknowledge(drive, SMTP_CLIENT);
-    s = syn(drive, SMTP_SERVER, true, "");
-    drive_send(drive, SMTP_SERVER, &s);
+    send_syn(drive, SMTP_SERVER, true, "");
     drive_acknowledge(drive, SMTP_CLIENT);
-    drive_say_text(drive, SMTP_SERVER, GREETING);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    greet_and_offer(drive);
     assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
     end(drive);
 }
@@ -85,18 +83,13 @@ static void test_case_64_an_ack_before_the_syn_ack_breaks_nothing(void **state)
 static void test_case_65_simultaneous_open(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "simultaneous open", .seed = 9};
-    struct drive *drive = drive_new(&plan);
+    struct drive *drive = not_begun("simultaneous open", 9);
     for (int answers = 0; answers < 2; answers++)
-        for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
-            struct segment s = syn(drive, (enum smtp_side)side, answers, "");
-            assert_non_null(drive_left(drive, drive_send(drive, (enum smtp_side)side, &s)));
-        }
+        for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
+            assert_non_null(drive_left(drive, send_syn(drive, (enum smtp_side)side, answers, "")));
     drive_acknowledge(drive, SMTP_CLIENT);
     drive_acknowledge(drive, SMTP_SERVER);
-    drive_say_text(drive, SMTP_SERVER, GREETING);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    greet_and_offer(drive);
     assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
     end(drive);
 }
@@ -104,8 +97,7 @@ static void test_case_65_simultaneous_open(void **state)
 static void test_case_65_syn_sent_again(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "SYN again", .seed = 9};
-    struct drive *drive = drive_new(&plan);
+    struct drive *drive = not_begun("SYN again", 9);
     struct segment s = syn(drive, SMTP_CLIENT, false, "");
     drive_send(drive, SMTP_CLIENT, &s);
     drive_send(drive, SMTP_CLIENT, &s);
@@ -125,10 +117,8 @@ static void test_case_65_syn_sent_again(void **state)
 static void test_case_65_syn_ack_of_another_syn_is_dropped(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "stray SYN-ACK", .seed = 9};
-    struct drive *drive = drive_new(&plan);
-    struct segment s = syn(drive, SMTP_CLIENT, false, "");
-    drive_send(drive, SMTP_CLIENT, &s);
+    struct drive *drive = not_begun("stray SYN-ACK", 9);
+    send_syn(drive, SMTP_CLIENT, false, "");
     struct segment answer = syn(drive, SMTP_SERVER, true, "");
     answer.ack += 1000;
     assert_fate(drive, drive_send(drive, SMTP_SERVER, &answer), DRIVE_DROPPED);
@@ -136,15 +126,13 @@ static void test_case_65_syn_ack_of_another_syn_is_dropped(void **state)
     end(drive);
 }
 
-/* The same ports again, after both FINs: a connection of its own, edited like the first. */
+/* The same ports again, after both FINs: a connection of its own. */
 static void test_case_65_port_reuse_after_a_close(void **state)
 {
     (void)state;
     struct drive *drive = begin("port reuse", false);
     drive_say_text(drive, SMTP_SERVER, GREETING);
     drive_close(drive, SMTP_CLIENT);
-    struct drive_plan plan = {.name = "second", .isn = {1000, 2000}};
-    (void)plan;
     struct segment s = syn(drive, SMTP_CLIENT, false, "");
     s.seq += 1000000;
     assert_non_null(drive_left(drive, drive_send(drive, SMTP_CLIENT, &s)));
@@ -175,9 +163,7 @@ static void test_case_60_reset_number_is_translated(void **state)
 {
     (void)state;
     struct drive *drive = begin("RST behind an edit", false);
-    drive_say_text(drive, SMTP_SERVER, GREETING);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    greet_and_offer(drive);
     uint32_t at = (uint32_t)strlen(GREETING OFFER);
     const struct packet *left = drive_left(drive, send_reset(drive, SMTP_SERVER, at));
     assert_non_null(left);
@@ -194,8 +180,7 @@ static void test_case_60_reset_out_of_window_changes_nothing(void **state)
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
         for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
             assert_fate(drive, send_reset(drive, (enum smtp_side)side, (uint32_t)places[i]), DRIVE_DROPPED);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    ask_and_offer(drive);
     assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
     end(drive);
 }
@@ -210,8 +195,7 @@ static void test_case_60_reset_with_a_bad_checksum_changes_nothing(void **state)
     s.bad_checksum = true;
     assert_fate(drive, drive_send(drive, SMTP_SERVER, &s), DRIVE_DROPPED);
     assert_int_equal(drive_counters(drive)->bad_checksum, 1);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    ask_and_offer(drive);
     assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
     end(drive);
 }
@@ -372,9 +356,7 @@ static void test_case_62_keep_alive(void **state)
 {
     (void)state;
     struct drive *drive = begin("keep-alive", false);
-    drive_say_text(drive, SMTP_SERVER, GREETING);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    greet_and_offer(drive);
     uint32_t at = (uint32_t)strlen(GREETING OFFER);
     for (int octets = 0; octets < 2; octets++) {
         struct segment s = drive_segment(drive, SMTP_SERVER, at - 1, span_head(span_of("\n"), (size_t)octets));
@@ -431,8 +413,7 @@ static void test_segment_without_ack_is_dropped(void **state)
 static void test_case_66_midstream_passes_and_is_reported_once(void **state)
 {
     (void)state;
-    struct drive_plan plan = {.name = "midstream", .seed = 2};
-    struct drive *drive = drive_new(&plan);
+    struct drive *drive = not_begun("midstream", 2);
     for (uint32_t i = 0; i < 5; i++)
         drive_send_text(drive, SMTP_CLIENT, i * 13, "XEXCH50 1 2\r\n");
     assert_int_equal(drive_read(drive, SMTP_SERVER).len, 5 * 13);
@@ -447,8 +428,7 @@ static void test_case_67_protected_flows_are_not_edited(void **state)
     (void)state;
     static const uint8_t kinds[] = {19, 29, 30}; /* TCP-MD5, TCP-AO, MPTCP */
     for (size_t i = 0; i < sizeof kinds; i++) {
-        struct drive_plan plan = {.name = "protected", .seed = 2};
-        struct drive *drive = drive_new(&plan);
+        struct drive *drive = not_begun("protected", 2);
         struct segment s = syn(drive, SMTP_CLIENT, false, "");
         static const uint8_t value[16] = {1};
         segment_add_option(&s.options, kinds[i], value, sizeof value);
@@ -456,9 +436,7 @@ static void test_case_67_protected_flows_are_not_edited(void **state)
         s = syn(drive, SMTP_SERVER, true, "");
         segment_add_option(&s.options, kinds[i], value, sizeof value); /* MPTCP needs both (RFC 8684 3.1) */
         drive_send(drive, SMTP_SERVER, &s);
-        drive_say_text(drive, SMTP_SERVER, GREETING);
-        drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-        drive_say_text(drive, SMTP_SERVER, OFFER);
+        greet_and_offer(drive);
         assert_read(drive, SMTP_CLIENT, GREETING OFFER);
         assert_int_equal(drive_counters(drive)->edited, 0);
         end(drive);

@@ -106,9 +106,7 @@ static void test_case_57_old_segment_that_was_acknowledged(void **state)
 {
     (void)state;
     struct drive *drive = begin("old", false);
-    drive_say_text(drive, SMTP_SERVER, GREETING);
-    drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-    drive_say_text(drive, SMTP_SERVER, OFFER);
+    greet_and_offer(drive);
     uint64_t old = drive_send_text(drive, SMTP_SERVER, 0, GREETING);
     assert_non_null(drive_left(drive, old)); /* its receiver answers it with an acknowledgment (RFC 9293 3.10.7.4) */
     assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
@@ -359,9 +357,7 @@ static void test_numbers_that_wrap_at_each_octet_of_an_edit(void **state)
         struct drive_plan plan = {.name = "wrap", .seed = before, .isn = {UINT32_MAX - before, UINT32_MAX - before}};
         struct drive *drive = drive_new(&plan);
         drive_handshake(drive);
-        drive_say_text(drive, SMTP_SERVER, GREETING);
-        drive_say_text(drive, SMTP_CLIENT, "EHLO x\r\n");
-        drive_say_text(drive, SMTP_SERVER, OFFER);
+        greet_and_offer(drive);
         drive_say_text(drive, SMTP_CLIENT, "XEXCH50 1 2\r\n");
         drive_say_text(drive, SMTP_SERVER, "250 OK\r\n");
         drive_close(drive, SMTP_CLIENT);

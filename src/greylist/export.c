@@ -1,21 +1,15 @@
 #include "greylist/export.h"
 
-#include <stdio.h>
-
+#include "base/hex.h"
 #include "base/siphash.h"
 #include "report/json.h"
-
-static void write_hex(const uint8_t *octets, size_t len, char *text)
-{
-    for (size_t i = 0; i < len; i++)
-        snprintf(text + 2 * i, 3, "%02x", octets[i]);
-}
 
 void export_store_name(const uint8_t secret[GREYLIST_SECRET_BYTES], char name[EXPORT_STORE_BYTES])
 {
     uint8_t hash[GREYLIST_KEY_BYTES];
     siphash128(secret, span_of("the name of this store"), hash);
-    write_hex(hash, sizeof hash, name);
+    hex_write(hash, sizeof hash, name);
+    name[EXPORT_STORE_BYTES - 1] = '\0';
 }
 
 static json_t *about(enum greylist_kind kind, struct span text)
@@ -37,12 +31,12 @@ static json_t *about(enum greylist_kind kind, struct span text)
 json_t *export_record(const char *store, const struct store_key *key, enum greylist_kind kind,
                       const struct greylist_record *record, int64_t expires_s, struct span text)
 {
-    char hex[2 * STORE_KEY_BYTES + 1];
+    char hex[2 * STORE_KEY_BYTES];
     json_t *object = json_object();
-    write_hex(key->octets, sizeof key->octets, hex);
+    hex_write(key->octets, sizeof key->octets, hex);
     json_object_set_new(object, "kind", json_string(greylist_kind_name(kind)));
     json_object_set_new(object, "store", json_string(store));
-    json_object_set_new(object, "key", json_string(hex));
+    json_object_set_new(object, "key", json_stringn(hex, sizeof hex));
     if (text.len)
         json_object_set_new(object, "about", about(kind, text));
     json_object_set_new(object, "first_ms", json_integer(record->first_ms));

@@ -4,27 +4,13 @@
  */
 #include <stdio.h>
 
+#include "base/hex.h"
 #include "greylist/export.h"
 #include "greylist/import_part.h"
 
-static int hex_digit(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
 static bool read_key(const char *text, struct store_key *key)
 {
-    if (!text || strlen(text) != 2 * sizeof key->octets)
-        return false;
-    for (size_t i = 0; i < sizeof key->octets; i++) {
-        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        key->octets[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
+    return text && hex_read(span_of(text), key->octets, sizeof key->octets);
 }
 
 static bool read_kind(const char *name, enum greylist_kind *kind)
@@ -93,8 +79,8 @@ static bool read_text(const json_t *value, uint8_t room[GREYLIST_ADDRESS_BYTES_M
             room[text->len] = (uint8_t)*at++;
             continue;
         }
-        int high = at[1] == 'x' ? hex_digit(at[2]) : -1;
-        int low = high >= 0 ? hex_digit(at[3]) : -1;
+        int high = at[1] == 'x' ? hex_digit((uint8_t)at[2]) : -1;
+        int low = high >= 0 ? hex_digit((uint8_t)at[3]) : -1;
         if (low < 0)
             return false;
         room[text->len] = (uint8_t)(high << 4 | low);

@@ -2,22 +2,15 @@
  * postgrey's databases: "network/sender/recipient" with "first,last" and, of clients that it knows, "address" with
  * "count,last". As db_dump writes them, a key and its value are a line each, behind a blank.
  */
+#include "base/hex.h"
 #include "greylist/import_part.h"
 
 /* ---- db_dump ---- */
 
-static int hex_digit(uint8_t octet)
-{
-    if (octet >= '0' && octet <= '9')
-        return octet - '0';
-    octet |= 0x20;
-    return octet >= 'a' && octet <= 'f' ? octet - 'a' + 10 : -1;
-}
-
 static bool take_hex(struct span *from, uint8_t *octet)
 {
-    int high = from->len > 1 ? hex_digit(from->ptr[0]) : -1;
-    int low = from->len > 1 ? hex_digit(from->ptr[1]) : -1;
+    int high = from->len > 1 ? hex_digit_any(from->ptr[0]) : -1;
+    int low = from->len > 1 ? hex_digit_any(from->ptr[1]) : -1;
     if (high < 0 || low < 0)
         return false;
     *octet = (uint8_t)(high << 4 | low);
@@ -97,7 +90,7 @@ static bool take_addresses(struct span text, struct greylist_attempt *attempt)
 static bool is_hash(struct span key)
 {
     for (size_t i = 0; i < key.len; i++)
-        if (hex_digit(key.ptr[i]) < 0)
+        if (hex_digit_any(key.ptr[i]) < 0)
             return false;
     return key.len == 40;
 }

@@ -3,17 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/span.h"
+#include "base/hex.h"
 
 enum { PORT_DEFAULT = 6379, PORT_MAX = 65535, DB_MAX = 1 << 20 };
-
-static int hex_digit(uint8_t octet)
-{
-    octet = ascii_upper(octet);
-    if (octet >= '0' && octet <= '9')
-        return octet - '0';
-    return octet >= 'A' && octet <= 'F' ? octet - 'A' + 10 : -1;
-}
 
 /* With %XX decoded; an octet of 0 ends no text here. */
 static bool copy_word(struct span word, char *out, size_t size)
@@ -22,8 +14,8 @@ static bool copy_word(struct span word, char *out, size_t size)
     for (size_t i = 0; i < word.len; i++) {
         uint8_t octet = word.ptr[i];
         if (octet == '%') {
-            int high = word.len - i > 2 ? hex_digit(word.ptr[i + 1]) : -1;
-            int low = word.len - i > 2 ? hex_digit(word.ptr[i + 2]) : -1;
+            int high = word.len - i > 2 ? hex_digit_any(word.ptr[i + 1]) : -1;
+            int low = word.len - i > 2 ? hex_digit_any(word.ptr[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return false;
             octet = (uint8_t)(high << 4 | low);

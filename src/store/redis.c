@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "base/hex.h"
 #include "store/backend.h"
 #include "store/record.h"
 #include "store/redis_uri.h"
+#include "store/redis_walk.h"
+#include "store/redis_words.h"
 
-#define PREFIX     "postern:r:"
-#define FORMAT     "1" /* docs/store.md */
-#define KEY_BYTES  (sizeof PREFIX - 1 + 2 * STORE_KEY_BYTES)
-#define TEXT_WORDS 80 /* of a server's own words in a message */
+#define FORMAT "1" /* docs/store.md */
 
 enum {
     QUESTIONS_MAX = 1024, /* with the server at once */
@@ -89,50 +89,12 @@ struct redis {
     struct table_write taken[WRITES_MAX];
 };
 
-/* ---- names and words ---- */
-
-static void hex_of(const uint8_t *octets, size_t len, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < len; i++) {
-        out[2 * i] = digits[octets[i] >> 4];
-        out[2 * i + 1] = digits[octets[i] & 15];
-    }
-}
-
-static bool octets_of(struct span hex, uint8_t *out, size_t len)
-{
-    if (hex.len != 2 * len)
-        return false;
-    for (size_t i = 0; i < hex.len; i++) {
-        uint8_t c = hex.ptr[i];
-        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
-            return false;
-        uint8_t digit = (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-        out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] | digit : digit << 4);
-    }
-    return true;
-}
-
-static void name_of(const struct store_key *key, char name[KEY_BYTES])
-{
-    memcpy(name, PREFIX, sizeof PREFIX - 1);
-    hex_of(key->octets, sizeof key->octets, name + sizeof PREFIX - 1);
-}
-
-/* A stranger's words, fit for a message. */
-static void quote(const char *words, char out[TEXT_WORDS + 1])
-{
-    size_t len = 0;
-    for (; words && words[len] && len < TEXT_WORDS; len++)
-        out[len] = (char)(words[len] >= ' ' && words[len] <= '~' ? words[len] : '?');
-    out[len] = '\0';
-}
+/* ---- faults ---- */
 
 static void tell(struct redis *redis, const char *what, const char *words)
 {
-    char quoted[TEXT_WORDS + 1];
-    quote(words, quoted);
+    char quoted[REDIS_QUOTED_BYTES];
+    redis_quote(words, quoted);
     snprintf(redis->last_words, sizeof redis->last_words, "%s: %s%s%s", redis->uri.name, what, *quoted ? ": " : "",
              quoted);
     store_set_fault(redis->store, redis->last_words);
@@ -142,11 +104,6 @@ static bool is_text(const redisReply *reply, const char *text)
 {
     return reply && (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING) &&
            reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
-}
-
-static const char *error_words(const redisReply *reply)
-{
-    return reply && reply->type == REDIS_REPLY_ERROR ? reply->str : "its answer is none that a redis server gives";
 }
 
 /* ---- sending ---- */
@@ -219,7 +176,7 @@ static void take_record(redisAsyncContext *connection, void *answer, void *conte
 
 static void send_question(struct redis *redis, const struct store_question *asked)
 {
-    char name[KEY_BYTES];
+    char name[REDIS_NAME_BYTES];
     const char *words[] = {"GET", name};
     const size_t lens[] = {3, sizeof name};
     struct redis_question *question = redis->questions;
@@ -227,7 +184,7 @@ static void send_question(struct redis *redis, const struct store_question *aske
         question++;
     *question = (struct redis_question){redis, *asked, table_generation(&redis->store->table), true};
     redis->questions_busy++;
-    name_of(&asked->key, name);
+    redis_name_of(&asked->key, name);
     if (!send_words(redis, take_record, question, 2, words, lens)) {
         question->busy = false;
         redis->questions_busy--;
@@ -276,20 +233,20 @@ static void take_written(redisAsyncContext *connection, void *answer, void *cont
     } else if (reply && !written) {
         redis->refusing = true;
         redis->writes_from_ms = store_clock_ms() + REFUSED_MS;
-        tell(redis, "does not take what is to be kept", error_words(reply));
+        tell(redis, "does not take what is to be kept", redis_error_words(reply));
     }
 }
 
 static void send_write(struct redis *redis, const struct table_write *put)
 {
-    char name[KEY_BYTES], seconds[24];
+    char name[REDIS_NAME_BYTES], seconds[24];
     uint8_t stored[RECORD_BYTES_MAX];
     struct redis_write *write = redis->writes;
     while (write->busy)
         write++;
     *write = (struct redis_write){redis, *put, true};
     redis->writes_busy++;
-    name_of(&put->key, name);
+    redis_name_of(&put->key, name);
     int64_t left_s = put->record.expires_s - store_clock_s();
     bool sent;
     if (put->absent || left_s <= 0) {
@@ -352,7 +309,7 @@ static void take_format(redisAsyncContext *connection, void *answer, void *conte
              text ? "another version of postern keeps its records there (this one knows format " FORMAT
                     "); name another database, format there"
                   : "cannot be used",
-             text ? ((redisReply *)answer)->str : error_words(answer));
+             text ? ((redisReply *)answer)->str : redis_error_words(answer));
     }
 }
 
@@ -367,8 +324,8 @@ static void take_secret(redisAsyncContext *connection, void *answer, void *conte
     if (!reply)
         return;
     if (reply->type != REDIS_REPLY_STRING ||
-        !octets_of((struct span){(const uint8_t *)reply->str, reply->len}, secret, sizeof secret)) {
-        part(redis, "cannot be used", error_words(reply));
+        !hex_read((struct span){(const uint8_t *)reply->str, reply->len}, secret, sizeof secret)) {
+        part(redis, "cannot be used", redis_error_words(reply));
         return;
     }
     redis->other_secret = redis->been_up && memcmp(secret, redis->store->secret, sizeof secret) != 0;
@@ -383,7 +340,7 @@ static void greet(struct redis *redis)
 {
     const struct redis_uri *uri = &redis->uri;
     char secret[2 * STORE_SECRET_BYTES + 1] = "", db[16];
-    hex_of(redis->store->secret, STORE_SECRET_BYTES, secret);
+    hex_write(redis->store->secret, STORE_SECRET_BYTES, secret);
     snprintf(db, sizeof db, "%d", uri->db);
     bool sent = true;
     if (*uri->user)
@@ -622,126 +579,14 @@ static uint64_t redis_records(struct store *store)
     return atomic_load(&redis->entries);
 }
 
-/* ---- walking: with a connection of its own ---- */
-
-struct walk {
-    struct redis *redis;
-    redisContext *connection;
-    bool (*visit)(void *context, const struct store_key *key, const struct store_record *record, struct span text);
-    void *context;
-    bool more;
-    char *message;
-    size_t size;
-};
-
-static bool walk_complains(struct walk *walk, const char *words)
-{
-    char quoted[TEXT_WORDS + 1];
-    quote(words, quoted);
-    snprintf(walk->message, walk->size, "%s: cannot be read: %s", walk->redis->uri.name, quoted);
-    return false;
-}
-
-/* An answer of this type, or NULL with a message; to be freed. */
-static redisReply *ask(struct walk *walk, int type, int count, const char **words, const size_t *lens)
-{
-    redisReply *reply = redisCommandArgv(walk->connection, count, words, lens);
-    if (reply && reply->type == type)
-        return reply;
-    walk_complains(walk, reply ? error_words(reply) : walk->connection->errstr);
-    freeReplyObject(reply);
-    return NULL;
-}
-
-static bool visit_one(struct walk *walk, const redisReply *name, const redisReply *value)
-{
-    struct store_key key;
-    struct store_record record;
-    struct span text;
-    if (value->type == REDIS_REPLY_NIL)
-        return true; /* gone meanwhile */
-    if (value->type != REDIS_REPLY_STRING ||
-        !octets_of((struct span){(const uint8_t *)name->str + sizeof PREFIX - 1, name->len - (sizeof PREFIX - 1)},
-                   key.octets, sizeof key.octets) ||
-        record_decode(&key, (struct span){(const uint8_t *)value->str, value->len}, &record, &text) != RECORD_GOOD)
-        return walk_complains(walk, "a record is not what was put there");
-    walk->more = walk->visit(walk->context, &key, &record, text);
-    return true;
-}
-
-static bool visit_names(struct walk *walk, const redisReply *names)
-{
-    for (size_t i = 0; i < names->elements && walk->more; i++) {
-        const redisReply *name = names->element[i];
-        if (name->type != REDIS_REPLY_STRING || name->len != KEY_BYTES)
-            continue;
-        redisReply *value = redisCommand(walk->connection, "GET %b", name->str, name->len);
-        bool good = value ? visit_one(walk, name, value) : walk_complains(walk, walk->connection->errstr);
-        freeReplyObject(value);
-        if (!good)
-            return false;
-    }
-    return true;
-}
-
-static bool walk_all(struct walk *walk)
-{
-    static const char pattern[] = PREFIX "*";
-    char cursor[24] = "0";
-    do {
-        const char *words[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
-        redisReply *step = ask(walk, REDIS_REPLY_ARRAY, 6, words, NULL);
-        if (!step)
-            return false;
-        bool good = step->elements == 2 && step->element[0]->type == REDIS_REPLY_STRING &&
-                    step->element[0]->len < sizeof cursor && step->element[1]->type == REDIS_REPLY_ARRAY;
-        if (good)
-            snprintf(cursor, sizeof cursor, "%s", step->element[0]->str);
-        else
-            walk_complains(walk, error_words(step));
-        good = good && visit_names(walk, step->element[1]);
-        freeReplyObject(step);
-        if (!good)
-            return false;
-    } while (walk->more && strcmp(cursor, "0") != 0);
-    return true;
-}
-
-static bool walk_greets(struct walk *walk)
-{
-    const struct redis_uri *uri = &walk->redis->uri;
-    char db[16];
-    redisReply *reply;
-    snprintf(db, sizeof db, "%d", uri->db);
-    if (*uri->password) {
-        reply = *uri->user ? ask(walk, REDIS_REPLY_STATUS, 3, (const char *[]){"AUTH", uri->user, uri->password}, NULL)
-                           : ask(walk, REDIS_REPLY_STATUS, 2, (const char *[]){"AUTH", uri->password}, NULL);
-        if (!reply)
-            return false;
-        freeReplyObject(reply);
-    }
-    reply = ask(walk, REDIS_REPLY_STATUS, 2, (const char *[]){"SELECT", db}, NULL);
-    freeReplyObject(reply);
-    return reply != NULL;
-}
-
 static bool walk_redis(struct store *store,
                        bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
                                      struct span text),
                        void *context, char *message, size_t size)
 {
-    struct redis *redis = store->state;
-    struct timeval wait = {.tv_sec = REPLY_MS / 1000};
-    struct walk walk = {redis, NULL, visit, context, true, message, size};
+    const struct redis *redis = store->state;
     store_flush(store, WALK_FLUSH_MS);
-    walk.connection = redisConnectWithTimeout(redis->uri.host, redis->uri.port, wait);
-    bool good = walk.connection && !walk.connection->err && redisSetTimeout(walk.connection, wait) == REDIS_OK;
-    if (!good)
-        walk_complains(&walk, walk.connection ? walk.connection->errstr : "no memory");
-    good = good && walk_greets(&walk) && walk_all(&walk);
-    if (walk.connection)
-        redisFree(walk.connection);
-    return good;
+    return redis_walk(&redis->uri, REPLY_MS, visit, context, message, size);
 }
 
 const struct store_backend store_redis = {

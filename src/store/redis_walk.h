@@ -1,0 +1,21 @@
+/*
+ * store/redis_walk - every record that a redis server keeps, over a connection of its own.
+ *
+ * In:     where the server is.
+ * Out:    its records, in no order; one that is put or dropped meanwhile may come or not.
+ * Thread: any; waits for the server.
+ */
+#ifndef POSTERN_STORE_REDIS_WALK_H
+#define POSTERN_STORE_REDIS_WALK_H
+
+#include "store/redis_uri.h"
+#include "store/store.h"
+
+/* `wait_ms` for each answer. False from `visit` ends the walk; false with a message where the records cannot be read.
+ */
+bool redis_walk(const struct redis_uri *uri, uint32_t wait_ms,
+                bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
+                              struct span text),
+                void *context, char *message, size_t size);
+
+#endif

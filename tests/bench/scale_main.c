@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/octets.h"
+#include "clock.h"
 #include "engine/engine.h"
 #include "policy/policy.h"
 #include "tcp/packet.h"
@@ -24,13 +24,6 @@ enum { HEADERS = 40 };
 static struct engine *engine;
 static int64_t now_us = 1000000;
 static uint64_t tokens;
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static size_t resident_bytes(void)
 {
@@ -83,10 +76,10 @@ static void open_flow(uint32_t flow)
 
 static double open_flows(uint32_t from, uint32_t to)
 {
-    uint64_t began = now_ns();
+    uint64_t began = clock_ns();
     for (uint32_t flow = from; flow < to; flow++)
         open_flow(flow);
-    return (double)(now_ns() - began) / (to - from) / 7;
+    return (double)(clock_ns() - began) / (to - from) / 7;
 }
 
 /* A packet to a flow chosen at random among `count`. */
@@ -94,12 +87,12 @@ static double find_flows(uint32_t count)
 {
     enum { PROBES = 200000 };
     uint32_t state = 12345;
-    uint64_t began = now_ns();
+    uint64_t began = clock_ns();
     for (uint32_t i = 0; i < PROBES; i++) {
         state = state * 1664525u + 1013904223u;
         send_segment((uint32_t)((uint64_t)state * count >> 32), true, PACKET_ACK, 121, 1040, "");
     }
-    return (double)(now_ns() - began) / PROBES;
+    return (double)(clock_ns() - began) / PROBES;
 }
 
 int main(int argc, char **argv)
@@ -125,23 +118,23 @@ int main(int argc, char **argv)
     double find_many = find_flows(flows);
     size_t gained = resident_bytes() - before;
 
-    uint64_t began = now_ns();
+    uint64_t began = clock_ns();
     uint64_t worst = 0, ticks = 0;
     while (engine_gauges(engine).flows) {
-        uint64_t tick = now_ns();
+        uint64_t tick = clock_ns();
         now_us = engine_next_due(engine) > now_us ? engine_next_due(engine) : now_us + 1000;
         engine_tick(engine, now_us);
         struct engine_verdict verdict;
         while (engine_next_verdict(engine, &verdict))
             abort();
-        tick = now_ns() - tick;
+        tick = clock_ns() - tick;
         worst = tick > worst ? tick : worst;
         ticks++;
     }
     size_t bytes_per_flow = gained / flows;
     printf("1..2\n# {\"flows\":%u,\"bytes_per_flow\":%zu,\"create_ns\":[%.0f,%.0f],\"find_ns\":[%.0f,%.0f],"
            "\"expire_ns\":%.0f,\"ticks\":%llu,\"worst_tick_us\":%.0f}\n",
-           flows, bytes_per_flow, create_few, create_many, find_few, find_many, (double)(now_ns() - began) / flows,
+           flows, bytes_per_flow, create_few, create_many, find_few, find_many, (double)(clock_ns() - began) / flows,
            (unsigned long long)ticks, (double)worst / 1000);
     printf("%sok 1 - %u idle flows in %zu octets each, 512 at most\n", bytes_per_flow > 512 ? "not " : "", flows,
            bytes_per_flow);

@@ -69,7 +69,8 @@ static bool take_client(struct span text, struct greylist_attempt *attempt)
         return import_find(text, '/') == text.len &&
                keep_read_network(text, &attempt->ip_version, attempt->client, &prefix);
     memcpy(whole, text.ptr, text.len); /* older versions leave out the host */
-    memcpy(whole + text.len, ".0", 2);
+    whole[text.len] = '.';
+    whole[text.len + 1] = '0';
     return keep_read_network((struct span){(uint8_t *)whole, text.len + 2}, &attempt->ip_version, attempt->client,
                              &prefix);
 }

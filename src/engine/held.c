@@ -69,6 +69,7 @@ static bool newest_stretch(const struct engine *engine, const struct half *half,
     uint32_t from = half->next, to = half->next;
     int64_t newest_us = -1;
     bool newest = false;
+    *left = *right = from;
     for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next) {
         const struct held *held = held_at(engine, id);
         if (!behind_gap(half, held))

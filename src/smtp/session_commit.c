@@ -324,13 +324,20 @@ static bool says_goodbye(const struct smtp_unit *unit)
     return unit->has_reply && (unit->reply.code == 421 || unit->reply.code == 521);
 }
 
-/* Whether our own reply, or nothing, leaves in place of this line of the server's. */
-static bool is_replaced(const struct smtp_session *session, const struct smtp_unit *unit, enum smtp_fate fate)
+/* The command that this reply answers; NULL where nobody has asked. */
+static const struct smtp_slot *slot_of_reply(const struct smtp_session *session, const struct smtp_context *context)
+{
+    return session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
+}
+
+/* Whether our own reply to what `slot` stands for leaves in place of this line of the server's. */
+static bool is_replaced(const struct smtp_session *session, const struct smtp_unit *unit, struct smtp_slot slot)
 {
     if (session->reply_sent > 0)
         return true; /* it has begun to */
     if (says_goodbye(unit) || session->line_long[unit->side])
         return false;
+    enum smtp_fate fate = smtp_slot_fate(slot);
     return fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_SPOILED ||
            (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2');
 }
@@ -338,9 +345,8 @@ static bool is_replaced(const struct smtp_session *session, const struct smtp_un
 uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const struct smtp_context *context,
                                    const struct smtp_unit *unit)
 {
-    const struct smtp_slot *slot =
-        session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
-    if (!slot || smtp_slot_fate(*slot) == SMTP_FATE_VANISH || !is_replaced(session, unit, smtp_slot_fate(*slot)))
+    const struct smtp_slot *slot = slot_of_reply(session, context);
+    if (!slot || smtp_slot_fate(*slot) == SMTP_FATE_VANISH || !is_replaced(session, unit, *slot))
         return SMTP_REFUSAL_NONE;
     return slot->refusal;
 }
@@ -371,12 +377,11 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
 {
     struct smtp_line *line = &session->lines[unit->side];
     session->reply_unasked = session->reply_unasked || session->ledger.count == 0;
-    const struct smtp_slot *slot =
-        session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
+    const struct smtp_slot *slot = slot_of_reply(session, context);
     enum smtp_fate fate = slot ? smtp_slot_fate(*slot) : SMTP_FATE_PASS;
     if (fate == SMTP_FATE_VANISH)
         smtp_change_remove(change, room);
-    else if (is_replaced(session, unit, fate))
+    else if (slot && is_replaced(session, unit, *slot))
         smtp_change_replace(change, unit, context->refusals, slot->refusal, room, &session->reply_sent);
     else if (action.kind == SMTP_ACTION_STRIP && unit->verb == SMTP_VERB_CONNECT)
         smtp_change_mask(change, unit, room);

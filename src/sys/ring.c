@@ -12,13 +12,16 @@
 
 enum { HEADER_BYTES = 8, ALIGNMENT = 8, CACHE_LINE = 64 };
 
-/* The octets are mapped twice, one copy behind the other, so that every record is in one piece. */
+/*
+ * The octets are mapped twice, one copy behind the other, so that every record is in one piece. What each of the two
+ * writes lies in cache lines of its own.
+ */
 struct ring {
-    uint8_t *bytes;
-    size_t size;                               /* of one copy; a power of two */
-    uint64_t reserved;                         /* the producer's: where the record ends that is being filled */
     alignas(CACHE_LINE) _Atomic uint64_t head; /* octets ever committed */
+    uint64_t reserved;                         /* the producer's: where the record ends that is being filled */
     alignas(CACHE_LINE) _Atomic uint64_t tail; /* octets ever read */
+    alignas(CACHE_LINE) uint8_t *bytes;
+    size_t size; /* of one copy; a power of two */
 };
 
 static uint8_t *map_twice(size_t size)

@@ -344,35 +344,34 @@ static void mark(struct engine *engine, uint32_t index, struct engine_verdict *v
         handover_keep(engine, index);
 }
 
-static bool next_ready(struct engine *engine, struct ready_list *list, struct engine_verdict *verdict)
+static void next_ready(struct engine *engine, struct ready_list *list, struct engine_verdict *verdict)
 {
     uint32_t id = list->head;
-    if (id == POOL_NONE)
-        return false;
     const struct held *held = pool_at(&engine->held, id);
     list->head = held->next;
     uint32_t index = held->flow;
     carrier_load_held(engine, held, verdict);
     held_return(engine, id);
     mark(engine, index, verdict);
-    return true;
 }
 
-static bool next_current(struct engine *engine, struct engine_verdict *verdict)
+static void next_current(struct engine *engine, struct engine_verdict *verdict)
 {
-    if (engine->current.fate == FATE_NONE)
-        return false;
     carrier_load_current(engine, verdict);
     engine->current.fate = FATE_NONE;
     if (engine->current.flow != POOL_NONE)
         mark(engine, engine->current.flow, verdict);
-    return true;
 }
 
 bool engine_next_verdict(struct engine *engine, struct engine_verdict *verdict)
 {
-    if (!next_ready(engine, &engine->before, verdict) && !next_current(engine, verdict) &&
-        !next_ready(engine, &engine->after, verdict))
+    if (engine->before.head != POOL_NONE)
+        next_ready(engine, &engine->before, verdict);
+    else if (engine->current.fate != FATE_NONE)
+        next_current(engine, verdict);
+    else if (engine->after.head != POOL_NONE)
+        next_ready(engine, &engine->after, verdict);
+    else
         return false;
     if (verdict->action == ENGINE_DROP)
         engine->counters.dropped++;

@@ -309,41 +309,40 @@ static bool next_again(struct smtp_session *session, const struct smtp_context *
     return true;
 }
 
+/* More of a line: what there is of it, and what of that has not left. A LONG one is gathered as far as there is room.
+ */
+static enum smtp_line_status take_line(struct smtp_session *session, const struct smtp_context *context,
+                                       struct span *bytes, struct smtp_unit *unit)
+{
+    struct smtp_line *line = &session->lines[unit->side];
+    enum smtp_line_status status = smtp_line_feed(line, context->blocks, bytes, &unit->whole);
+    if (status == SMTP_LINE_LONG) {
+        smtp_line_gather(line, context->blocks, bytes);
+        session->line_long[unit->side] = true;
+    }
+    if (status != SMTP_LINE_WHOLE)
+        unit->whole = smtp_line_so_far(line, context->blocks);
+    unit->octets = span_tail(unit->whole, line->left);
+    return status;
+}
+
 static bool next_command(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                          bool release, struct smtp_unit *unit)
 {
-    struct smtp_line *line = &session->lines[unit->side];
     unit->judged = session->fragment_judged;
     if (session->line_long[unit->side])
         return next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
     if (session->put_back)
         return next_again(session, context, unit);
-    switch (smtp_line_feed(line, context->blocks, bytes, &unit->whole)) {
-    case SMTP_LINE_WHOLE:
-        unit->kind = SMTP_UNIT_COMMAND;
-        unit->octets = span_tail(unit->whole, line->left);
-        unit->command = smtp_command_parse(unit->whole);
-        unit->anomaly = command_anomaly(session, context, unit, bytes->len > 0);
-        return true;
-    case SMTP_LINE_PARTIAL:
-        unit->whole = smtp_line_so_far(line, context->blocks);
-        break;
-    case SMTP_LINE_LONG:
-        smtp_line_gather(line, context->blocks, bytes);
-        session->line_long[unit->side] = true;
-        unit->whole = smtp_line_so_far(line, context->blocks);
-        release = true;
-        break;
-    }
-    if (line->left == line->len)
+    enum smtp_line_status status = take_line(session, context, bytes, unit);
+    bool whole = status == SMTP_LINE_WHOLE;
+    if (!whole && unit->octets.len == 0)
         return false;
-    unit->kind = SMTP_UNIT_FRAGMENT;
-    unit->octets = span_tail(unit->whole, line->left);
+    unit->kind = whole ? SMTP_UNIT_COMMAND : SMTP_UNIT_FRAGMENT;
     unit->command = smtp_command_parse(unit->whole);
-    unit->anomaly = command_anomaly(session, context, unit, false);
-    if (session->line_long[unit->side])
-        unit->anomaly = long_command_anomaly(session, unit->command.verb);
-    return release || !command_may_matter(session, context, &unit->command);
+    unit->anomaly = status == SMTP_LINE_LONG ? long_command_anomaly(session, unit->command.verb)
+                                             : command_anomaly(session, context, unit, whole && bytes->len > 0);
+    return status != SMTP_LINE_PARTIAL || release || !command_may_matter(session, context, &unit->command);
 }
 
 static bool reply_may_matter(const struct smtp_session *session, const struct smtp_context *context,
@@ -442,39 +441,22 @@ static bool next_of_long_reply(struct smtp_session *session, const struct smtp_c
 static bool next_reply(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                        bool release, struct smtp_unit *unit)
 {
-    struct smtp_line *line = &session->lines[unit->side];
-    settle_proxy_header(session, context, line, *bytes);
+    settle_proxy_header(session, context, &session->lines[unit->side], *bytes);
     if (session->line_long[unit->side])
         return next_of_long_reply(session, context, bytes, unit);
-    switch (smtp_line_feed(line, context->blocks, bytes, &unit->whole)) {
-    case SMTP_LINE_WHOLE:
-        unit->kind = SMTP_UNIT_REPLY;
-        unit->octets = span_tail(unit->whole, line->left);
-        describe_reply(session, context, unit);
-        unit->anomaly = reply_anomaly(session, context, unit);
-        if (unit->anomaly == SMTP_ANOMALY_NOT_SMTP)
-            unit->kind = SMTP_UNIT_OPAQUE;
-        return true;
-    case SMTP_LINE_PARTIAL:
-        unit->whole = smtp_line_so_far(line, context->blocks);
-        break;
-    case SMTP_LINE_LONG:
-        smtp_line_gather(line, context->blocks, bytes);
-        session->line_long[unit->side] = true;
-        unit->whole = smtp_line_so_far(line, context->blocks);
-        release = true;
-        break;
-    }
-    if (line->left == line->len)
+    enum smtp_line_status status = take_line(session, context, bytes, unit);
+    bool whole = status == SMTP_LINE_WHOLE;
+    if (!whole && unit->octets.len == 0)
         return false;
-    unit->kind = SMTP_UNIT_FRAGMENT;
-    unit->octets = span_tail(unit->whole, line->left);
+    unit->kind = whole ? SMTP_UNIT_REPLY : SMTP_UNIT_FRAGMENT;
     describe_reply(session, context, unit);
-    if (!session->greeted && !smtp_reply_may_begin(unit->whole)) {
+    if (whole)
+        unit->anomaly = reply_anomaly(session, context, unit);
+    else if (!session->greeted && !smtp_reply_may_begin(unit->whole))
         unit->anomaly = SMTP_ANOMALY_NOT_SMTP;
+    if (unit->anomaly == SMTP_ANOMALY_NOT_SMTP)
         unit->kind = SMTP_UNIT_OPAQUE;
-    }
-    return release || unit->anomaly || !reply_may_matter(session, context, unit);
+    return status != SMTP_LINE_PARTIAL || release || unit->anomaly || !reply_may_matter(session, context, unit);
 }
 
 bool smtp_session_next(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side,

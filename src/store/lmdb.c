@@ -242,6 +242,25 @@ static void note_size(struct lmdb *lmdb, const MDB_stat *about)
     atomic_store(&lmdb->entries, about->ms_entries);
 }
 
+/* The end of a transaction of ours: all that it did, or after an error nothing. */
+static int settle(struct lmdb *lmdb, MDB_txn *transaction, int error)
+{
+    MDB_stat about;
+    size_t number = mdb_txn_id(transaction);
+    if (!error)
+        error = mdb_stat(transaction, lmdb->about.records, &about);
+    if (error) {
+        give_up(lmdb, transaction);
+        return error;
+    }
+    error = commit(lmdb, transaction);
+    if (error)
+        return error;
+    note_transaction(lmdb, number, true);
+    note_size(lmdb, &about);
+    return 0;
+}
+
 static uint32_t kinds_of(const struct table_write *writes, size_t count)
 {
     uint32_t kinds = 0;
@@ -254,26 +273,13 @@ static uint32_t kinds_of(const struct table_write *writes, size_t count)
 static int write_transaction(struct lmdb *lmdb, size_t count)
 {
     MDB_txn *transaction;
-    MDB_stat about;
     int error = begin(lmdb, 0, &transaction);
     if (error)
         return error;
-    size_t number = mdb_txn_id(transaction);
     error = about_add_kinds(&lmdb->about, transaction, kinds_of(lmdb->writes, count));
     if (!error)
         error = write_sorted(lmdb, transaction, count);
-    if (!error)
-        error = mdb_stat(transaction, lmdb->about.records, &about);
-    if (error) {
-        give_up(lmdb, transaction);
-        return error;
-    }
-    error = commit(lmdb, transaction);
-    if (!error) {
-        note_transaction(lmdb, number, true);
-        note_size(lmdb, &about);
-    }
-    return error;
+    return settle(lmdb, transaction, error);
 }
 
 static int by_key(const void *a, const void *b)
@@ -392,11 +398,9 @@ static size_t find_expired(struct lmdb *lmdb, int64_t now_s)
 static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
 {
     MDB_txn *transaction;
-    MDB_stat about;
     int error = begin(lmdb, 0, &transaction);
     if (error)
         return error;
-    size_t number = mdb_txn_id(transaction);
     for (size_t i = 0; i < count && !error; i++) {
         MDB_val key = key_value(&lmdb->expired[i]), value;
         error = mdb_get(transaction, lmdb->about.records, &key, &value);
@@ -404,18 +408,7 @@ static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
             error = mdb_del(transaction, lmdb->about.records, &key, NULL);
         error = error == MDB_NOTFOUND ? 0 : error;
     }
-    if (!error)
-        error = mdb_stat(transaction, lmdb->about.records, &about);
-    if (error) {
-        give_up(lmdb, transaction);
-        return error;
-    }
-    error = commit(lmdb, transaction);
-    if (!error) {
-        note_transaction(lmdb, number, true);
-        note_size(lmdb, &about);
-    }
-    return error;
+    return settle(lmdb, transaction, error);
 }
 
 static void sweep(struct lmdb *lmdb)

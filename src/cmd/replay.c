@@ -355,63 +355,76 @@ static const struct option options[] = {
     {0},
 };
 
-int cmd_replay(int argc, char **argv)
+static int take_options(struct replay *replay, int argc, char **argv, const char **events_path)
 {
-    static struct replay replay;
     char message[CMD_MESSAGE_BYTES];
-    const char *events_path = NULL;
-    FILE *events = NULL;
-    conf_init(&replay.conf);
     for (int c; (c = getopt_long(argc, argv, "r:w:e:", options, NULL)) != -1;)
         switch (c) {
         case 'r':
-            if (!conf_read(&replay.conf, optarg, message, sizeof message))
+            if (!conf_read(&replay->conf, optarg, message, sizeof message))
                 return cmd_complain(CMD_FAILED, "%s", message);
             break;
         case 'w':
-            replay.out_path = optarg;
+            replay->out_path = optarg;
             break;
         case 'e':
-            events_path = optarg;
+            *events_path = optarg;
             break;
         case 'f':
-            if (!format_of(optarg, &replay.format))
+            if (!format_of(optarg, &replay->format))
                 return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json or none", optarg);
             break;
         case 'd':
-            replay.store_uri = optarg;
+            replay->store_uri = optarg;
             break;
         case 's':
-            replay.stats = true;
+            replay->stats = true;
             break;
         default:
             return usage();
         }
-    if (optind == argc)
-        return usage();
+    return optind < argc ? CMD_GOOD : usage();
+}
+
+/* What captures are replayed through, and who is told, as the options want it. */
+static int prepare(struct replay *replay, const char *events_path)
+{
+    struct engine_settings *engine = &replay->conf.engine;
+    FILE *events = NULL;
     if (events_path && !(events = fopen(events_path, "w")))
         return cmd_complain(CMD_FAILED, "%s: cannot be written: %m", events_path);
-
-    if ((replay.store_uri || answers_wanted(&replay.conf.policy)) && !open_store(&replay))
+    if ((replay->store_uri || answers_wanted(&replay->conf.policy)) && !open_store(replay))
         return CMD_FAILED;
-    replay.watch = watch_new(&replay.conf.guard);
-    if (!replay.watch)
+    replay->watch = watch_new(&replay->conf.guard);
+    if (!replay->watch)
         return cmd_complain(CMD_FAILED, "no memory");
-    replay.conf.engine.peers = ENGINE_PEERS_RECORDED;
-    replay.conf.engine.questions = replay.store ? answers_questions() : 0;
-    replay.dialogue = (struct dialogue){.out = stdout, .colour = isatty(STDOUT_FILENO)};
-    if (replay.format == FORMAT_DIALOGUE)
-        replay.conf.engine.events = dialogue_events();
-    if (replay.format == FORMAT_TABLE) {
-        replay.table = table_new();
-        replay.conf.engine.events = table_events();
+    engine->peers = ENGINE_PEERS_RECORDED;
+    engine->questions = replay->store ? answers_questions() : 0;
+    if (getrandom(&engine->seed, sizeof engine->seed, 0) < 0)
+        engine->seed = (uint64_t)time(NULL);
+    replay->dialogue = (struct dialogue){.out = stdout, .colour = isatty(STDOUT_FILENO)};
+    if (replay->format == FORMAT_DIALOGUE)
+        engine->events = dialogue_events();
+    if (replay->format == FORMAT_TABLE) {
+        replay->table = table_new();
+        engine->events = table_events();
     }
-    if ((replay.format == FORMAT_JSON && !add_log(&replay, stdout)) || (events && !add_log(&replay, events)))
+    if ((replay->format == FORMAT_TABLE && !replay->table) ||
+        (replay->format == FORMAT_JSON && !add_log(replay, stdout)) || (events && !add_log(replay, events)))
         return cmd_complain(CMD_FAILED, "no memory");
-    if (getrandom(&replay.conf.engine.seed, sizeof replay.conf.engine.seed, 0) < 0)
-        replay.conf.engine.seed = (uint64_t)time(NULL);
+    return CMD_GOOD;
+}
 
-    int code = CMD_GOOD;
+int cmd_replay(int argc, char **argv)
+{
+    static struct replay replay;
+    const char *events_path = NULL;
+    conf_init(&replay.conf);
+    int code = take_options(&replay, argc, argv, &events_path);
+    if (code == CMD_GOOD)
+        code = prepare(&replay, events_path);
+    if (code != CMD_GOOD)
+        return code;
     for (int i = optind; i < argc; i++)
         if (replay_capture(&replay, argv[i]) != CMD_GOOD)
             code = CMD_FAILED;

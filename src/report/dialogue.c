@@ -7,6 +7,8 @@
 #define DIM   "\033[2m"
 #define PLAIN "\033[0m"
 
+enum { SHOWN_OCTETS = 1024 }; /* of a line: more is not kept of one */
+
 uint32_t dialogue_events(void)
 {
     return (1u << EVENT_KINDS) - 1;
@@ -32,66 +34,75 @@ static void show_line(const struct dialogue *dialogue, const char *arrow, const 
             coloured ? PLAIN : "");
 }
 
-void dialogue_show(struct dialogue *dialogue, const struct event *event)
+/* A line of the session, and where we changed it what left. */
+static void show_text(struct dialogue *dialogue, const struct event *event)
 {
-    char text[4200], time[TEXT_TIME_BYTES];
-    const char *arrow = event->from_server ? "<--" : "-->";
-    show_flow(dialogue, event);
+    char text[TEXT_BYTES(SHOWN_OCTETS)];
+    const char *arrow = event->from_server ? "<--" : "-->", *stopped = event->from_server ? "<-x" : "x->";
+    text_escape(event->text, text, sizeof text);
+    if (event->change == EVENT_KEPT) {
+        show_line(dialogue, arrow, "", text, "");
+    } else if (event->change == EVENT_REMOVED) {
+        show_line(dialogue, stopped, RED, text, "[removed]");
+    } else {
+        show_line(dialogue, stopped, RED, text, "[replaced by the next line]");
+        show_line(dialogue, arrow, GREEN, text_escape(event->shown, text, sizeof text), "");
+    }
+}
+
+static void show_payload(struct dialogue *dialogue, const struct event *event)
+{
+    char text[TEXT_BYTES(SHOWN_OCTETS)];
+    snprintf(text, sizeof text, "(%llu octets)", (unsigned long long)event->octets);
+    if (event->change == EVENT_REMOVED)
+        show_line(dialogue, "x->", RED, text, "[removed]");
+    else
+        show_line(dialogue, event->from_server ? "<--" : "-->", DIM, text, "");
+}
+
+/* What we say of a session, in parentheses; false where the dialogue says nothing of it. */
+static bool remark(const struct event *event, char *text, size_t size)
+{
+    char time[TEXT_TIME_BYTES];
     switch (event->kind) {
-    case EVENT_COMMAND:
-    case EVENT_REPLY:
-        text_escape(event->text, text, sizeof text);
-        if (event->change == EVENT_KEPT) {
-            show_line(dialogue, arrow, "", text, "");
-        } else if (event->change == EVENT_REMOVED) {
-            show_line(dialogue, event->from_server ? "<-x" : "x->", RED, text, "[removed]");
-        } else {
-            show_line(dialogue, event->from_server ? "<-x" : "x->", RED, text, "[replaced by the next line]");
-            show_line(dialogue, arrow, GREEN, text_escape(event->shown, text, sizeof text), "");
-        }
-        break;
-    case EVENT_PAYLOAD:
-        snprintf(text, sizeof text, "(%llu octets)", (unsigned long long)event->octets);
-        if (event->change == EVENT_REMOVED)
-            show_line(dialogue, "x->", RED, text, "[removed]");
-        else
-            show_line(dialogue, arrow, DIM, text, "");
-        break;
     case EVENT_ANOMALY:
-        snprintf(text, sizeof text, "(anomaly from the %s: %s)", event->from_server ? "server" : "client",
-                 event->reason);
-        show_line(dialogue, " ! ", RED, text, "");
-        break;
+        snprintf(text, size, "(anomaly from the %s: %s)", event->from_server ? "server" : "client", event->reason);
+        return true;
     case EVENT_RULE:
-        snprintf(text, sizeof text, "(rule \"%s\"%s: %s)", event->reason, event->dry_run ? ", dry run" : "",
-                 event->action);
-        show_line(dialogue, " . ", DIM, text, "");
-        break;
+        snprintf(text, size, "(rule \"%s\"%s: %s)", event->reason, event->dry_run ? ", dry run" : "", event->action);
+        return true;
     case EVENT_GREYLIST:
-        snprintf(text, sizeof text, "(greylist: %s, %s%s%s)", event->action, event->reason,
+        snprintf(text, size, "(greylist: %s, %s%s%s)", event->action, event->reason,
                  event->passes_from_us ? "; passes from " : "",
                  event->passes_from_us ? text_time(event->passes_from_us, time) : "");
-        show_line(dialogue, " . ", DIM, text, "");
-        break;
+        return true;
     case EVENT_TARPIT:
-        snprintf(text, sizeof text, "(tarpit of \"%s\": %u of %u ms, %s)", event->action, event->waited_ms,
-                 event->delay_ms, event->reason);
-        show_line(dialogue, " . ", DIM, text, "");
-        break;
+        snprintf(text, size, "(tarpit of \"%s\": %u of %u ms, %s)", event->action, event->waited_ms, event->delay_ms,
+                 event->reason);
+        return true;
     case EVENT_GUARD:
-        snprintf(text, sizeof text, "(guard: %s, attempt %u of %u)", event->action, event->attempt, event->attempts);
-        show_line(dialogue, " . ", DIM, text, "");
-        break;
+        snprintf(text, size, "(guard: %s, attempt %u of %u)", event->action, event->attempt, event->attempts);
+        return true;
     case EVENT_UNEDITED:
-        snprintf(text, sizeof text, "(not edited from here on: %s)", event->reason);
-        show_line(dialogue, " . ", DIM, text, "");
-        break;
+        snprintf(text, size, "(not edited from here on: %s)", event->reason);
+        return true;
     case EVENT_FLOW_END:
-        snprintf(text, sizeof text, "(%s)", event->reason);
-        show_line(dialogue, " . ", DIM, text, "");
-        break;
-    case EVENT_FLOW_START:
-    case EVENT_KINDS:
-        break;
+        snprintf(text, size, "(%s)", event->reason);
+        return true;
+    default:
+        return false;
     }
+}
+
+void dialogue_show(struct dialogue *dialogue, const struct event *event)
+{
+    char text[TEXT_BYTES(SHOWN_OCTETS)];
+    bool anomaly = event->kind == EVENT_ANOMALY;
+    show_flow(dialogue, event);
+    if (event->kind == EVENT_COMMAND || event->kind == EVENT_REPLY)
+        show_text(dialogue, event);
+    else if (event->kind == EVENT_PAYLOAD)
+        show_payload(dialogue, event);
+    else if (remark(event, text, sizeof text))
+        show_line(dialogue, anomaly ? " ! " : " . ", anomaly ? RED : DIM, text, "");
 }

@@ -18,6 +18,7 @@ enum {
     TCP_FLAGS_AT = 13,
     TCP_WINDOW_AT = 14,
     TCP_CHECKSUM_AT = 16,
+    WINDOW_SHIFT_MAX = 14, /* RFC 7323 2.3 */
 };
 
 enum {
@@ -106,67 +107,59 @@ static enum packet_status parse_ipv6(struct packet *packet)
     return PACKET_MALFORMED; /* more headers than anybody sends (RFC 8504 5.3): TCP may hide behind them */
 }
 
+/* One of several octets, which all are there. False where its length is not that of its kind. */
+static bool take_option(struct packet *packet, uint32_t at, uint32_t len)
+{
+    const uint8_t *option = packet->bytes + at;
+    bool syn = packet->flags & PACKET_SYN;
+    switch (option[0]) {
+    case OPTION_MSS:
+        if (len == 4 && syn)
+            packet->mss = load_be16(option + 2);
+        return len == 4;
+    case OPTION_WINDOW_SCALE:
+        if (len == 3 && syn) {
+            packet->window_scaled = true;
+            packet->window_shift = option[2] > WINDOW_SHIFT_MAX ? WINDOW_SHIFT_MAX : option[2];
+        }
+        return len == 3;
+    case OPTION_SACK_PERMITTED:
+        packet->sack_permitted = syn;
+        return len == 2;
+    case OPTION_SACK:
+        packet->sack_at = (uint16_t)at;
+        return len >= 10 && (len - 2) % 8 == 0;
+    case OPTION_TIMESTAMPS:
+        packet->timestamp_at = (uint16_t)at;
+        return len == 10;
+    case OPTION_MPTCP:
+        packet->mptcp_at = (uint16_t)at;
+        return true;
+    case OPTION_MD5:
+    case OPTION_AO:
+        packet->protected = true;
+        return true;
+    default:
+        return true;
+    }
+}
+
 /* Options of a known kind must have their own length (RFC 9293 3.1); others are stepped over. */
 static bool parse_options(struct packet *packet)
 {
-    const uint8_t *bytes = packet->bytes;
-    uint32_t at = packet->tcp_at + (uint32_t)TCP_HEADER_MIN;
-    uint32_t end = packet->payload_at;
-    while (at < end) {
-        uint8_t kind = bytes[at];
+    uint32_t end = packet->payload_at, len;
+    for (uint32_t at = packet->tcp_at + (uint32_t)TCP_HEADER_MIN; at < end; at += len) {
+        uint8_t kind = packet->bytes[at];
         if (kind == OPTION_END)
             return true;
-        if (kind == OPTION_NOP) {
-            at++;
+        len = 1;
+        if (kind == OPTION_NOP)
             continue;
-        }
         if (end - at < 2)
             return false;
-        uint32_t len = bytes[at + 1];
-        if (len < 2 || len > end - at)
+        len = packet->bytes[at + 1];
+        if (len < 2 || len > end - at || !take_option(packet, at, len))
             return false;
-        bool syn = packet->flags & PACKET_SYN;
-        switch (kind) {
-        case OPTION_MSS:
-            if (len != 4)
-                return false;
-            if (syn)
-                packet->mss = load_be16(bytes + at + 2);
-            break;
-        case OPTION_WINDOW_SCALE:
-            if (len != 3)
-                return false;
-            if (syn) {
-                packet->window_scaled = true;
-                packet->window_shift = bytes[at + 2] > 14 ? 14 : bytes[at + 2];
-            }
-            break;
-        case OPTION_SACK_PERMITTED:
-            if (len != 2)
-                return false;
-            packet->sack_permitted = syn;
-            break;
-        case OPTION_SACK:
-            if (len < 10 || (len - 2) % 8)
-                return false;
-            packet->sack_at = (uint16_t)at;
-            break;
-        case OPTION_TIMESTAMPS:
-            if (len != 10)
-                return false;
-            packet->timestamp_at = (uint16_t)at;
-            break;
-        case OPTION_MPTCP:
-            packet->mptcp_at = (uint16_t)at;
-            break;
-        case OPTION_MD5:
-        case OPTION_AO:
-            packet->protected = true;
-            break;
-        default:
-            break;
-        }
-        at += len;
     }
     return true;
 }

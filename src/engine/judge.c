@@ -49,6 +49,7 @@ struct before {
     uint32_t exchange;      /* see struct event */
     uint32_t answered;      /* exchanges that are over */
     enum smtp_verb payload; /* what it is, if it is payload */
+    bool spoiled;           /* of a reply: to an address that the filter wrote over the recipient's */
     struct span code_left;  /* of a reply of our own, what left with earlier pieces of theirs */
 };
 
@@ -245,6 +246,7 @@ static struct before look_before(const struct engine *engine, const struct flow 
         .payload = smtp_session_payload(smtp),
     };
     const struct smtp_slot *slot = smtp_ledger_oldest(&smtp->ledger, &engine->blocks);
+    before.spoiled = unit->role == SMTP_SERVER && slot && smtp_slot_fate(*slot) == SMTP_FATE_REPLACE_SPOILED;
     if (unit->role == SMTP_SERVER && smtp->reply_sent > 0 && slot)
         before.code_left =
             span_head(smtp_refusal_form(&policy_of(engine, flow)->refusals, slot->refusal, 0), smtp->reply_sent);
@@ -349,7 +351,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     if (unit->role == SMTP_CLIENT)
         question_note_command(engine, index, unit, action.kind == SMTP_ACTION_REFUSE);
     else if (flow->smtp.answered != before.answered)
-        question_note_reply(engine, index, unit->verb, before.answered, unit->reply.code);
+        question_note_reply(engine, index, unit, before.answered, before.spoiled);
     if (change->reset)
         flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
     else if (flow->smtp.opaque && !was_opaque)

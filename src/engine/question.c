@@ -345,17 +345,21 @@ static void teach(struct engine *engine, uint32_t index, enum question_kind kind
     lesson->code = code;
 }
 
-void question_note_reply(struct engine *engine, uint32_t index, enum smtp_verb verb, uint32_t exchange, uint16_t code)
+void question_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                         bool spoiled)
 {
     const struct flow *flow = flow_at(&engine->table, index);
     if (flow->inquiry == POOL_NONE)
         return;
     struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
+    uint16_t code = unit->reply.code;
     bool success = code / 100 == 2;
     bool asked = inquiry->asked >> exchange % 64 & 1;
     inquiry->asked &= ~(UINT64_C(1) << exchange % 64);
-    switch (verb) {
+    switch (unit->verb) {
     case SMTP_VERB_RCPT:
+        if (spoiled)
+            break; /* the server has not heard of the recipient */
         if (asked) {
             teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), code);
             inquiry->open = true;

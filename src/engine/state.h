@@ -383,8 +383,9 @@ bool question_take(struct engine *engine, struct flow *flow, const struct smtp_u
 void question_client(struct engine *engine, uint32_t index);
 /* A command has its decision; `refused`: the server does not see it. */
 void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool refused);
-/* The reply to an exchange is complete. */
-void question_note_reply(struct engine *engine, uint32_t index, enum smtp_verb verb, uint32_t exchange, uint16_t code);
+/* The reply to an exchange is complete; `spoiled`: it is about another recipient than the client named. */
+void question_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                         bool spoiled);
 /* The question that the refusal of this exchange goes back to; 0 where there is none. */
 uint64_t question_about(const struct engine *engine, const struct flow *flow, enum smtp_verb verb, uint32_t exchange);
 /* That refusal has left, or its client with it. */

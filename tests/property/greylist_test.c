@@ -108,11 +108,22 @@ static void hang_up(void)
     drive_free(drive);
 }
 
+/* Whether the server was shown an address that nobody relays (RFC 6761). */
+static bool sees_invalid(void)
+{
+    static const char invalid[] = ".invalid>\r\n";
+    struct span read = drive_read(drive, SMTP_SERVER);
+    return read.len >= sizeof invalid - 1 &&
+           span_equal(span_tail(read, read.len - (sizeof invalid - 1)), span_of(invalid));
+}
+
 /* Command and reply, sent again each second until the client has read all of it or has waited so long. Returns the code
    that it read; 0: it has not read it all. */
 static int exchange(const char *command, const char *reply, int patience_s)
 {
     drive_say_text(drive, SMTP_CLIENT, command);
+    if (sees_invalid())
+        reply = "554 5.7.1 Relay access denied\r\n";
     uint32_t from = (uint32_t)drive_said(drive, SMTP_SERVER).len, to = from + (uint32_t)strlen(reply);
     uint32_t read_before = (uint32_t)drive_read(drive, SMTP_CLIENT).len;
     drive_send_text(drive, SMTP_SERVER, from, reply);
@@ -132,7 +143,8 @@ static int exchange(const char *command, const char *reply, int patience_s)
 static void greet(void)
 {
     connect_again();
-    assert_int_equal(exchange("EHLO mx.example.net\r\n", "250-mail.example.com\r\n250 STARTTLS\r\n", 1), 250);
+    assert_int_equal(
+        exchange("EHLO mx.example.net\r\n", "250-mail.example.com\r\n250-PIPELINING\r\n250 STARTTLS\r\n", 1), 250);
 }
 
 /* One attempt to deliver; returns the code of RCPT, 0 where the client hung up before. */
@@ -197,6 +209,25 @@ static void test_queue(void **state)
     end();
 }
 
+/* What the server says of the address that it sees instead says nothing of the recipient. */
+static void test_each_by_itself(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    policy.rules[0].action.kind = SMTP_ACTION_REFUSE;
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)settings.delay_s * SECOND_US;
+    assert_int_equal(deliver(300), 250);
+    end();
+    begin();
+    policy.rules[0].action.kind = SMTP_ACTION_REFUSE;
+    for (int attempt = 1; attempt < ATTEMPTS; attempt++)
+        assert_int_equal(deliver(300), 450);
+    assert_int_equal(deliver(300), 250);
+    end();
+}
+
 static void test_callback(void **state)
 {
     (void)state;
@@ -237,6 +268,8 @@ int main(void)
         {"who hangs up on each refusal waits for longer than the delay, not for ever", test_impatient, NULL, NULL,
          NULL},
         {"who waits for the delay passes, its refusals' own time not counted", test_queue, NULL, NULL, NULL},
+        {"where each recipient is put off by itself, it passes after the delay, or by patience", test_each_by_itself,
+         NULL, NULL, NULL},
         {"a callback by the null sender hears 250, a message of it is put off", test_callback, NULL, NULL, NULL},
         {"who insists on TLS passes after the delay, and from then on", test_tls_only, NULL, NULL, NULL},
     };

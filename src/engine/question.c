@@ -18,7 +18,7 @@ static bool wanted(const struct engine *engine, enum question_kind kind)
 
 static uint64_t id_of(const struct flow *flow, uint32_t number)
 {
-    return flow->id << NUMBER_BITS | number;
+    return (flow->id << NUMBER_BITS) + number; /* the later exchange, the higher, whatever their number */
 }
 
 /* ---- what is known of a connection that asks ---- */
@@ -127,6 +127,7 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
     if (!question)
         return false;
     question->id = id_of(flow, number);
+    question->transaction = recipient ? inquiry_of(engine, index)->transaction : 0;
     engine->counters.questions++;
     return true;
 }
@@ -284,7 +285,17 @@ void question_client(struct engine *engine, uint32_t index)
 
 /* ---- lessons ---- */
 
-void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool refused)
+static void note_addressed(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange)
+{
+    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    struct question *lesson =
+        add(engine, index, LESSON_ADDRESSED, smtp_path_address(unit->command.argument, plain, sizeof plain));
+    if (lesson)
+        lesson->about = id_of(flow_at(&engine->table, index), exchange);
+}
+
+void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                           bool refused)
 {
     if (engine->settings.questions == 0 || unit->kind != SMTP_UNIT_COMMAND)
         return;
@@ -295,6 +306,7 @@ void question_note_command(struct engine *engine, uint32_t index, const struct s
         struct span sender =
             span_head(smtp_path_address(unit->command.argument, plain, sizeof plain), sizeof inquiry->sender);
         inquiry->sender_known = !refused;
+        inquiry->transaction = exchange;
         inquiry->sender_len = (uint16_t)sender.len;
         if (sender.len)
             memcpy(inquiry->sender, sender.ptr, sender.len);
@@ -306,7 +318,7 @@ void question_note_command(struct engine *engine, uint32_t index, const struct s
             memcpy(inquiry->helo, name.ptr, name.len);
     } else if (verb == SMTP_VERB_RCPT && !refused && is_outbound(flow_at(&engine->table, index)) &&
                wanted(engine, LESSON_ADDRESSED)) {
-        (void)add(engine, index, LESSON_ADDRESSED, smtp_path_address(unit->command.argument, plain, sizeof plain));
+        note_addressed(engine, index, unit, exchange);
     }
 }
 
@@ -369,7 +381,7 @@ void question_note_reply(struct engine *engine, uint32_t index, const struct smt
     case SMTP_VERB_END_OF_DATA:
     case SMTP_VERB_BDAT_LAST:
         if (inquiry->open)
-            teach(engine, index, LESSON_MESSAGE, 0, code);
+            teach(engine, index, LESSON_MESSAGE, id_of(flow, exchange), code);
         inquiry->open = false;
         break;
     case SMTP_VERB_MAIL:
@@ -378,7 +390,7 @@ void question_note_reply(struct engine *engine, uint32_t index, const struct smt
     case SMTP_VERB_HELO:
     case SMTP_VERB_LHLO:
         if (success && inquiry->open)
-            teach(engine, index, LESSON_RESET, 0, code);
+            teach(engine, index, LESSON_RESET, id_of(flow, exchange), code);
         inquiry->open = inquiry->open && !success;
         break;
     default:

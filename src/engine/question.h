@@ -24,8 +24,8 @@ enum question_kind {
     LESSON_RECIPIENT, /* the server's own reply to the RCPT of question `about`: `code` */
     LESSON_MESSAGE,   /* the server's last reply to the message of this transaction: `code` */
     LESSON_WAITED,    /* the refusal of question `about` was read to its end after `waited_ms`; `hung_up`: it was not */
-    LESSON_ADDRESSED, /* a protected server names `recipient` to the server outside; LESSON_MESSAGE says what came of it
-                       */
+    LESSON_ADDRESSED, /* a protected server names `recipient` to the server outside; `about` is as if it were a
+                         question; LESSON_MESSAGE says what came of it */
     LESSON_RESET,     /* the transaction came to nothing: RSET, EHLO, another MAIL, or a refusal of the filter */
     LESSON_END,       /* the connection, or what can be read of it (encrypted), is over */
     QUESTION_KINDS
@@ -33,14 +33,17 @@ enum question_kind {
 
 struct question {
     enum question_kind kind;
-    uint64_t id;        /* of a question: for the answer; never used twice */
-    uint64_t about;     /* of a lesson: the question's id */
-    uint64_t flow_id;   /* of the connection */
-    uint8_t ip_version; /* 4 or 6 */
-    uint8_t client[16]; /* the first 4 or all 16 octets: the address of the end that opened the connection */
-    uint8_t server[16]; /* and of the other */
-    struct span helo;   /* argument of the last EHLO or HELO */
-    struct span sender; /* without brackets and quotes; empty for the null sender */
+    uint64_t id;          /* of a question: for the answer; never used twice */
+    uint64_t about;       /* of a lesson: the question's id; of LESSON_MESSAGE and LESSON_RESET, of the connection's
+                             questions and LESSON_ADDRESSED those are meant whose id is not above it, since clients may
+                             begin the next transaction before they have read the end of one */
+    uint64_t flow_id;     /* of the connection */
+    uint8_t ip_version;   /* 4 or 6 */
+    uint8_t client[16];   /* the first 4 or all 16 octets: the address of the end that opened the connection */
+    uint8_t server[16];   /* and of the other */
+    uint32_t transaction; /* of QUESTION_RECIPIENT: the same for all recipients of one MAIL, and for no others; not 0 */
+    struct span helo;     /* argument of the last EHLO or HELO */
+    struct span sender;   /* without brackets and quotes; empty for the null sender */
     struct span recipient;
     bool outbound;     /* the client is one of the protected servers */
     bool early_talker; /* the client did not wait for the greeting */

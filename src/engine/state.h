@@ -146,13 +146,14 @@ enum inquiry_state {
 struct inquiry {
     uint32_t next; /* in its bucket */
     uint32_t flow;
-    uint32_t number;   /* of the exchange that the question is about */
-    uint8_t state;     /* enum inquiry_state */
-    uint8_t side;      /* enum smtp_side that sent the line */
-    bool release;      /* it must leave though its end has not come */
-    bool told;         /* of this connection something was asked */
-    bool open;         /* a recipient of the transaction was asked about, and nothing has come of it yet */
-    bool sender_known; /* `sender` is that of the last MAIL */
+    uint32_t number;      /* of the exchange that the question is about */
+    uint32_t transaction; /* of the exchange of the last MAIL */
+    uint8_t state;        /* enum inquiry_state */
+    uint8_t side;         /* enum smtp_side that sent the line */
+    bool release;         /* it must leave though its end has not come */
+    bool told;            /* of this connection something was asked */
+    bool open;            /* a recipient of the transaction was asked about, and nothing has come of it yet */
+    bool sender_known;    /* `sender` is that of the last MAIL */
     uint8_t helo_len;
     uint16_t sender_len;
     struct finding finding;    /* once ANSWERED */
@@ -381,8 +382,9 @@ bool question_releases(const struct engine *engine, const struct flow *flow);
 bool question_take(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action);
 /* A connection is open. */
 void question_client(struct engine *engine, uint32_t index);
-/* A command has its decision; `refused`: the server does not see it. */
-void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool refused);
+/* A command has its decision, and its exchange a number; `refused`: the server does not see it. */
+void question_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
+                           bool refused);
 /* The reply to an exchange is complete; `spoiled`: it is about another recipient than the client named. */
 void question_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
                          bool spoiled);

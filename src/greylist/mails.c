@@ -176,11 +176,11 @@ void mails_remove(struct mails *mails, struct mail_flow *flow, const struct mail
     pool_return(&mails->mails, index);
 }
 
-void mails_remove_except(struct mails *mails, struct mail_flow *flow, enum mail_state kept)
+void mails_remove_up_to(struct mails *mails, struct mail_flow *flow, uint64_t about, enum mail_state kept)
 {
     for (struct mail *mail = mails_first(mails, flow), *next; mail; mail = next) {
         next = mails_next(mails, mail);
-        if (mail->state != kept)
+        if (mail->about <= about && mail->state != kept)
             mails_remove(mails, flow, mail);
     }
 }

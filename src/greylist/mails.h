@@ -32,7 +32,7 @@ enum mail_state {
 struct mail {
     uint32_t next; /* of the same connection */
     enum mail_state state;
-    uint64_t about; /* the question's id */
+    uint64_t about; /* the question's id; of ADDRESSED the lesson's `about` */
     uint32_t kinds; /* what its success teaches: bits 1u << enum greylist_kind */
     struct mail_attempt what;
 };
@@ -43,7 +43,7 @@ struct mail_flow {
     uint32_t older, newer;
     uint32_t mails; /* the newest first */
     uint32_t mail_count;
-    bool passed; /* a recipient of the transaction has, by merit */
+    uint32_t passed; /* the transaction of which a recipient last has, by merit; 0: none */
 };
 
 struct mails {
@@ -77,8 +77,8 @@ struct mail *mails_about(struct mails *mails, const struct mail_flow *flow, uint
 
 void mails_remove(struct mails *mails, struct mail_flow *flow, const struct mail *mail);
 
-/* Mails in another state than `kept`. */
-void mails_remove_except(struct mails *mails, struct mail_flow *flow, enum mail_state kept);
+/* Mails up to this id, in another state than `kept`. */
+void mails_remove_up_to(struct mails *mails, struct mail_flow *flow, uint64_t about, enum mail_state kept);
 
 /* The connection and its mails. */
 void mails_forget(struct mails *mails, struct mail_flow *flow);

@@ -16,6 +16,7 @@ struct task {
     struct greylist_memory memory;         /* records only where known */
     struct mail_attempt what;              /* texts of its own only while it waits */
     enum question_kind question;           /* of a question */
+    uint32_t transaction;                  /* likewise */
     uint64_t id, flow_id;
     enum greylist_lesson lesson; /* of a lesson */
     uint32_t waited_ms;
@@ -247,20 +248,24 @@ static void learn_waited(struct greylist_service *service, struct mail_flow *flo
     mails_remove(&service->mails, flow, mail);
 }
 
-/* The transaction is over, with this reply to its message: what refusals of it are still being read stays. */
-static void learn_message(struct greylist_service *service, struct mail_flow *flow, uint16_t code, int64_t now_us)
+/*
+ * The transaction is over, with this reply to its message: what refusals of it are still being read stays, and so do
+ * mails of the next one, of which the client may have told already.
+ */
+static void learn_message(struct greylist_service *service, struct mail_flow *flow, const struct question *lesson,
+                          int64_t now_us)
 {
+    bool took = lesson->kind == LESSON_MESSAGE && lesson->code / 100 == 2;
     uint32_t client = 1u << GREYLIST_CLIENT; /* one message counts once for its client */
     for (const struct mail *mail = mails_first(&service->mails, flow); mail; mail = mails_next(&service->mails, mail)) {
-        if (code / 100 != 2 || mail->state == MAIL_DEFERRED || mail->what.attempt.tls)
+        if (!took || mail->about > lesson->about || mail->state == MAIL_DEFERRED || mail->what.attempt.tls)
             continue;
         bool ours = mail->state == MAIL_ADDRESSED;
         learn(service, mail, ours ? mail->kinds : mail->kinds & (~(1u << GREYLIST_CLIENT) | client),
               ours ? GREYLIST_ADDRESSED : GREYLIST_TOOK, 0, now_us);
         client &= ~mail->kinds;
     }
-    mails_remove_except(&service->mails, flow, MAIL_DEFERRED);
-    flow->passed = false;
+    mails_remove_up_to(&service->mails, flow, lesson->about, MAIL_DEFERRED);
 }
 
 static void learn_end(struct greylist_service *service, struct mail_flow *flow, int64_t now_us)
@@ -288,7 +293,7 @@ static void note_addressed(struct greylist_service *service, const struct questi
         return;
     }
     mail->state = MAIL_ADDRESSED;
-    mail->about = 0;
+    mail->about = lesson->about;
     mail->kinds = 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
     mail_attempt_copy(&mail->what, &attempt);
 }
@@ -304,10 +309,8 @@ static void take_lesson(struct greylist_service *service, const struct question 
         learn_recipient(service, flow, lesson, now_us);
     else if (lesson->kind == LESSON_WAITED)
         learn_waited(service, flow, lesson, now_us);
-    else if (lesson->kind == LESSON_MESSAGE)
-        learn_message(service, flow, lesson->code, now_us);
-    else if (lesson->kind == LESSON_RESET)
-        learn_message(service, flow, 0, now_us);
+    else if (lesson->kind == LESSON_MESSAGE || lesson->kind == LESSON_RESET)
+        learn_message(service, flow, lesson, now_us);
     else if (lesson->kind == LESSON_END)
         learn_end(service, flow, now_us);
 }
@@ -335,8 +338,8 @@ static void remember(struct greylist_service *service, const struct task *task,
 {
     struct mail_flow *flow = mails_of(&service->mails, task->flow_id);
     struct mail *mail = mails_add(&service->mails, flow);
-    bool recipient = !task->what.attempt.tls;
-    flow->passed = flow->passed || (decision->pass && recipient && by_merit(decision->reason));
+    if (decision->pass && !task->what.attempt.tls && by_merit(decision->reason))
+        flow->passed = task->transaction;
     if (!mail) {
         service->counters.lessons_lost++;
         return;
@@ -390,7 +393,8 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
                                              struct greylist_decision decision)
 {
     const struct mail_flow *flow = mails_find(&service->mails, task->flow_id);
-    if (!task->what.attempt.tls && flow && flow->passed && (!decision.pass || task->failed))
+    bool beside = !task->what.attempt.tls && flow && flow->passed == task->transaction;
+    if (beside && (!decision.pass || task->failed))
         decision = (struct greylist_decision){.pass = true, .reason = GREYLIST_SAME_TRANSACTION};
     if (task->failed && !decision.pass)
         return (struct greylist_answer){.id = task->id, .answer = ANSWER_FAILED};
@@ -467,6 +471,7 @@ static bool take_question(struct greylist_service *service, const struct questio
     task->question = question->kind;
     task->id = question->id;
     task->flow_id = question->flow_id;
+    task->transaction = question->transaction;
     task->needs = greylist_needs(&service->settings.greylist, service->settings.exempt, &attempt);
     if (question->kind == QUESTION_CLIENT)
         task->needs = (struct greylist_needs){.first = task->needs.first & GREYLIST_CLIENT_KINDS};

@@ -121,6 +121,7 @@ static void write_and_be_answered(struct asker *asker)
     take(asker, &ours, LESSON_END, 0);
     struct question theirs = {
         .flow_id = ++asker->id,
+        .transaction = 1,
         .ip_version = 4,
         .client = {203, 0, 113, 1},
         .server = {198, 51, 100, 1},
@@ -164,6 +165,7 @@ static void ask(struct asker *asker, uint32_t number)
     struct greylist_answer answer;
     struct question question = {
         .kind = QUESTION_RECIPIENT,
+        .transaction = 1,
         .id = ++asker->id,
         .flow_id = asker->id,
         .ip_version = 4,

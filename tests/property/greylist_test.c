@@ -2,16 +2,19 @@
  * The greylist as a sender meets it: engine, tarpit, service and store together, one connection an attempt, packet by
  * packet. What becomes of many senders is shown by tests/sim/population_main.
  */
+#include <stdio.h>
+
 #include "../lib/dialogue.h"
 #include "../lib/rules.h"
 #include "greylist/service.h"
 
 enum { SECOND_US = 1000000, CONNECTION_IDS = 1 << 20, ATTEMPTS = 4 };
 
-#define MAIL   "MAIL FROM:<a@example.net>\r\n"
-#define BOUNCE "MAIL FROM:<>\r\n"
-#define RCPT   "RCPT TO:<b@example.com>\r\n"
-#define OK     "250 2.1.5 Everything is very well\r\n"
+#define MAIL    "MAIL FROM:<a@example.net>\r\n"
+#define BOUNCE  "MAIL FROM:<>\r\n"
+#define RCPT    "RCPT TO:<b@example.com>\r\n"
+#define STRANGE "MAIL FROM:<stranger@example.org>\r\nRCPT TO:<c@example.com>\r\n"
+#define OK      "250 2.1.5 Everything is very well\r\n"
 
 static struct policy policy;
 static struct store *store;
@@ -58,7 +61,7 @@ static bool give(struct question question, struct greylist_answer *answer)
     /* Each connection has an engine of its own here. */
     question.flow_id += connection * CONNECTION_IDS;
     question.id += connection * CONNECTION_IDS * CONNECTION_IDS;
-    question.about += connection * CONNECTION_IDS * CONNECTION_IDS;
+    question.about += connection * CONNECTION_IDS * CONNECTION_IDS; /* of any lesson: it is compared */
     return greylist_service_take(service, &question, now_us, answer);
 }
 
@@ -117,9 +120,9 @@ static bool sees_invalid(void)
            span_equal(span_tail(read, read.len - (sizeof invalid - 1)), span_of(invalid));
 }
 
-/* Command and reply, sent again each second until the client has read all of it or has waited so long. Returns the code
-   that it read; 0: it has not read it all. */
-static int exchange(const char *command, const char *reply, int patience_s)
+/* Commands and replies, sent again each second until the client has read all of them or has waited so long. Returns
+   what it read; nothing where it has not read it all. */
+static struct span converse(const char *command, const char *reply, int patience_s)
 {
     drive_say_text(drive, SMTP_CLIENT, command);
     if (sees_invalid())
@@ -134,10 +137,33 @@ static int exchange(const char *command, const char *reply, int patience_s)
             drive_send_text(drive, SMTP_SERVER, from + done, reply + done);
     }
     if (drive_acknowledged(drive, SMTP_SERVER) < to)
+        return (struct span){0};
+    return span_tail(drive_read(drive, SMTP_CLIENT), read_before);
+}
+
+/* One of them; the code that the client read, 0 where it has not read it all. */
+static int exchange(const char *command, const char *reply, int patience_s)
+{
+    struct span read = converse(command, reply, patience_s);
+    if (read.len == 0)
         return 0;
-    struct span read = span_tail(drive_read(drive, SMTP_CLIENT), read_before);
     assert_true(read.len >= 4);
     return (read.ptr[0] - '0') * 100 + (read.ptr[1] - '0') * 10 + (read.ptr[2] - '0');
+}
+
+/* A group of them, and the codes that the client read. */
+static void check_group(const char *commands, const char *replies, const char *codes)
+{
+    char read_codes[64] = "";
+    size_t len = 0;
+    struct span read = converse(commands, replies, 300);
+    for (size_t at = 0; at < read.len && len + 5 < sizeof read_codes;) {
+        const uint8_t *end = memchr(read.ptr + at, '\n', read.len - at);
+        assert_true(end && end - (read.ptr + at) >= 4);
+        len += (size_t)snprintf(read_codes + len, sizeof read_codes - len, "%.3s ", (const char *)read.ptr + at);
+        at = (size_t)(end - read.ptr) + 1;
+    }
+    assert_string_equal(read_codes, codes);
 }
 
 static void greet(void)
@@ -228,6 +254,62 @@ static void test_each_by_itself(void **state)
     end();
 }
 
+/* Clients may begin a transaction before they know what came of the one before. */
+static void test_transactions_in_a_group(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)settings.delay_s * SECOND_US;
+    greet(); /* it is learnt in the second transaction, though the first came to nothing */
+    check_group(MAIL RCPT "RSET\r\n" MAIL RCPT "DATA\r\n", OK OK OK OK OK "354 go\r\n", "250 250 250 250 250 354 ");
+    check_group("x\r\n.\r\nQUIT\r\n", OK "221 closing\r\n", "250 221 ");
+    hang_up();
+    now_us += 3 * (int64_t)settings.retry_window_s / 2 * SECOND_US;
+    assert_int_equal(deliver(300), 250);
+    end();
+}
+
+static void test_no_door_to_the_next(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)settings.delay_s * SECOND_US;
+    assert_int_equal(deliver(300), 250);
+    greet();
+    check_group(MAIL RCPT "RSET\r\n" STRANGE "DATA\r\n", OK OK OK OK OK OK, "250 250 250 250 450 450 ");
+    check_group(MAIL RCPT "BDAT 2 LAST\r\n.." STRANGE, OK OK OK OK OK, "250 250 250 250 450 ");
+    hang_up();
+    end();
+}
+
+/* What the server took is not what came behind it. */
+static void test_mail_behind_a_message(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    for (int attempt = 0; attempt < 2; attempt++) {
+        greet();
+        check_group(MAIL RCPT, OK OK, attempt ? "250 250 " : "250 450 ");
+        check_group("RSET\r\n" STRANGE "RSET\r\n", OK OK OK OK, attempt ? "250 250 250 250 " : "250 250 450 250 ");
+        hang_up();
+        now_us += (int64_t)(settings.delay_s + 60) * SECOND_US;
+    }
+    greet();
+    check_group(MAIL RCPT "BDAT 2 LAST\r\n.." STRANGE "RSET\r\n", OK OK OK OK OK OK, "250 250 250 250 250 250 ");
+    hang_up();
+    now_us += (int64_t)settings.retry_window_s * SECOND_US;
+    greet();
+    check_group(STRANGE, OK OK, "250 450 ");
+    check_group("RSET\r\n" MAIL RCPT, OK OK OK, "250 250 250 ");
+    hang_up();
+    end();
+}
+
 static void test_callback(void **state)
 {
     (void)state;
@@ -270,6 +352,12 @@ int main(void)
         {"who waits for the delay passes, its refusals' own time not counted", test_queue, NULL, NULL, NULL},
         {"where each recipient is put off by itself, it passes after the delay, or by patience", test_each_by_itself,
          NULL, NULL, NULL},
+        {"each transaction of a group is one of its own, and is learnt from by itself", test_transactions_in_a_group,
+         NULL, NULL, NULL},
+        {"who is known opens the door to nobody in the next transaction of a group", test_no_door_to_the_next, NULL,
+         NULL, NULL},
+        {"what comes behind a message that was taken is not learnt with it", test_mail_behind_a_message, NULL, NULL,
+         NULL},
         {"a callback by the null sender hears 250, a message of it is put off", test_callback, NULL, NULL, NULL},
         {"who insists on TLS passes after the delay, and from then on", test_tls_only, NULL, NULL, NULL},
     };

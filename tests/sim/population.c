@@ -205,6 +205,7 @@ static bool passes(struct world *world, const struct connection *is, enum questi
     struct question question = question_of(is, kind, flow_id);
     struct greylist_answer answer;
     question.id = ++world->question_id;
+    question.transaction = 1; /* of this connection */
     bool answered = greylist_service_take(world->service, &question, world->now_us, &answer);
     assert(answered && answer.answer != ANSWER_FAILED); /* the store memory: does so */
     return answer.answer == ANSWER_PASS;

@@ -91,6 +91,7 @@ static enum greylist_reason reason_of(struct fixture *fixture, const char *sende
     struct greylist_attempt attempt = mail(sender);
     struct question question = {
         .kind = QUESTION_RECIPIENT,
+        .transaction = 1,
         .id = ++fixture->asked,
         .flow_id = fixture->asked,
         .ip_version = 4,

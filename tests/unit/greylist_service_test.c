@@ -20,6 +20,7 @@ struct fixture {
     struct greylist_service *service;
     int64_t now_us;
     uint64_t flow_id, question_id;
+    uint32_t transaction;
     uint8_t host; /* of the client */
     const char *sender;
 };
@@ -28,7 +29,7 @@ static void open_service(struct fixture *fixture, const char *uri, struct greyli
 {
     char message[256];
     struct store_settings store = store_settings_default();
-    *fixture = (struct fixture){.now_us = wall_us(), .host = 1, .sender = "a@example.net"};
+    *fixture = (struct fixture){.now_us = wall_us(), .transaction = 1, .host = 1, .sender = "a@example.net"};
     fixture->store = store_open(uri, &store, fixture->now_us / SECOND_US, message, sizeof message);
     if (!fixture->store)
         fail_msg("%s", message);
@@ -54,6 +55,7 @@ static struct question base(struct fixture *fixture, enum question_kind kind)
     return (struct question){
         .kind = kind,
         .flow_id = fixture->flow_id,
+        .transaction = fixture->transaction,
         .ip_version = 4,
         .client = {192, 0, 2, fixture->host},
         .server = {198, 51, 100, 1},
@@ -109,6 +111,7 @@ static void teach(struct fixture *fixture, enum question_kind kind, uint16_t cod
     lesson.about = fixture->question_id;
     lesson.code = code;
     assert_false(greylist_service_take(fixture->service, &lesson, fixture->now_us, &answer));
+    fixture->transaction += kind == LESSON_MESSAGE || kind == LESSON_RESET;
 }
 
 static void teach_waited(struct fixture *fixture, bool hung_up)

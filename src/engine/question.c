@@ -357,6 +357,13 @@ static void teach(struct engine *engine, uint32_t index, enum question_kind kind
     lesson->code = code;
 }
 
+/* What the server means by its reply to a recipient: behind a sender that it refused, RCPT is out of place. */
+static uint16_t recipient_code(const struct inquiry *inquiry, uint16_t code)
+{
+    enum { BAD_SEQUENCE = 503 };
+    return code == BAD_SEQUENCE && inquiry->sender_code >= 400 ? inquiry->sender_code : code;
+}
+
 void question_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
                          bool spoiled)
 {
@@ -368,12 +375,14 @@ void question_note_reply(struct engine *engine, uint32_t index, const struct smt
     bool success = code / 100 == 2;
     bool asked = inquiry->asked >> exchange % 64 & 1;
     inquiry->asked &= ~(UINT64_C(1) << exchange % 64);
+    if (unit->verb == SMTP_VERB_MAIL)
+        inquiry->sender_code = code;
     switch (unit->verb) {
     case SMTP_VERB_RCPT:
         if (spoiled)
             break; /* the server has not heard of the recipient */
         if (asked) {
-            teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), code);
+            teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), recipient_code(inquiry, code));
             inquiry->open = true;
         }
         inquiry->open = inquiry->open || (success && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED));

@@ -148,6 +148,7 @@ struct inquiry {
     uint32_t flow;
     uint32_t number;      /* of the exchange that the question is about */
     uint32_t transaction; /* of the exchange of the last MAIL */
+    uint16_t sender_code; /* the last reply to a MAIL */
     uint8_t state;        /* enum inquiry_state */
     uint8_t side;         /* enum smtp_side that sent the line */
     bool release;         /* it must leave though its end has not come */

@@ -207,6 +207,23 @@ static void test_exchange_2003(void **state)
     }
 }
 
+/* The server puts off the sender, and has nothing to say of the recipient. */
+static void test_sender_is_put_off(void **state)
+{
+    (void)state;
+    begin();
+    for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
+        greet();
+        bool put_off = attempt == 2;
+        check_group(MAIL RCPT, put_off ? "452 4.3.1 Insufficient storage\r\n503 5.5.2 Need MAIL\r\n" : OK OK,
+                    put_off ? "452 503 " : "250 450 ");
+        hang_up();
+        now_us += 60 * SECOND_US;
+    }
+    assert_int_equal(deliver(300), 250);
+    end();
+}
+
 static void test_impatient(void **state)
 {
     (void)state;
@@ -347,6 +364,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         {"Exchange 2003 gets its mail through in four attempts, whatever GlitchRetrySeconds", test_exchange_2003, NULL,
          NULL, NULL},
+        {"an attempt at which the server puts off the sender is given back", test_sender_is_put_off, NULL, NULL, NULL},
         {"who hangs up on each refusal waits for longer than the delay, not for ever", test_impatient, NULL, NULL,
          NULL},
         {"who waits for the delay passes, its refusals' own time not counted", test_queue, NULL, NULL, NULL},

@@ -349,7 +349,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     if (unit->role == SMTP_SERVER && !change->changed)
         offer_note(engine, flow, unit);
     if (unit->role == SMTP_CLIENT)
-        question_note_command(engine, index, unit, before.exchange, action.kind == SMTP_ACTION_REFUSE);
+        question_note_command(engine, index, unit, before.exchange,
+                              change->changed || action.kind == SMTP_ACTION_REFUSE);
     else if (flow->smtp.answered != before.answered)
         question_note_reply(engine, index, unit, before.answered, before.spoiled);
     if (change->reset)

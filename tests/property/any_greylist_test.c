@@ -1,0 +1,686 @@
+/*
+ * Greylisted sessions drawn at random: a client that pipelines as RFC 2920 lets it, a server that keeps its own account
+ * of transactions, answers of the store at once, late or never, segments cut anywhere and sent again at any time. What
+ * a name begins with says what becomes of it. In the end
+ * - each command had one reply, and where the server refused it itself the client read so
+ * - what the client believes to be delivered was delivered, to those who were accepted, once, and nothing else was
+ * - nobody was served whom an answer put off, and nobody was put off without one
+ * - what passed was learnt from if, and only if, its message was taken
+ * - the server read what the client wrote, but for the lines that are written over.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../lib/dialogue.h"
+#include "../lib/rules.h"
+
+enum {
+    SEEDS = 4000,
+    MS = 1000,
+    OCTETS_MAX = 16384,
+    TRANSACTIONS_MAX = 16,
+    RECIPIENTS_MAX = 8,
+    COMMANDS_MAX = 160,
+    TURNS_MAX = 40000,
+    IN_TIME_MS = 300,
+    TOO_LATE_MS = 700,
+};
+
+/* What a recipient's name begins with: what the server says of it, and what the store does. */
+static const char by_server[] = "ooooofmnt", by_store[] = "pppppdddlnw";
+
+struct recipient {
+    char name[24];
+    uint32_t code; /* that the client read; 0: none yet */
+    uint32_t delivered;
+};
+
+struct transaction {
+    struct recipient recipients[RECIPIENTS_MAX];
+    uint32_t count;
+    uint32_t mail, code; /* replies to MAIL and to its message; 0: none */
+    bool null_sender;
+};
+
+struct command {
+    char verb[5]; /* "." is the end of a message, "" the greeting */
+    uint32_t transaction, recipient;
+    uint32_t at, len; /* in what the client wrote */
+};
+
+struct side {
+    uint8_t out[OCTETS_MAX];
+    uint32_t written, sent;
+    uint32_t parsed; /* of what it read */
+};
+
+static struct session {
+    uint64_t seed;
+    struct random_source random;
+    struct drive *drive;
+    bool pipelining, spoils, strict;
+    struct side sides[2];
+
+    /* The client. */
+    struct transaction transactions[TRANSACTIONS_MAX];
+    uint32_t transaction_count, transactions_wanted;
+    struct command commands[COMMANDS_MAX];
+    uint32_t command_count, answered;
+    bool begun;     /* MAIL was sent, and neither message nor RSET */
+    bool chunked;   /* and a chunk */
+    bool data_open; /* the last DATA drew a 354 */
+    bool over;      /* QUIT was sent, 421 read, or encryption begun */
+    bool tls_deferred;
+    uint32_t hangs_up; /* turn at which it does; 0: none */
+
+    /* The server. */
+    bool mail;
+    struct {
+        uint32_t transaction, recipient;
+    } accepted[RECIPIENTS_MAX];
+    uint32_t accepted_count;
+    bool in_data, last_chunk, chunk_refused, gone;
+    uint32_t chunk_left;
+    uint32_t message; /* whose text came; UINT32_MAX: nobody's */
+} session;
+
+static uint32_t delivered_count;        /* in all sessions */
+static struct policy policies[2][2][2]; /* that spoil, that put off without a store, that delay refusals */
+
+static uint32_t below(uint32_t count)
+{
+    return random_below(&session.random, count);
+}
+
+/* Fail, and say of which seed. */
+static void __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
+{
+    char text[160];
+    va_list values;
+    va_start(values, format);
+    (void)vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    fail_msg("seed %llu: %s", (unsigned long long)session.seed, text);
+}
+
+static void write_text(enum smtp_side side, const char *text)
+{
+    struct side *of = &session.sides[side];
+    size_t len = strlen(text);
+    assert_true(of->written + len <= OCTETS_MAX);
+    memcpy(of->out + of->written, text, len);
+    of->written += (uint32_t)len;
+}
+
+/* ---- the store ---- */
+
+static enum answer answer(const struct question *question, int64_t *later_us)
+{
+    *later_us = below(2) ? 0 : (int64_t)(1 + below(IN_TIME_MS)) * MS;
+    if (question->kind == QUESTION_TLS) {
+        session.tls_deferred = below(3) > 0;
+        return session.tls_deferred ? ANSWER_DEFER : ANSWER_PASS;
+    }
+    if (question->kind == QUESTION_CLIENT)
+        return ANSWER_PASS;
+    assert_true(question->recipient.len > 2 && question->transaction != 0);
+    switch (question->recipient.ptr[1]) {
+    case 'd':
+        return ANSWER_DEFER;
+    case 'l':
+        return ANSWER_FAILED;
+    case 'n':
+        *later_us = -1;
+        return ANSWER_DEFER;
+    case 'w':
+        *later_us = TOO_LATE_MS * MS;
+        return ANSWER_DEFER;
+    default:
+        return ANSWER_PASS;
+    }
+}
+
+/* Whether what the store said, or did not, puts this one off. */
+static bool is_put_off(const struct recipient *recipient)
+{
+    return recipient->name[1] == 'd' || (session.strict && recipient->name[1] != 'p');
+}
+
+/* ---- the client ---- */
+
+static struct command *write_command(const char *verb, const char *text)
+{
+    assert_true(session.command_count < COMMANDS_MAX);
+    struct command *command = &session.commands[session.command_count++];
+    *command = (struct command){
+        .transaction = session.transaction_count ? session.transaction_count - 1 : 0,
+        .at = session.sides[SMTP_CLIENT].written,
+        .len = (uint32_t)strlen(text),
+    };
+    memcpy(command->verb, verb, strlen(verb) + 1);
+    write_text(SMTP_CLIENT, text);
+    return command;
+}
+
+static void write_mail(void)
+{
+    char text[64];
+    struct transaction *transaction = &session.transactions[session.transaction_count++];
+    *transaction = (struct transaction){.null_sender = below(5) == 0};
+    const char *form = transaction->null_sender ? "MAIL FROM:<>\r\n"
+                       : below(8)               ? "MAIL FROM:<s%u@example.net> BODY=8BITMIME\r\n"
+                                                : "MAIL FROM:<busy%u@example.net>\r\n";
+    (void)snprintf(text, sizeof text, form, session.transaction_count);
+    write_command("MAIL", text);
+    session.begun = true;
+}
+
+static void write_rcpt(void)
+{
+    char text[64];
+    struct transaction *transaction = &session.transactions[session.transaction_count - 1];
+    struct recipient *recipient = &transaction->recipients[transaction->count];
+    *recipient = (struct recipient){0};
+    (void)snprintf(recipient->name, sizeof recipient->name, "%c%c%u.%u@example.com",
+                   by_server[below(sizeof by_server - 1)], by_store[below(sizeof by_store - 1)],
+                   session.transaction_count - 1, transaction->count);
+    (void)snprintf(text, sizeof text, "RCPT TO:<%s>%s\r\n", recipient->name, below(4) ? "" : " NOTIFY=NEVER");
+    write_command("RCPT", text)->recipient = transaction->count++;
+}
+
+static void write_chunk(bool last)
+{
+    char text[128], body[64];
+    uint32_t number = session.transaction_count - 1;
+    (void)snprintf(body, sizeof body, "message %u\r\nRCPT TO:<x@y>\r\n", number);
+    (void)snprintf(text, sizeof text, "BDAT %zu%s\r\n%s", strlen(body), last ? " LAST" : "", body);
+    write_command(last ? "LAST" : "BDAT", text);
+    session.begun = !last;
+    session.chunked = !last;
+}
+
+static void write_rset(void)
+{
+    write_command("RSET", "RSET\r\n");
+    session.begun = session.chunked = false;
+}
+
+/* One more command where the client may say so; false where it must wait for replies. */
+static bool write_more(void)
+{
+    uint32_t count = session.begun ? session.transactions[session.transaction_count - 1].count : 0;
+    if (!session.begun) {
+        if (session.transaction_count == session.transactions_wanted)
+            return false;
+        write_mail();
+    } else if (!session.chunked && (count == 0 || (count < RECIPIENTS_MAX && below(2)))) {
+        write_rcpt();
+    } else if (below(8) == 0) {
+        write_rset();
+    } else if (session.chunked || below(2)) {
+        write_chunk(below(3) > 0);
+    } else {
+        write_command("DATA", "DATA\r\n");
+        return false;
+    }
+    return session.pipelining && below(8) > 0;
+}
+
+/* All replies were read. */
+static void write_group(void)
+{
+    static const struct {
+        const char *verb, *text;
+    } others[] = {
+        {"NOOP", "NOOP\r\n"}, {"VRFY", "VRFY x\r\n"}, {"EHLO", "EHLO again.example.net\r\n"}, {"TLS", "STARTTLS\r\n"}};
+    if (session.data_open) {
+        char text[64];
+        session.data_open = session.begun = false;
+        (void)snprintf(text, sizeof text, "message %u\r\n..\r\nDATA\r\n.\r\n", session.transaction_count - 1);
+        write_command(".", text);
+        if (!session.pipelining || below(2))
+            return;
+    } else if (below(8) == 0) {
+        uint32_t other = below(sizeof others / sizeof others[0]);
+        write_command(others[other].verb, others[other].text);
+        session.begun = session.begun && other < 2;
+        session.chunked = session.chunked && other < 2;
+        return;
+    }
+    while (write_more())
+        ;
+    if (!session.begun && session.transaction_count == session.transactions_wanted && below(2)) {
+        write_command("QUIT", "QUIT\r\n");
+        session.over = true;
+    }
+}
+
+static bool is_ours(struct span text)
+{
+    return span_equal(text, span_of("450 4.2.0 Greylisted")) || span_equal(text, span_of("450 4.2.0")) ||
+           span_equal(text, span_of("450"));
+}
+
+static bool any_put_off(const struct transaction *transaction)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < transaction->count; i++)
+        any = any || is_put_off(&transaction->recipients[i]);
+    return any;
+}
+
+static void read_reply(struct span text)
+{
+    uint32_t code = (uint32_t)strtoul((const char *)text.ptr, NULL, 10);
+    if (code == 421) {
+        session.over = session.gone = true;
+        session.answered = session.command_count;
+        return;
+    }
+    assert_true(session.answered < session.command_count);
+    const struct command *command = &session.commands[session.answered++];
+    struct transaction *transaction = &session.transactions[command->transaction];
+    if (is_ours(text) && !any_put_off(transaction) && transaction->mail / 100 == 2)
+        wrong("put off without an answer: %s of transaction %u", command->verb, command->transaction);
+    if (strcmp(command->verb, "MAIL") == 0) {
+        transaction->mail = code;
+        session.begun = session.begun && (code < 400 || session.answered < session.command_count);
+    } else if (strcmp(command->verb, "RCPT") == 0) {
+        struct recipient *recipient = &transaction->recipients[command->recipient];
+        recipient->code = code;
+        if (recipient->name[0] == 'n' && !(session.spoils && is_put_off(recipient)) && code / 100 != 5)
+            wrong("%s was answered %u", recipient->name, code);
+        if (transaction->null_sender && is_ours(text) && !session.spoils)
+            wrong("a recipient of the null sender was put off");
+    } else if (strcmp(command->verb, "TLS") == 0) {
+        if (code != (session.tls_deferred ? 454 : 220))
+            wrong("STARTTLS was answered %u", code);
+        session.over = session.over || code == 220;
+        if (code != 220)
+            write_command("EHLO", "EHLO once.more.example.net\r\n");
+    } else if (strcmp(command->verb, "DATA") == 0) {
+        session.data_open = code == 354;
+    } else if (strcmp(command->verb, ".") == 0 || strcmp(command->verb, "LAST") == 0) {
+        transaction->code = code;
+    }
+    if (strcmp(command->verb, "DATA") == 0 && code != 354)
+        write_rset();
+}
+
+static void client_reads(void)
+{
+    struct side *client = &session.sides[SMTP_CLIENT];
+    struct span read = drive_read(session.drive, SMTP_CLIENT);
+    for (const uint8_t *end; (end = memchr(read.ptr + client->parsed, '\n', read.len - client->parsed));) {
+        struct span line =
+            smtp_line_text((struct span){read.ptr + client->parsed, (size_t)(end + 1 - read.ptr) - client->parsed});
+        client->parsed = (uint32_t)(end + 1 - read.ptr);
+        assert_true(line.len >= 3);
+        if (line.len == 3 || line.ptr[3] != '-')
+            read_reply(line);
+    }
+    if (session.answered == session.command_count && !session.over)
+        write_group();
+}
+
+/* ---- the server ---- */
+
+static void reply(const char *text)
+{
+    static const char *const said[] = {"250\r\n", "250 2.0.0 ok\r\n", "250-2.0.0 one\r\n250 2.0.0 two\r\n"};
+    if (below(400) == 0) {
+        session.gone = true;
+        text = "421 4.3.2 Shutting down\r\n";
+    }
+    write_text(SMTP_SERVER, text ? text : said[below(3)]);
+}
+
+static void forget(void)
+{
+    session.mail = false;
+    session.accepted_count = 0;
+    session.message = UINT32_MAX;
+}
+
+static void take_message(void)
+{
+    static const char *const refusals[] = {"451 4.3.0 Try later\r\n", "554 5.6.0 Never\r\n"};
+    uint32_t refusal = below(10);
+    bool takes = session.accepted_count > 0 && refusal > 1;
+    for (uint32_t i = 0; takes && i < session.accepted_count; i++) {
+        assert_int_equal(session.accepted[i].transaction, session.message);
+        session.transactions[session.message].recipients[session.accepted[i].recipient].delivered++;
+        delivered_count++;
+    }
+    forget();
+    reply(takes ? "250 2.6.0 Queued\r\n" : refusals[refusal % 2]);
+}
+
+static void take_rcpt(const char *line)
+{
+    unsigned transaction, recipient;
+    bool known = sscanf(line, "RCPT TO:<%*1c%*1c%u.%u@example.com>", &transaction, &recipient) == 2;
+    if (!session.mail)
+        reply("503 5.5.1 MAIL first\r\n");
+    else if (!known)
+        reply("554 5.7.1 Relay access denied\r\n");
+    else if (line[9] == 'n')
+        reply("550 5.1.1 Nobody here\r\n");
+    else if (line[9] == 't')
+        reply("450 4.3.2 Busy\r\n");
+    else {
+        session.accepted[session.accepted_count].transaction = transaction;
+        session.accepted[session.accepted_count++].recipient = recipient;
+        reply(line[9] == 'f' ? "251 2.1.5 Forwarded\r\n" : line[9] == 'm' ? "250-2.1.5 ok\r\n250 2.1.5 ok\r\n" : NULL);
+    }
+}
+
+static void take_bdat(const char *line)
+{
+    char last[8] = "";
+    (void)sscanf(line, "BDAT %u %4s", &session.chunk_left, last);
+    session.last_chunk = strcmp(last, "LAST") == 0;
+    session.chunk_refused = session.accepted_count == 0;
+}
+
+static void take_command(const char *line)
+{
+    if (strncmp(line, "EHLO ", 5) == 0) {
+        forget();
+        reply(session.pipelining ? "250-mail.example.com\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+                                 : "250-mail.example.com\r\n250 CHUNKING\r\n");
+    } else if (strncmp(line, "MAIL ", 5) == 0) {
+        bool busy = strncmp(line, "MAIL FROM:<busy", 15) == 0;
+        if (session.mail)
+            reply("503 5.5.1 Nested MAIL\r\n");
+        else
+            reply(busy ? "451 4.3.0 Try later\r\n" : NULL);
+        session.mail = session.mail || !busy;
+    } else if (strncmp(line, "RCPT ", 5) == 0) {
+        take_rcpt(line);
+    } else if (strncmp(line, "DATA\r", 5) == 0) {
+        session.in_data = session.accepted_count > 0;
+        reply(session.in_data ? "354 go on\r\n" : session.mail ? "554 5.5.1 No valid recipients\r\n" : "503 No\r\n");
+    } else if (strncmp(line, "BDAT ", 5) == 0) {
+        take_bdat(line);
+    } else if (strncmp(line, "RSET", 4) == 0) {
+        forget();
+        reply(NULL);
+    } else if (strncmp(line, "STARTTLS", 8) == 0) {
+        reply("220 2.0.0 Ready\r\n");
+    } else if (strncmp(line, "QUIT", 4) == 0) {
+        reply("221 2.0.0 Bye\r\n");
+        session.gone = true;
+    } else {
+        reply(strncmp(line, "NOOP", 4) == 0 ? NULL : "500 5.5.2 What\r\n");
+    }
+}
+
+static void note_text(const char *text)
+{
+    unsigned message;
+    if (session.message == UINT32_MAX && sscanf(text, "message %u\r", &message) == 1)
+        session.message = message;
+}
+
+static void server_reads(void)
+{
+    struct side *server = &session.sides[SMTP_SERVER];
+    struct span read = drive_read(session.drive, SMTP_SERVER);
+    char line[256];
+    while (!session.gone && server->parsed < read.len) {
+        const uint8_t *at = read.ptr + server->parsed;
+        size_t left = read.len - server->parsed;
+        const uint8_t *end = memchr(at, '\n', left);
+        size_t len = session.chunk_left ? session.chunk_left : end ? (size_t)(end - at) + 1 : left + 1;
+        if (len > left)
+            return;
+        assert_true(len < sizeof line);
+        memcpy(line, at, len);
+        line[len] = '\0';
+        server->parsed += (uint32_t)len;
+        if (session.chunk_left) {
+            session.chunk_left = 0;
+            if (!session.chunk_refused)
+                note_text(line);
+            if (session.chunk_refused && session.last_chunk)
+                forget();
+            if (session.chunk_refused)
+                reply("503 5.5.1 No valid recipients\r\n");
+            else if (session.last_chunk)
+                take_message();
+            else
+                reply(NULL);
+        } else if (session.in_data) {
+            session.in_data = strcmp(line, ".\r\n") != 0;
+            note_text(line);
+            if (!session.in_data)
+                take_message();
+        } else {
+            take_command(line);
+        }
+    }
+}
+
+/* ---- the connection ---- */
+
+static void send_some(enum smtp_side side)
+{
+    struct side *of = &session.sides[side];
+    uint32_t acknowledged = drive_acknowledged(session.drive, side);
+    uint32_t at = below(4) || acknowledged > of->sent ? of->sent : acknowledged;
+    if (below(8) == 0)
+        at += below(64); /* what is before it comes later */
+    if (at >= of->written)
+        at = acknowledged;
+    if (at >= of->written)
+        return;
+    uint32_t len = below(4) ? of->written - at : 1 + below(of->written - at);
+    struct segment segment = drive_segment(session.drive, side, at, (struct span){of->out + at, len});
+    drive_send(session.drive, side, &segment);
+    of->sent = of->sent >= at && of->sent < at + len ? at + len : of->sent;
+}
+
+static bool is_quiet(void)
+{
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
+        if (drive_acknowledged(session.drive, (enum smtp_side)side) < session.sides[side].written)
+            return false;
+    bool read = session.sides[SMTP_CLIENT].parsed == drive_read(session.drive, SMTP_CLIENT).len;
+    return read && (session.gone || (session.over && session.answered == session.command_count));
+}
+
+static void talk(void)
+{
+    for (uint32_t turn = 1; !is_quiet() && turn != session.hangs_up; turn++) {
+        if (turn == TURNS_MAX)
+            wrong("the session does not come to an end");
+        send_some(below(2) ? SMTP_CLIENT : SMTP_SERVER);
+        drive_wait(session.drive, (int64_t)below(below(8) ? 20 : 150) * MS);
+        if (below(2))
+            server_reads();
+        if (below(2))
+            client_reads();
+    }
+}
+
+/* ---- in the end ---- */
+
+static void check_deliveries(void)
+{
+    for (uint32_t t = 0; t < session.transaction_count; t++) {
+        const struct transaction *transaction = &session.transactions[t];
+        for (uint32_t i = 0; i < transaction->count; i++) {
+            const struct recipient *recipient = &transaction->recipients[i];
+            bool believed = transaction->mail / 100 == 2 && transaction->code / 100 == 2 && recipient->code / 100 == 2;
+            if (recipient->delivered != believed && !(session.gone && recipient->delivered == 1 && !transaction->code))
+                wrong("%s: code %u, message %u, delivered %u times", recipient->name, recipient->code,
+                      transaction->code, recipient->delivered);
+            if (recipient->delivered && is_put_off(recipient))
+                wrong("%s was served, and put off", recipient->name);
+        }
+    }
+}
+
+static bool is_written_over(const uint8_t *line)
+{
+    static const char *const verbs[] = {"DATA", "BDAT", "MAIL", "STAR"};
+    bool may = session.spoils && memcmp(line, "RCPT", 4) == 0;
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        may = may || memcmp(line, verbs[i], 4) == 0;
+    return may;
+}
+
+static void check_octets(void)
+{
+    const struct side *client = &session.sides[SMTP_CLIENT];
+    struct span read = drive_read(session.drive, SMTP_SERVER);
+    for (uint32_t i = 0; i < session.command_count; i++) {
+        const struct command *command = &session.commands[i];
+        const uint8_t *end = memchr(client->out + command->at, '\n', command->len);
+        uint32_t head = is_written_over(client->out + command->at) && strcmp(command->verb, ".") != 0
+                            ? (uint32_t)(end - (client->out + command->at)) - 1
+                            : 0;
+        for (uint32_t at = command->at + head; at < command->at + command->len && at < read.len; at++)
+            if (read.ptr[at] != client->out[at])
+                wrong("octet %u of %s changed", at - command->at, command->verb);
+    }
+}
+
+/* What became of a recipient that passed: the first lesson about it. */
+static bool learnt(uint64_t id, size_t from)
+{
+    for (size_t i = from; i < drive_question_count(session.drive); i++) {
+        const struct question *lesson = drive_question(session.drive, i);
+        if (lesson->kind == LESSON_RECIPIENT && lesson->about == id && lesson->code / 100 != 2)
+            return false;
+        if ((lesson->kind == LESSON_MESSAGE || lesson->kind == LESSON_RESET) && lesson->about > id)
+            return lesson->kind == LESSON_MESSAGE && lesson->code / 100 == 2;
+    }
+    return false;
+}
+
+/* What the server said of a recipient is what is told of it. */
+static void check_code(const struct question *lesson)
+{
+    size_t i = 0;
+    while (drive_question(session.drive, i)->id != lesson->about)
+        i++;
+    struct span name = drive_question(session.drive, i)->recipient;
+    unsigned transaction, recipient;
+    assert_int_equal(sscanf((const char *)name.ptr + 2, "%u.%u@", &transaction, &recipient), 2);
+    uint32_t class = name.ptr[0] == 'n' ? 5 : name.ptr[0] == 't' ? 4 : 2;
+    uint32_t mail = session.transactions[transaction].mail;
+    if (lesson->code != 421 && lesson->code != mail && (mail >= 400 || lesson->code / 100u != class))
+        wrong("of %.*s it is told that the server said %u", (int)name.len, (const char *)name.ptr, lesson->code);
+}
+
+static void check_lessons(void)
+{
+    for (size_t i = 0; i < drive_question_count(session.drive); i++)
+        if (drive_question(session.drive, i)->kind == LESSON_RECIPIENT)
+            check_code(drive_question(session.drive, i));
+    for (size_t i = 0; i < drive_question_count(session.drive); i++) {
+        const struct question *question = drive_question(session.drive, i);
+        unsigned transaction, recipient;
+        if (question->kind != QUESTION_RECIPIENT || question->recipient.ptr[1] != 'p' ||
+            sscanf((const char *)question->recipient.ptr + 2, "%u.%u@", &transaction, &recipient) != 2)
+            continue;
+        bool delivered = session.transactions[transaction].recipients[recipient].delivered > 0;
+        bool told = session.transactions[transaction].code != 0;
+        if (learnt(question->id, i) != delivered && (told || !delivered))
+            wrong("%.*s was %s, and that was not learnt", (int)question->recipient.len, question->recipient.ptr,
+                  delivered ? "delivered" : "not delivered");
+    }
+}
+
+/* In the middle of it: the engine forgets all of it (drive_finish). */
+static void hang_up(void)
+{
+    struct segment segment =
+        drive_segment(session.drive, SMTP_CLIENT, session.sides[SMTP_CLIENT].sent, (struct span){0});
+    segment.flags |= below(2) ? PACKET_FIN : PACKET_RST;
+    drive_send(session.drive, SMTP_CLIENT, &segment);
+    drive_wait(session.drive, (int64_t)below(2000) * MS);
+}
+
+static void plan_session(uint64_t seed)
+{
+    memset(&session, 0, sizeof session);
+    session.random.state = session.seed = seed;
+    session.pipelining = below(4) > 0;
+    session.spoils = below(3) == 0;
+    session.strict = below(3) == 0;
+    session.transactions_wanted = 1 + below(TRANSACTIONS_MAX / 2);
+    session.message = UINT32_MAX;
+    session.hangs_up = below(8) ? 0 : 1 + below(150);
+}
+
+static void begin_session(const char *name)
+{
+    struct drive_plan plan = {
+        .name = name,
+        .seed = session.seed,
+        .policy = &policies[session.spoils][session.strict][below(3) == 0],
+        .questions = (1u << QUESTION_KINDS) - 1,
+        .answer = answer,
+        .flow_held_max = below(4) ? 0 : 1 + below(4),
+        .blocks_max = below(4) ? 0 : 32 + below(16),
+    };
+    session.drive = drive_new(&plan);
+    drive_handshake(session.drive);
+    session.command_count = 1; /* the greeting, which is asked for by connecting */
+    write_text(SMTP_SERVER, "220 mail.example.com ESMTP\r\n");
+    while (drive_read(session.drive, SMTP_CLIENT).len < session.sides[SMTP_SERVER].written)
+        send_some(SMTP_SERVER);
+    write_command("EHLO", "EHLO client.example.net\r\n");
+}
+
+static void run(uint64_t seed)
+{
+    char name[40];
+    (void)snprintf(name, sizeof name, "any greylist %llu", (unsigned long long)seed);
+    plan_session(seed);
+    begin_session(name);
+    talk();
+    if (session.hangs_up) {
+        hang_up();
+    } else {
+        check_deliveries();
+        check_octets();
+        check_lessons();
+        drive_close(session.drive, SMTP_CLIENT);
+    }
+    drive_finish(session.drive);
+    drive_free(session.drive);
+}
+
+static void test_any_greylist(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        run(seed);
+    assert_true(delivered_count > SEEDS); /* who delivers nothing loses nothing */
+}
+
+static void fill_policy(struct policy *policy, bool spoils, bool strict, bool slow)
+{
+    policy_init_default(policy);
+    rules_add(policy, "ask", RULE_ON_RECIPIENT, "*", spoils ? SMTP_ACTION_REFUSE : SMTP_ACTION_VOID,
+              "450 4.2.0 Greylisted");
+    rules_add(policy, "ask", RULE_ON_STARTTLS, NULL, SMTP_ACTION_REFUSE, "454 4.7.0 Not now");
+    policy->rules[0].action.ask = policy->rules[1].action.ask = true;
+    policy->refusals.texts[policy->rules[0].action.refusal].delay_ms = slow ? 1500 : 0;
+    policy->defers_without_store = strict;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        {"any greylisted session", test_any_greylist, NULL, NULL, NULL},
+    };
+    for (int i = 0; i < 8; i++)
+        fill_policy(&policies[i / 4][i / 2 % 2][i % 2], i / 4, i / 2 % 2, i % 2);
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests_name("any greylist", tests, NULL, NULL);
+}

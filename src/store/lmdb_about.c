@@ -72,11 +72,17 @@ bool about_read(struct lmdb_about *about, MDB_txn *transaction, const char *data
                  data, about->format > FORMAT ? "newer" : "much older", about->format, FORMAT);
         return false;
     }
-    if (mdb_get(transaction, about->about, &key, &secret) || secret.mv_size != STORE_SECRET_BYTES ||
-        mdb_dbi_open(transaction, lmdb_records_name, 0, &about->records)) {
+    int error = mdb_get(transaction, about->about, &key, &secret);
+    if (!error && secret.mv_size != STORE_SECRET_BYTES)
+        error = MDB_NOTFOUND;
+    if (!error)
+        error = mdb_dbi_open(transaction, lmdb_records_name, 0, &about->records);
+    if (error == MDB_NOTFOUND)
         snprintf(message, size, "%.300s: damaged (no secret or no records in it); move it away to begin anew", data);
+    else if (error)
+        snprintf(message, size, "%.300s: cannot be read: %s", data, mdb_strerror(error));
+    if (error)
         return false;
-    }
     memcpy(about->secret, secret.mv_data, STORE_SECRET_BYTES);
     return true;
 }

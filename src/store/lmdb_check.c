@@ -21,9 +21,10 @@ enum {
     PAGE_BRANCH = 1,
     PAGE_LEAF = 2,
     PAGE_OVERFLOW = 4,
-    PAGE_DIRTY = 16,
     NODE_BIG = 1,
     NODE_DB = 2,
+    DB_INTEGER_KEY = 0x08,
+    DB_FLAGS = 0xbffe, /* the others tell how the file was opened when it was made: MDB_FIXEDMAP, MDB_NOSUBDIR */
 };
 
 #define NO_PAGE UINT64_MAX
@@ -49,6 +50,7 @@ struct check {
     uint8_t *seen;                /* a bit for each page */
     uint8_t *page[DEPTH_MAX + 1]; /* one for each level, made when needed */
     const char *records;
+    int error; /* it could not be read to its end, which says nothing of what is in it */
     char *why;
     size_t why_size;
 };
@@ -80,6 +82,12 @@ static bool complain(struct check *check, uint64_t page, const char *what)
     return false;
 }
 
+static bool cannot(struct check *check)
+{
+    check->error = errno;
+    return false;
+}
+
 /* ---- single pages ---- */
 
 /* Each page belongs to one thing only. */
@@ -96,9 +104,10 @@ static bool claim(struct check *check, uint64_t number)
 
 static bool read_whole(struct check *check, uint64_t number, uint8_t *into, size_t len)
 {
-    if (pread(check->fd, into, len, (off_t)(number * check->page_bytes)) != (ssize_t)len)
-        return complain(check, number, "is missing");
-    return true;
+    ssize_t got = pread(check->fd, into, len, (off_t)(number * check->page_bytes));
+    if (got < 0)
+        return cannot(check);
+    return got == (ssize_t)len || complain(check, number, "is missing");
 }
 
 static uint32_t entries_of(const uint8_t *page)
@@ -110,7 +119,7 @@ static uint32_t entries_of(const uint8_t *page)
 static bool check_layout(struct check *check, uint64_t number, const uint8_t *page, bool leaf)
 {
     uint16_t lower = get_16(page + 12), upper = get_16(page + 14);
-    if (get_64(page) != number || (get_16(page + 10) & ~PAGE_DIRTY) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+    if (get_64(page) != number || get_16(page + 10) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
         return complain(check, number, "is not the page it should be");
     if (lower < PAGE_HEADER || lower % 2 || upper < lower || upper > check->page_bytes || entries_of(page) == 0)
         return complain(check, number, "has no sound header");
@@ -150,12 +159,22 @@ static bool in_order(struct span a, struct span b, enum content content)
     return order < 0 || (order == 0 && a.len < b.len);
 }
 
+/* Keys below a branch: from one of its own to the next. Without octets: there is no bound. */
+struct bounds {
+    struct span from, until;
+};
+
 /* The first key of a branch page is not used. */
-static bool check_order(struct check *check, uint64_t number, const uint8_t *page, bool leaf, enum content content)
+static bool check_order(struct check *check, uint64_t number, const uint8_t *page, bool leaf, enum content content,
+                        const struct bounds *bounds)
 {
-    for (uint32_t i = leaf ? 1 : 2; i < entries_of(page); i++)
+    uint32_t first = leaf ? 0 : 1, count = entries_of(page);
+    for (uint32_t i = first + 1; i < count; i++)
         if (!in_order(key_in(page, i - 1), key_in(page, i), content))
             return complain(check, number, "is not in order");
+    if ((bounds->from.len && first < count && in_order(key_in(page, first), bounds->from, content)) ||
+        (bounds->until.len && first < count && !in_order(key_in(page, count - 1), bounds->until, content)))
+        return complain(check, number, "has keys that belong elsewhere");
     return true;
 }
 
@@ -181,12 +200,18 @@ static bool check_free_list(struct check *check, uint64_t number, struct span li
     return true;
 }
 
+static bool check_flags(struct check *check, const struct db *db, uint16_t flags)
+{
+    return (db->flags & DB_FLAGS) == flags || complain(check, db->root, "is the root of another kind of database");
+}
+
 static bool check_db(struct check *check, uint64_t number, struct span name, struct span value)
 {
     if (value.len != DB_BYTES)
         return complain(check, number, "has no sound database");
     struct db db = db_at(value.ptr);
-    return check_tree(check, &db, span_equal(name, span_of(check->records)) ? CONTENT_RECORDS : CONTENT_ANY);
+    return check_flags(check, &db, 0) &&
+           check_tree(check, &db, span_equal(name, span_of(check->records)) ? CONTENT_RECORDS : CONTENT_ANY);
 }
 
 static bool check_record(struct check *check, uint64_t number, struct span key, struct span value)
@@ -202,14 +227,13 @@ static bool check_record(struct check *check, uint64_t number, struct span key, 
     return true;
 }
 
-static bool check_value(struct check *check, uint64_t number, uint16_t flags, struct span key, struct span value,
-                        enum content content)
+static bool check_value(struct check *check, uint64_t number, struct span key, struct span value, enum content content)
 {
     switch (content) {
     case CONTENT_FREE:
         return check_free_list(check, number, value);
     case CONTENT_DBS:
-        return flags & NODE_DB ? check_db(check, number, key, value) : complain(check, number, "is not postern's");
+        return check_db(check, number, key, value);
     case CONTENT_RECORDS:
         return check_record(check, number, key, value);
     case CONTENT_ANY:
@@ -219,8 +243,8 @@ static bool check_value(struct check *check, uint64_t number, uint16_t flags, st
 }
 
 /* A value too large for its page lies in pages of its own. */
-static bool check_big(struct check *check, uint64_t number, uint16_t flags, struct span key, struct span reference,
-                      size_t len, enum content content)
+static bool check_big(struct check *check, uint64_t number, struct span key, struct span reference, size_t len,
+                      enum content content)
 {
     uint64_t first = get_64(reference.ptr);
     if (first < 2 || first >= check->pages || len > check->pages * check->page_bytes)
@@ -228,13 +252,13 @@ static bool check_big(struct check *check, uint64_t number, uint16_t flags, stru
     size_t pages = (PAGE_HEADER + len + check->page_bytes - 1) / check->page_bytes;
     uint8_t *octets = malloc(pages * check->page_bytes);
     if (!octets)
-        return complain(check, first, "is too large for the memory");
+        return cannot(check);
     bool good = read_whole(check, first, octets, pages * check->page_bytes);
     for (uint64_t i = 0; i < pages && good; i++)
         good = claim(check, first + i);
     if (good && (get_64(octets) != first || !(get_16(octets + 10) & PAGE_OVERFLOW) || get_32(octets + 12) != pages))
         good = complain(check, first, "is not the page it should be");
-    good = good && check_value(check, first, flags, key, (struct span){octets + PAGE_HEADER, len}, content);
+    good = good && check_value(check, first, key, (struct span){octets + PAGE_HEADER, len}, content);
     free(octets);
     return good;
 }
@@ -244,33 +268,48 @@ static bool check_node(struct check *check, uint64_t number, const uint8_t *node
     uint16_t flags = get_16(node + 4);
     size_t len = get_16(node) | (size_t)get_16(node + 2) << 16;
     struct span key = {node + NODE_HEADER, get_16(node + 6)};
-    if (flags & ~(NODE_BIG | NODE_DB))
+    if ((flags & ~NODE_BIG) != (content == CONTENT_DBS ? NODE_DB : 0))
         return complain(check, number, "is not postern's");
     if (flags & NODE_BIG)
-        return check_big(check, number, flags, key, (struct span){key.ptr + key.len, 8}, len, content);
-    return check_value(check, number, flags, key, (struct span){key.ptr + key.len, len}, content);
+        return check_big(check, number, key, (struct span){key.ptr + key.len, 8}, len, content);
+    return check_value(check, number, key, (struct span){key.ptr + key.len, len}, content);
 }
 
 /* ---- trees ---- */
 
+static bool check_page(struct check *check, uint64_t number, unsigned level, enum content content,
+                       const struct bounds *bounds, uint64_t *entries);
+
+static bool check_child(struct check *check, const uint8_t *page, uint32_t i, unsigned level, enum content content,
+                        const struct bounds *bounds, uint64_t *entries)
+{
+    const uint8_t *node = page + get_16(page + PAGE_HEADER + 2 * i);
+    uint64_t child = get_16(node) | (uint64_t)get_16(node + 2) << 16 | (uint64_t)get_16(node + 4) << 32;
+    struct bounds below = *bounds;
+    if (i > 0)
+        below.from = key_in(page, i);
+    if (i + 1 < entries_of(page))
+        below.until = key_in(page, i + 1);
+    return check_page(check, child, level - 1, content, &below, entries);
+}
+
 /* `level` 1 is a leaf. Counts values into *entries. */
-static bool check_page(struct check *check, uint64_t number, unsigned level, enum content content, uint64_t *entries)
+static bool check_page(struct check *check, uint64_t number, unsigned level, enum content content,
+                       const struct bounds *bounds, uint64_t *entries)
 {
     /* Trees within the tree of databases have buffers of their own: that one is a level higher than any. */
     unsigned buffer = content == CONTENT_DBS ? DEPTH_MAX : level - 1;
     bool leaf = level == 1;
     if (!check->page[buffer] && !(check->page[buffer] = malloc(check->page_bytes)))
-        return complain(check, number, "finds no memory");
+        return cannot(check);
     uint8_t *page = check->page[buffer];
     if (!claim(check, number) || !read_whole(check, number, page, check->page_bytes) ||
-        !check_layout(check, number, page, leaf) || !check_order(check, number, page, leaf, content))
+        !check_layout(check, number, page, leaf) || !check_order(check, number, page, leaf, content, bounds))
         return false;
-    for (uint32_t i = 0; i < entries_of(page); i++) {
-        const uint8_t *node = page + get_16(page + PAGE_HEADER + 2 * i);
-        uint64_t child = get_16(node) | (uint64_t)get_16(node + 2) << 16 | (uint64_t)get_16(node + 4) << 32;
-        if (leaf ? !check_node(check, number, node, content) : !check_page(check, child, level - 1, content, entries))
+    for (uint32_t i = 0; i < entries_of(page); i++)
+        if (leaf ? !check_node(check, number, page + get_16(page + PAGE_HEADER + 2 * i), content)
+                 : !check_child(check, page, i, level, content, bounds, entries))
             return false;
-    }
     if (leaf)
         *entries += entries_of(page);
     return true;
@@ -278,23 +317,27 @@ static bool check_page(struct check *check, uint64_t number, unsigned level, enu
 
 static bool check_tree(struct check *check, const struct db *db, enum content content)
 {
+    static const struct bounds whole;
     uint64_t entries = 0;
     if (db->root == NO_PAGE)
         return db->entries == 0 || complain(check, db->root, "is the root of something");
     /* The few databases of ours have room in one page. */
     if (db->depth == 0 || db->depth >= (content == CONTENT_DBS ? 2 : DEPTH_MAX))
         return complain(check, db->root, "is the root of no sound tree");
-    if (!check_page(check, db->root, db->depth, content, &entries))
+    if (!check_page(check, db->root, db->depth, content, &whole, &entries))
         return false;
     return entries == db->entries || complain(check, db->root, "leads to fewer records than there should be");
 }
 
 /* ---- the file ---- */
 
-static bool read_meta(int fd, off_t at, struct meta *meta)
+static bool read_meta(struct check *check, off_t at, struct meta *meta)
 {
     uint8_t octets[PAGE_HEADER + META_BYTES];
-    if (pread(fd, octets, sizeof octets, at) != sizeof octets)
+    ssize_t got = pread(check->fd, octets, sizeof octets, at);
+    if (got < 0)
+        return cannot(check);
+    if (got != sizeof octets)
         return false;
     const uint8_t *m = octets + PAGE_HEADER;
     *meta = (struct meta){.magic = get_32(m),
@@ -321,8 +364,9 @@ static bool check_snapshot(struct check *check, const struct meta *meta, off_t f
     check->pages = meta->last_page + 1;
     check->seen = calloc(check->pages / 8 + 1, 1);
     if (!check->seen)
-        return complain(check, 0, "finds no memory");
-    bool good = check_tree(check, &meta->main, CONTENT_DBS) && check_tree(check, &meta->free, CONTENT_FREE);
+        return cannot(check);
+    bool good = check_flags(check, &meta->main, 0) && check_flags(check, &meta->free, DB_INTEGER_KEY) &&
+                check_tree(check, &meta->main, CONTENT_DBS) && check_tree(check, &meta->free, CONTENT_FREE);
     free(check->seen);
     return good;
 }
@@ -342,12 +386,12 @@ static enum lmdb_check check_file(struct check *check, off_t file_bytes)
     struct meta metas[2];
     if (file_bytes == 0)
         return LMDB_CHECK_EMPTY;
-    if (!read_meta(check->fd, 0, &metas[0]) || !is_ours(&metas[0])) {
+    if (!read_meta(check, 0, &metas[0]) || !is_ours(&metas[0])) {
         snprintf(check->why, check->why_size, "it does not begin like a file of LMDB 0.9");
         return LMDB_CHECK_FOREIGN;
     }
     check->page_bytes = metas[0].page_bytes;
-    if (!read_meta(check->fd, (off_t)check->page_bytes, &metas[1]) || !is_ours(&metas[1]) ||
+    if (!read_meta(check, (off_t)check->page_bytes, &metas[1]) || !is_ours(&metas[1]) ||
         metas[1].page_bytes != metas[0].page_bytes) {
         complain(check, 1, "is missing");
         return LMDB_CHECK_DAMAGED;
@@ -357,7 +401,7 @@ static enum lmdb_check check_file(struct check *check, off_t file_bytes)
         return LMDB_CHECK_GOOD;
     char why[128];
     snprintf(why, sizeof why, "%s", check->why);
-    bool earlier = metas[!last].transaction > 0 && check_snapshot(check, &metas[!last], file_bytes);
+    bool earlier = !check->error && metas[!last].transaction > 0 && check_snapshot(check, &metas[!last], file_bytes);
     snprintf(check->why, check->why_size, "%s", why);
     if (!earlier)
         return LMDB_CHECK_DAMAGED;
@@ -373,7 +417,9 @@ enum lmdb_check lmdb_check(const char *path, const char *records, char *why, siz
     enum lmdb_check status = LMDB_CHECK_FAILED;
     if (fstat(check.fd, &about) == 0)
         status = check_file(&check, about.st_size);
-    int error = errno;
+    int error = check.error ? check.error : errno;
+    if (check.error)
+        status = LMDB_CHECK_FAILED;
     for (size_t i = 0; i <= DEPTH_MAX; i++)
         free(check.page[i]);
     close(check.fd);

@@ -20,7 +20,7 @@ enum lmdb_check {
     LMDB_CHECK_EARLIER, /* the last transaction is damaged and was taken back; what was before it is whole */
     LMDB_CHECK_FOREIGN, /* not a file of LMDB, or of a version with another layout */
     LMDB_CHECK_DAMAGED,
-    LMDB_CHECK_FAILED, /* could not be read: errno */
+    LMDB_CHECK_FAILED, /* could not be read, for want of memory too, or not be mended: errno */
 };
 
 /* Nobody else may have the file open. `why` says in a few words what is damaged or foreign. `records` names the

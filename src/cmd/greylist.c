@@ -309,6 +309,13 @@ bool greylist_is_about(const struct greylist *greylist, const struct greylist_en
 
 /* ---- words ---- */
 
+int greylist_printed(bool whole)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return cmd_complain(CMD_FAILED, "cannot write: %m");
+    return whole ? CMD_GOOD : cmd_complain(CMD_FAILED, "no memory");
+}
+
 const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES])
 {
     struct tm utc;

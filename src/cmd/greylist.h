@@ -83,6 +83,9 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
 
 /* ---- words ---- */
 
+/* What was printed has left; `whole`: there was memory for all of it. */
+int greylist_printed(bool whole);
+
 /* UTC: 2008-04-20 22:11:50. Returns `text`. */
 const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES]);
 

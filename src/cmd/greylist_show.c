@@ -18,6 +18,7 @@ struct rows {
     size_t but_count;
     uint64_t shown, hashed; /* of those, how many have no text */
     bool full;              /* with everything that export writes, and nothing else */
+    bool incomplete;        /* one could not be written */
 };
 
 static const char *state_of(const struct greylist *greylist, const struct greylist_entry *entry, char *text,
@@ -80,14 +81,19 @@ static void print_row(const struct greylist *greylist, const struct greylist_ent
     print_about(entry);
 }
 
+/* Not half of it: false where there is no memory for all, or it cannot be written. */
 static bool write_json(const struct rows *rows, const struct greylist_entry *entry)
 {
     char store[EXPORT_STORE_BYTES], state[64];
     export_store_name(rows->greylist->keeper.secret, store);
     json_t *object = export_record(store, &entry->key, entry->kind, &entry->record, entry->expires_s, entry->text);
-    if (!rows->full)
-        json_object_set_new(object, "state", json_string(state_of(rows->greylist, entry, state, sizeof state)));
-    return json_write_line(stdout, object);
+    bool whole =
+        object &&
+        (rows->full ||
+         json_object_set_new(object, "state", json_string(state_of(rows->greylist, entry, state, sizeof state))) == 0);
+    if (!whole)
+        json_decref(object);
+    return whole && json_write_line(stdout, object);
 }
 
 static bool show_entry(void *context, const struct greylist_entry *entry)
@@ -103,9 +109,10 @@ static bool show_entry(void *context, const struct greylist_entry *entry)
     rows->shown++;
     rows->hashed += entry->text.len == 0;
     if (rows->greylist->as_json || rows->full)
-        return write_json(rows, entry);
-    print_row(rows->greylist, entry);
-    return !ferror(stdout);
+        rows->incomplete = !write_json(rows, entry);
+    else
+        print_row(rows->greylist, entry);
+    return !rows->incomplete && !ferror(stdout);
 }
 
 static int finish_rows(const struct rows *rows, uint64_t foreign)
@@ -116,7 +123,7 @@ static int finish_rows(const struct rows *rows, uint64_t foreign)
                rows->hashed, rows->shown);
     if (foreign)
         cmd_complain(CMD_GOOD, "%" PRIu64 " records are of a kind that this version does not know", foreign);
-    return fflush(stdout) == 0 && !ferror(stdout) ? CMD_GOOD : cmd_complain(CMD_FAILED, "cannot write: %m");
+    return greylist_printed(!rows->incomplete);
 }
 
 static int show_all(struct rows *rows)
@@ -214,9 +221,10 @@ int greylist_show(struct greylist *greylist, int count, char **words)
         code = greylist_open(greylist);
     if (code == CMD_GOOD)
         code = show_known(&rows, &attempt);
-    if (code == CMD_GOOD && rows.shown == 0 && !greylist->as_json)
-        printf("nothing is known of %s%s\n", words[0], count > 1 ? " with this mail" : "");
-    return code;
+    if (code != CMD_GOOD || rows.shown > 0 || greylist->as_json)
+        return code;
+    printf("nothing is known of %s%s\n", words[0], count > 1 ? " with this mail" : "");
+    return greylist_printed(true);
 }
 
 /* ---- counts ---- */
@@ -263,22 +271,27 @@ static void print_stats(const struct stats *stats, uint64_t foreign)
     printf("%-24s %s\n", "oldest (UTC)", oldest);
 }
 
-static void write_stats(const struct stats *stats, uint64_t foreign)
+/* Not half of them, as in write_json. */
+static bool write_stats(const struct stats *stats, uint64_t foreign)
 {
+    const struct {
+        const char *name;
+        uint64_t number;
+    } sums[] = {{"foreign", foreign},        {"waiting", stats->waiting}, {"passing", stats->passing},
+                {"patient", stats->patient}, {"allowed", stats->allowed}, {"denied", stats->denied}};
     json_t *object = json_object(), *kinds = json_object();
+    bool missing = false;
     for (int kind = 0; kind < GREYLIST_KINDS; kind++)
-        json_object_set_new(kinds, greylist_kind_name((enum greylist_kind)kind),
-                            json_integer((json_int_t)stats->kinds[kind]));
-    json_object_set_new(object, "kinds", kinds);
-    json_object_set_new(object, "foreign", json_integer((json_int_t)foreign));
-    json_object_set_new(object, "waiting", json_integer((json_int_t)stats->waiting));
-    json_object_set_new(object, "passing", json_integer((json_int_t)stats->passing));
-    json_object_set_new(object, "patient", json_integer((json_int_t)stats->patient));
-    json_object_set_new(object, "allowed", json_integer((json_int_t)stats->allowed));
-    json_object_set_new(object, "denied", json_integer((json_int_t)stats->denied));
+        missing |= json_object_set_new(kinds, greylist_kind_name((enum greylist_kind)kind),
+                                       json_integer((json_int_t)stats->kinds[kind])) != 0;
+    missing |= json_object_set_new(object, "kinds", kinds) != 0;
+    for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++)
+        missing |= json_object_set_new(object, sums[i].name, json_integer((json_int_t)sums[i].number)) != 0;
     if (stats->oldest_ms != INT64_MAX)
-        json_object_set_new(object, "oldest_ms", json_integer(stats->oldest_ms));
-    json_write_line(stdout, object);
+        missing |= json_object_set_new(object, "oldest_ms", json_integer(stats->oldest_ms)) != 0;
+    if (missing)
+        json_decref(object);
+    return !missing && json_write_line(stdout, object);
 }
 
 int greylist_stats(struct greylist *greylist, int count, char **words)
@@ -289,9 +302,12 @@ int greylist_stats(struct greylist *greylist, int count, char **words)
     int code = count ? -1 : greylist_open(greylist);
     if (code == CMD_GOOD)
         code = greylist_walk(greylist, count_entry, &stats, &foreign);
-    if (code == CMD_GOOD && greylist->as_json)
-        write_stats(&stats, foreign);
-    else if (code == CMD_GOOD)
+    if (code != CMD_GOOD)
+        return code;
+    bool whole = true;
+    if (greylist->as_json)
+        whole = write_stats(&stats, foreign);
+    else
         print_stats(&stats, foreign);
-    return code;
+    return greylist_printed(whole);
 }

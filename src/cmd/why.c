@@ -332,6 +332,8 @@ int cmd_why(int argc, char **argv)
     }
     if (why.failed)
         code = cmd_complain(CMD_FAILED, "the store does not answer");
+    if (code == CMD_GOOD)
+        code = greylist_printed(true);
     greylist_close(greylist);
     return code;
 }

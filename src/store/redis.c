@@ -31,7 +31,7 @@ enum {
     REFUSED_MS = 500, /* puts wait so long after one that the server refused */
     TICK_MS = 50,     /* how long a put waits to be sent */
     OUTDATE_MS = 400, /* what was learnt counts for twice that at most: other gateways write too */
-    COUNT_MS = 5000,
+    LOOK_MS = 5000,   /* how often the server is asked what it keeps, and under which secret */
     WALK_FLUSH_MS = 5000,
 };
 
@@ -80,10 +80,11 @@ struct redis {
     bool refusing, other_secret;
     int64_t next_attempt_ms, pause_ms;
     int64_t waiting_since_ms; /* the last answer, or when the first command was sent behind none; 0 for nothing sent */
-    int64_t writes_from_ms, outdate_ms, count_ms;
+    int64_t writes_from_ms, outdate_ms, look_ms;
     uint32_t under_way; /* commands without an answer */
     uint32_t questions_busy, writes_busy;
     char last_words[STORE_MESSAGE_BYTES_MAX];
+    char offer_refused[REDIS_QUOTED_BYTES]; /* why the server does not keep the format or the secret, if it does not */
     struct redis_question questions[QUESTIONS_MAX];
     struct redis_write writes[WRITES_MAX];
     struct table_write taken[WRITES_MAX];
@@ -98,6 +99,15 @@ static void tell(struct redis *redis, const char *what, const char *words)
     snprintf(redis->last_words, sizeof redis->last_words, "%s: %s%s%s", redis->uri.name, what, *quoted ? ": " : "",
              quoted);
     store_set_fault(redis->store, redis->last_words);
+}
+
+/* Once nothing else is wrong. */
+static void tell_what_remains(struct redis *redis)
+{
+    if (redis->other_secret)
+        tell(redis, "another gateway began anew there; restart postern to share with it", NULL);
+    else
+        store_set_fault(redis->store, NULL);
 }
 
 static bool is_text(const redisReply *reply, const char *text)
@@ -228,8 +238,7 @@ static void take_written(redisAsyncContext *connection, void *answer, void *cont
     settle(write, written);
     if (written && redis->refusing) {
         redis->refusing = false;
-        if (!redis->other_secret)
-            store_set_fault(redis->store, NULL);
+        tell_what_remains(redis);
     } else if (reply && !written) {
         redis->refusing = true;
         redis->writes_from_ms = store_clock_ms() + REFUSED_MS;
@@ -284,8 +293,7 @@ static void go_up(struct redis *redis)
     redis->refusing = false;
     table_outdate(&redis->store->table);
     table_outdate(&redis->store->table);
-    if (!redis->other_secret)
-        store_set_fault(redis->store, NULL);
+    tell_what_remains(redis);
     atomic_store(&redis->store->down, false);
     atomic_store(&redis->phase, PHASE_UP);
 }
@@ -298,19 +306,38 @@ static void take_welcome(redisAsyncContext *connection, void *answer, void *cont
         part(context, "does not let us in", ((redisReply *)answer)->str);
 }
 
+/* What is there already holds: a server that takes nothing (full, a replica) may still be read. */
+static void take_offer(redisAsyncContext *connection, void *answer, void *context)
+{
+    (void)connection;
+    struct redis *redis = context;
+    const redisReply *reply = answer;
+    note_reply(redis, reply);
+    if (reply && reply->type == REDIS_REPLY_ERROR)
+        redis_quote(reply->str, redis->offer_refused);
+}
+
+static const char *words_without(const struct redis *redis, const redisReply *reply)
+{
+    bool refused = reply->type == REDIS_REPLY_NIL && redis->offer_refused[0];
+    return refused ? redis->offer_refused : redis_error_words(reply);
+}
+
 static void take_format(redisAsyncContext *connection, void *answer, void *context)
 {
     (void)connection;
     struct redis *redis = context;
-    note_reply(redis, answer);
-    if (answer && !is_text(answer, FORMAT)) {
-        bool text = ((redisReply *)answer)->type == REDIS_REPLY_STRING;
+    const redisReply *reply = answer;
+    note_reply(redis, reply);
+    if (!reply || is_text(reply, FORMAT))
+        return;
+    if (reply->type == REDIS_REPLY_STRING)
         part(redis,
-             text ? "another version of postern keeps its records there (this one knows format " FORMAT
-                    "); name another database, format there"
-                  : "cannot be used",
-             text ? ((redisReply *)answer)->str : redis_error_words(answer));
-    }
+             "another version of postern keeps its records there (this one knows format " FORMAT
+             "); name another database, format there",
+             reply->str);
+    else
+        part(redis, "cannot be used", words_without(redis, reply));
 }
 
 /* The first gateway made it. A server that lost all gets it back from whoever comes first. */
@@ -325,34 +352,42 @@ static void take_secret(redisAsyncContext *connection, void *answer, void *conte
         return;
     if (reply->type != REDIS_REPLY_STRING ||
         !hex_read((struct span){(const uint8_t *)reply->str, reply->len}, secret, sizeof secret)) {
-        part(redis, "cannot be used", redis_error_words(reply));
+        part(redis, "cannot be used", words_without(redis, reply));
         return;
     }
-    redis->other_secret = redis->been_up && memcmp(secret, redis->store->secret, sizeof secret) != 0;
-    if (redis->other_secret)
-        tell(redis, "another gateway began anew there; restart postern to share with it", NULL);
-    else if (!redis->been_up)
+    if (!redis->been_up)
         memcpy(redis->store->secret, secret, sizeof secret);
-    go_up(redis);
+    bool other = memcmp(secret, redis->store->secret, sizeof secret) != 0, changed = other != redis->other_secret;
+    redis->other_secret = other;
+    if (redis->phase != PHASE_UP)
+        go_up(redis);
+    else if (changed && !redis->refusing)
+        tell_what_remains(redis);
+}
+
+/* Which format and secret records there have; ours where it has none. */
+static bool send_offers(struct redis *redis)
+{
+    char secret[2 * STORE_SECRET_BYTES + 1] = "";
+    hex_write(redis->store->secret, STORE_SECRET_BYTES, secret);
+    redis->offer_refused[0] = '\0';
+    return send_text(redis, take_offer, 4, (const char *[]){"SET", "postern:format", FORMAT, "NX"}) &&
+           send_text(redis, take_format, 2, (const char *[]){"GET", "postern:format"}) &&
+           send_text(redis, take_offer, 4, (const char *[]){"SET", "postern:secret", secret, "NX"}) &&
+           send_text(redis, take_secret, 2, (const char *[]){"GET", "postern:secret"});
 }
 
 static void greet(struct redis *redis)
 {
     const struct redis_uri *uri = &redis->uri;
-    char secret[2 * STORE_SECRET_BYTES + 1] = "", db[16];
-    hex_write(redis->store->secret, STORE_SECRET_BYTES, secret);
+    char db[16];
     snprintf(db, sizeof db, "%d", uri->db);
     bool sent = true;
     if (*uri->user)
         sent = send_text(redis, take_welcome, 3, (const char *[]){"AUTH", uri->user, uri->password});
     else if (*uri->password)
         sent = send_text(redis, take_welcome, 2, (const char *[]){"AUTH", uri->password});
-    sent = sent && send_text(redis, take_welcome, 2, (const char *[]){"SELECT", db}) &&
-           send_text(redis, take_welcome, 4, (const char *[]){"SET", "postern:format", FORMAT, "NX"}) &&
-           send_text(redis, take_format, 2, (const char *[]){"GET", "postern:format"}) &&
-           send_text(redis, take_welcome, 4, (const char *[]){"SET", "postern:secret", secret, "NX"}) &&
-           send_text(redis, take_secret, 2, (const char *[]){"GET", "postern:secret"});
-    if (!sent)
+    if (!sent || !send_text(redis, take_welcome, 2, (const char *[]){"SELECT", db}) || !send_offers(redis))
         part(redis, "no memory for a connection", NULL);
 }
 
@@ -470,9 +505,10 @@ static void keep_time(struct redis *redis, int64_t now_ms)
         table_outdate(&redis->store->table);
         redis->outdate_ms = now_ms + OUTDATE_MS;
     }
-    if (now_ms >= redis->count_ms) {
+    if (now_ms >= redis->look_ms) {
         send_text(redis, take_count, 1, (const char *[]){"DBSIZE"});
-        redis->count_ms = now_ms + COUNT_MS;
+        send_offers(redis); /* somebody may have emptied it */
+        redis->look_ms = now_ms + LOOK_MS;
     }
 }
 
@@ -500,10 +536,8 @@ static void wait_for_something(struct redis *redis)
                             .events = (short)((redis->want_read ? POLLIN : 0) | (redis->want_write ? POLLOUT : 0))};
     waker_about_to_sleep(&store->asked);
     waker_about_to_sleep(&store->written);
-    if (!store_has_questions(store))
-        poll(fds, count, TICK_MS);
-    else
-        poll(fds, count, 0);
+    bool can_ask = redis->questions_busy < QUESTIONS_MAX && store_has_questions(store);
+    poll(fds, count, can_ask ? 0 : TICK_MS);
     waker_awake(&store->asked);
     waker_awake(&store->written);
     if (count == 3 && fds[2].revents & (POLLIN | POLLERR | POLLHUP) && redis->connection)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -257,6 +258,36 @@ static void test_a_server_that_stands_still_delays_no_decision_beyond_its_deadli
     store_close(store, 1000);
 }
 
+static double processor_s(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+}
+
+/* More questions than are with a server at once. */
+static void test_a_server_that_stands_still_is_waited_for_asleep(void **state)
+{
+    (void)state;
+    struct store *store = open_or_fail(uri, &settings);
+    struct store_client *client = store_client_new(store);
+    struct store_record record;
+    kill(server.process, SIGSTOP);
+    for (uint64_t i = 0; i < 4000; i++) {
+        struct store_key key = key_of(i);
+        assert_int_equal(store_get(client, &key, i, wall_us(), wall_us() + 5000000, &record), STORE_LATER);
+    }
+    poll(NULL, 0, 100);
+    double before_s = processor_s();
+    poll(NULL, 0, 1000);
+    double used_s = processor_s() - before_s;
+    print_message("# %.3f s of the processor in a second\n", used_s);
+    assert_true(used_s < 0.2);
+    kill(server.process, SIGCONT);
+    store_client_free(client);
+    store_close(store, 1000);
+}
+
 static void test_a_server_that_was_killed_gets_all_that_waited(void **state)
 {
     (void)state;
@@ -318,6 +349,44 @@ static void test_a_server_that_forgot_and_has_another_secret_is_told(void **stat
     store_close(store, 1000);
 }
 
+/* Without a restart nobody connects anew. */
+static void test_a_server_that_was_emptied_gets_the_secret_back(void **state)
+{
+    (void)state;
+    char there[64] = "";
+    struct store *store = open_or_fail(uri, &settings);
+    command("FLUSHALL");
+    for (int i = 0; i < 1000 && strcmp(there, "2") != 0; i++) {
+        poll(NULL, 0, 10);
+        redis_server_command(&server, "EXISTS postern:secret postern:format", there, sizeof there);
+    }
+    assert_string_equal(there, "2");
+    struct store *other = open_or_fail(uri, &settings);
+    assert_memory_equal(store_secret(other), store_secret(store), STORE_SECRET_BYTES);
+    store_close(other, 1000);
+    store_close(store, 1000);
+}
+
+static void test_a_server_that_others_began_anew_on_is_told_without_a_restart(void **state)
+{
+    (void)state;
+    uint32_t version;
+    struct store *store = open_or_fail(uri, &settings);
+    struct store_client *client = store_client_new(store);
+    command("SET postern:secret 000102030405060708090a0b0c0d0e0f");
+    assert_true(fault_within(store, true, "another gateway began anew there; restart postern", 10000));
+    /* What is wrong besides is told, and that this still is when it is over. */
+    command("CONFIG SET maxmemory 1");
+    put_number(client, 1, 1);
+    assert_true(fault_within(store, true, "does not take what is to be kept: OOM", 2000));
+    command("CONFIG SET maxmemory 0");
+    assert_true(written_within(store, 3000));
+    assert_true(fault_within(store, true, "another gateway began anew", 1000));
+    assert_int_equal(get_number(client, 1, &version), STORE_GOOD);
+    store_client_free(client);
+    store_close(store, 1000);
+}
+
 static void test_what_waits_is_bounded(void **state)
 {
     (void)state;
@@ -357,6 +426,33 @@ static void test_a_server_that_is_full_is_told(void **state)
     command("CONFIG SET maxmemory 0");
     assert_true(written_within(store, 3000));
     assert_true(fault_within(store, false, "", 1000));
+    store_client_free(client);
+    store_close(store, 1000);
+}
+
+/* When a gateway starts, or comes back. */
+static void test_a_server_that_is_full_is_read_all_the_same(void **state)
+{
+    (void)state;
+    uint32_t version;
+    command("CONFIG SET maxmemory 1");
+    expect_refused(uri, "OOM command not allowed");
+    command("CONFIG SET maxmemory 0");
+    struct store *store = open_or_fail(uri, &settings);
+    struct store_client *client = store_client_new(store);
+    put_number(client, 1, 7);
+    assert_true(written_within(store, 2000));
+    store_client_free(client);
+    store_close(store, 1000);
+    command("CONFIG SET maxmemory 1");
+    store = open_or_fail(uri, &settings);
+    client = store_client_new(store);
+    assert_int_equal(get_number(client, 1, &version), STORE_GOOD);
+    assert_int_equal(version, 7);
+    put_number(client, 2, 1);
+    assert_true(fault_within(store, true, "does not take what is to be kept: OOM", 2000));
+    command("CONFIG SET maxmemory 0");
+    assert_true(written_within(store, 3000));
     store_client_free(client);
     store_close(store, 1000);
 }
@@ -509,12 +605,19 @@ int main(void)
         WITH_SERVER("records that are damaged are never believed", test_records_that_are_damaged_are_never_believed),
         WITH_SERVER("a server that stands still delays no decision beyond its deadline",
                     test_a_server_that_stands_still_delays_no_decision_beyond_its_deadline),
+        WITH_SERVER("a server that stands still is waited for asleep",
+                    test_a_server_that_stands_still_is_waited_for_asleep),
         WITH_SERVER("a server that was killed gets all that waited",
                     test_a_server_that_was_killed_gets_all_that_waited),
         WITH_SERVER("a server that forgot and has another secret is told",
                     test_a_server_that_forgot_and_has_another_secret_is_told),
+        WITH_SERVER("a server that was emptied gets the secret back",
+                    test_a_server_that_was_emptied_gets_the_secret_back),
+        WITH_SERVER("a server that others began anew on is told without a restart",
+                    test_a_server_that_others_began_anew_on_is_told_without_a_restart),
         WITH_SERVER("what waits is bounded", test_what_waits_is_bounded),
         WITH_SERVER("a server that is full is told", test_a_server_that_is_full_is_told),
+        WITH_SERVER("a server that is full is read all the same", test_a_server_that_is_full_is_read_all_the_same),
         WITH_SERVER("rubbish from the start is refused", test_rubbish_from_the_start_is_refused),
         WITH_SERVER("rubbish later is counted, and decisions go on", test_rubbish_later_is_counted_and_decisions_go_on),
     };

@@ -98,7 +98,7 @@ static bool greet(struct walk *walk)
     char db[16];
     redisReply *reply;
     snprintf(db, sizeof db, "%d", uri->db);
-    if (*uri->password) {
+    if (*uri->user || *uri->password) {
         reply = *uri->user ? ask(walk, REDIS_REPLY_STATUS, 3, (const char *[]){"AUTH", uri->user, uri->password})
                            : ask(walk, REDIS_REPLY_STATUS, 2, (const char *[]){"AUTH", uri->password});
         if (!reply)

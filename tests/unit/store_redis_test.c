@@ -173,6 +173,36 @@ static void test_the_password_is_given_and_never_shown(void **state)
     redis_server_stop(&locked, SIGKILL);
 }
 
+static bool count_record(void *context, const struct store_key *key, const struct store_record *record,
+                         struct span text)
+{
+    (void)key;
+    (void)record;
+    (void)text;
+    ++*(unsigned *)context;
+    return true;
+}
+
+/* Who may not list is the user without a name. */
+static void test_a_user_without_a_password_lists_too(void **state)
+{
+    (void)state;
+    char where[128], message[STORE_MESSAGE_BYTES_MAX];
+    unsigned visited = 0;
+    command("ACL SETUSER gateway on nopass ~postern:* +@all");
+    command("ACL SETUSER default -scan");
+    snprintf(where, sizeof where, "redis://gateway:@127.0.0.1:%d", server.port);
+    struct store *store = open_or_fail(where, &settings);
+    struct store_client *client = store_client_new(store);
+    put_number(client, 1, 1);
+    assert_true(written_within(store, 2000));
+    if (!store_walk(store, count_record, &visited, message, sizeof message))
+        fail_msg("%s", message);
+    assert_int_equal(visited, 1);
+    store_client_free(client);
+    store_close(store, 1000);
+}
+
 static void test_a_newer_format_is_refused(void **state)
 {
     (void)state;
@@ -601,6 +631,7 @@ int main(void)
         WITH_SERVER("what one gateway puts, another finds", test_what_one_gateway_puts_another_finds),
         WITH_SERVER("records leave the server when they expire", test_records_leave_the_server_when_they_expire),
         WITH_SERVER("the password is given, and never shown", test_the_password_is_given_and_never_shown),
+        WITH_SERVER("a user without a password lists too", test_a_user_without_a_password_lists_too),
         WITH_SERVER("a newer format is refused", test_a_newer_format_is_refused),
         WITH_SERVER("records that are damaged are never believed", test_records_that_are_damaged_are_never_believed),
         WITH_SERVER("a server that stands still delays no decision beyond its deadline",

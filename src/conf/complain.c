@@ -100,6 +100,20 @@ static bool unknown_word(const char *text, char *word, size_t size)
     return true;
 }
 
+/* Where a key that is not of this section has its place; false where there is none. */
+static bool places_of(const char *word, char *places, size_t size)
+{
+    size_t used = 0;
+    for (const struct key *key = keys; key->name; key++) {
+        if (strcmp(key->name, word) != 0 || used >= size)
+            continue;
+        const char *before = used ? " or " : "";
+        used += (size_t)(*key->section ? snprintf(places + used, size - used, "%sin %s { }", before, key->section)
+                                       : snprintf(places + used, size - used, "%soutside of sections", before));
+    }
+    return used > 0;
+}
+
 void complain_confuse(cfg_t *cfg, const char *format, va_list args)
 {
     char text[512], word[64];
@@ -115,10 +129,17 @@ void complain_confuse(cfg_t *cfg, const char *format, va_list args)
     if (outside) {
         names[count++] = "rule";
         names[count++] = "greylist";
+        names[count++] = "guard";
+        names[count++] = "include";
     }
     const char *nearest = complain_nearest(word, names, count);
-    if (nearest)
+    char places[96];
+    if (strcmp(word, "include") == 0)
+        complain(cfg, "write include \"FILE\", in quotes and on a line of its own outside of sections");
+    else if (nearest)
         complain(cfg, "unknown key '%s'; did you mean '%s'?", word, nearest);
+    else if (places_of(word, places, sizeof places))
+        complain(cfg, "'%s' has no place here; it belongs %s", word, places);
     else
         complain(cfg, "unknown key '%s'; `postern check --keys` lists the known ones", word);
 }

@@ -56,6 +56,19 @@ static int check_port(cfg_t *cfg, cfg_opt_t *option)
     return 0;
 }
 
+/* As far as can be told without what it names. */
+static int check_store(cfg_t *cfg, cfg_opt_t *option)
+{
+    static const char *const schemes[] = {"lmdb:", "redis://", "memory:"};
+    const char *uri = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    if (strlen(uri) >= CONF_STORE_BYTES)
+        return complain(cfg, "store: more than %d octets", CONF_STORE_BYTES - 1);
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (strncmp(uri, schemes[i], strlen(schemes[i])) == 0 && (uri[strlen(schemes[i])] || schemes[i][0] == 'm'))
+            return 0;
+    return complain(cfg, "store = \"%.60s\": no store is named so; write lmdb:FOLDER, redis://HOST or memory:", uri);
+}
+
 static int check_network(cfg_t *cfg, cfg_opt_t *option)
 {
     return entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1)) ? 0 : -1;
@@ -125,6 +138,14 @@ static uint64_t number_of(cfg_t *cfg, const char *key)
     return number;
 }
 
+static uint64_t duration_of(cfg_t *cfg, const char *key)
+{
+    uint64_t duration_ms = 0;
+    const char *wrong;
+    units_duration(cfg_getstr(cfg, key), &duration_ms, &wrong);
+    return duration_ms;
+}
+
 static uint32_t blocks_for(cfg_t *cfg, const char *key)
 {
     uint64_t octets = 0;
@@ -172,6 +193,18 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
         policy_strip(&conf->policy, span_of(cfg_getnstr(cfg, "strip", i)));
 }
 
+/* A first attempt that is forgotten before the delay is over would be put off for ever. */
+static bool check_greylist(cfg_t *greylist)
+{
+    if (duration_of(greylist, "retry-window") > duration_of(greylist, "delay"))
+        return true;
+    complain(greylist,
+             "greylist: retry-window = %s is not longer than delay = %s: who waits for its end would begin anew; make "
+             "it longer",
+             cfg_getstr(greylist, "retry-window"), cfg_getstr(greylist, "delay"));
+    return false;
+}
+
 /* Settings that are good alone, and not together. */
 static bool check_together(cfg_t *cfg)
 {
@@ -205,7 +238,7 @@ static bool check_together(cfg_t *cfg)
             return false;
         }
     }
-    return true;
+    return check_greylist(cfg_getsec(cfg, "greylist"));
 }
 
 /* ---- reading ---- */
@@ -239,6 +272,7 @@ static cfg_t *set_up(struct options *options)
     }
     cfg_set_validate_func(cfg, "strip", check_keyword);
     cfg_set_validate_func(cfg, "ports", check_port);
+    cfg_set_validate_func(cfg, "store", check_store);
     cfg_set_validate_func(cfg, "protected", check_network);
     cfg_set_validate_func(cfg, "greylist|exempt-clients", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);

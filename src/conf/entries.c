@@ -269,8 +269,8 @@ static bool classify(const struct where *where, const char *text, enum word_kind
     if (!at && !strchr(text, '.') && text[0] != '[')
         return wrong(where,
                      "'%.60s' is neither address nor domain; write user@example.net, user@, example.net, "
-                     "@example.net, .example.net, a pattern with * or '/an expression/'",
-                     text);
+                     "@example.net, .example.net%s",
+                     text, cfg_title(where->cfg) ? ", a pattern with * or '/an expression/'" : "");
     return true;
 }
 
@@ -288,10 +288,15 @@ static bool add_address(struct rule_draft *draft, const struct where *where, con
     return classify(where, text, &kind, &word) && add_word(draft, where, kind, word, except);
 }
 
-static bool add_text(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+static bool is_expression(const char *text)
 {
     size_t len = strlen(text);
-    if (len > 2 && text[0] == '/' && text[len - 1] == '/')
+    return len > 2 && text[0] == '/' && text[len - 1] == '/';
+}
+
+static bool add_text(struct rule_draft *draft, const struct where *where, const char *text, bool except)
+{
+    if (is_expression(text))
         return add_regex(draft, where, text, except);
     switch (draft->rule.on) {
     case RULE_ON_SENDER:
@@ -347,8 +352,9 @@ static bool take_exempt(void *context, const struct where *where, const char *en
         return parse_network(where, entry, &network) &&
                (greylist_exempt_network(&place->conf->exempt, arena, network) || no_room(where));
     enum greylist_list list = strcmp(place->key, "exempt-senders") == 0 ? GREYLIST_SENDERS : GREYLIST_RECIPIENTS;
-    if (strpbrk(entry, "*?"))
-        return wrong(where, "'%.60s': patterns have no place here; write a rule with action = pass", entry);
+    if (strpbrk(entry, "*?") || is_expression(entry))
+        return wrong(where, "'%.60s': patterns and expressions have no place here; write a rule with action = pass",
+                     entry);
     if (!classify(where, entry, &kind, &word))
         return false;
     if (word.len == 0 || word.len > WORD_BYTES_MAX)

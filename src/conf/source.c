@@ -11,8 +11,9 @@ struct reader {
     struct source *source;
     uint32_t file;
     uint32_t line;
-    uint32_t depth; /* of includes */
-    int braces;     /* open ones */
+    uint32_t depth;                    /* of includes */
+    int braces;                        /* open ones */
+    uint32_t brace_line, comment_line; /* where the outermost of them, and a comment, open */
     enum { CODE, QUOTED, TO_LINE_END, TO_CLOSE } state;
     char quote;
     char *message;
@@ -130,11 +131,14 @@ static bool clean(struct reader *reader, char *text, size_t len)
                 text[i] = ' ';
             } else if (octet == '/' && next == '*') {
                 reader->state = TO_CLOSE;
+                reader->comment_line = reader->line;
                 text[i] = text[i + 1] = ' ';
                 i++;
             } else if (!is_plain(octet)) {
                 return wrong(reader, "a character that must stand in quotes, as in match = {\"*@example.net\"}");
             }
+            if (octet == '{' && reader->braces == 0)
+                reader->brace_line = reader->line;
             reader->braces += reader->state == CODE ? (octet == '{') - (octet == '}') : 0;
             break;
         case QUOTED:
@@ -206,10 +210,26 @@ static bool take_lines(struct reader *reader, char *text)
         line[len] = '\0';
         if (!clean(reader, line, len))
             return false;
+        if (reader->state == QUOTED)
+            return wrong(reader, "a quote is not closed");
         char *name = outside ? included(line) : NULL;
         if (name ? !include(reader, name) : !append_line(reader, line, len))
             return false;
         line = end ? end + 1 : NULL;
+    }
+    return true;
+}
+
+/* What opens closes in the same file: libConfuse takes the end of the text for the end of a section. */
+static bool all_closed(struct reader *reader)
+{
+    if (reader->state == TO_CLOSE) {
+        reader->line = reader->comment_line;
+        return wrong(reader, "a comment is not closed");
+    }
+    if (reader->braces > 0) {
+        reader->line = reader->brace_line;
+        return wrong(reader, "a brace is not closed; write } where its section or list ends");
     }
     return true;
 }
@@ -222,6 +242,10 @@ static bool read_one(struct source *source, const char *path, uint32_t depth, ch
         return false;
     }
     char *text = source_file(path, SOURCE_BYTES_MAX, &len);
+    if (!text && errno == EINVAL) {
+        snprintf(message, size, "%s: cannot read the rules: it is no regular file", path);
+        return false;
+    }
     if (!text || !(source->files[source->file_count] = strdup(path))) {
         snprintf(message, size, "%s: cannot read the rules: %s", path, strerror(errno));
         free(text);
@@ -232,9 +256,7 @@ static bool read_one(struct source *source, const char *path, uint32_t depth, ch
     bool good = strlen(text) == len;
     if (!good)
         snprintf(message, size, "%s: this is no text: a NUL at octet %zu", path, strlen(text) + 1);
-    good = good && take_lines(&reader, text);
-    if (good && reader.state != CODE)
-        good = wrong(&reader, reader.state == QUOTED ? "a quote is not closed" : "a comment is not closed");
+    good = good && take_lines(&reader, text) && all_closed(&reader);
     free(text);
     return good;
 }

@@ -10,9 +10,11 @@ int cmd_check(int argc, char **argv)
     int code = CMD_GOOD;
     if (argc == 2 && strcmp(argv[1], "--keys") == 0)
         return key_reference(stdout) ? CMD_GOOD : cmd_complain(CMD_FAILED, "cannot write: %m");
-    if (argc < 2 || argv[1][0] == '-')
+    if (argc < 2)
         return cmd_complain(CMD_USAGE,
                             "check needs a rule file: postern check RULES..., or --keys for all that one may say");
+    if (argv[1][0] == '-')
+        return cmd_usage("check");
     for (int i = 1; i < argc; i++) {
         static struct conf conf;
         conf_init(&conf);

@@ -1,7 +1,7 @@
 /*
  * cmd/cmd - the subcommands, one a file.
  *
- * In:     arguments as main has them, the subcommand's name first.
+ * In:     arguments as main has them: the program's name, and what stands behind the subcommand's.
  * Out:    an exit code: 0 good, 1 the work failed, 2 usage.
  */
 #ifndef POSTERN_CMD_CMD_H
@@ -30,6 +30,9 @@ int cmd_why(int argc, char **argv);
 
 /* "postern: " and the message on standard error, one line; returns `code`. */
 int cmd_complain(enum cmd_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* How the command is called whose form begins with these words, as a complaint; returns CMD_USAGE. */
+int cmd_usage(const char *words);
 
 /* Memory for an engine, laid out; NULL where there is none. Unmap with cmd_engine_free. */
 struct engine *cmd_engine_new(const struct engine_settings *settings, const struct policy *policy);

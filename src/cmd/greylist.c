@@ -17,18 +17,12 @@ enum { FETCH_MS = 3000, WRITE_MS = 10000 };
 static const struct {
     const char *name;
     int (*run)(struct greylist *greylist, int count, char **words);
-    const char *synopsis;
 } works[] = {
-    {"list", greylist_list, "list [--json]"},
-    {"show", greylist_show, "show CLIENT [FROM [TO]] [--helo NAME] [--json]"},
-    {"allow", greylist_allow, "allow client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]"},
-    {"deny", greylist_deny, "deny client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]"},
-    {"forget", greylist_forget,
-     "forget CLIENT [FROM [TO]] [--helo NAME]|client NETWORK...|from ADDRESS...|to ADDRESS...|--all"},
-    {"import", greylist_import, "import --format postgrey|spamd|postern FILE..."},
-    {"export", greylist_export, "export"},
-    {"stats", greylist_stats, "stats [--json]"},
+    {"list", greylist_list},     {"show", greylist_show},     {"allow", greylist_allow},   {"deny", greylist_deny},
+    {"forget", greylist_forget}, {"import", greylist_import}, {"export", greylist_export}, {"stats", greylist_stats},
 };
+
+#define WORK_NAMES "postern greylist list|show|allow|deny|forget|import|export|stats"
 
 enum { WORKS = sizeof works / sizeof works[0] };
 
@@ -36,10 +30,9 @@ enum { WORKS = sizeof works / sizeof works[0] };
 
 static int usage(const char *work)
 {
-    for (size_t i = 0; i < WORKS; i++)
-        if (strcmp(work, works[i].name) == 0)
-            return cmd_complain(CMD_USAGE, "usage: postern greylist %s [-r RULES] [--store URI]", works[i].synopsis);
-    return cmd_complain(CMD_USAGE, "usage: postern greylist list|show|allow|deny|forget|import|export|stats ...");
+    char words[32];
+    snprintf(words, sizeof words, "greylist %s", work);
+    return cmd_usage(words);
 }
 
 static bool take_hold(struct greylist *greylist, const char *text)
@@ -112,7 +105,8 @@ int cmd_greylist(int argc, char **argv)
     int first;
     int code = greylist_options(&greylist, argc, argv, &first);
     if (code != CMD_GOOD || first == argc)
-        return greylist.hold_ms < 0 ? CMD_USAGE : usage("");
+        return greylist.hold_ms < 0 ? CMD_USAGE
+                                    : cmd_complain(CMD_USAGE, "usage: " WORK_NAMES " ...; --help has all of each");
     for (size_t i = 0; i < WORKS; i++) {
         if (strcmp(argv[first], works[i].name) != 0)
             continue;
@@ -120,8 +114,7 @@ int cmd_greylist(int argc, char **argv)
         greylist_close(&greylist);
         return code < 0 ? usage(works[i].name) : code;
     }
-    return cmd_complain(
-        CMD_USAGE, "unknown work '%s'; postern greylist list|show|allow|deny|forget|import|export|stats", argv[first]);
+    return cmd_complain(CMD_USAGE, "unknown work '%s'; " WORK_NAMES, argv[first]);
 }
 
 int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt)

@@ -1,35 +1,52 @@
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "cmd/cmd.h"
 
-struct subcommand {
+/* A way to call a command; one with several has them in a row. */
+struct form {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *synopsis;
+    const char *synopsis; /* behind the program's name */
 };
 
-static const struct subcommand subcommands[] = {
+#define STORE_OPTIONS " [-r RULES] [--store URI]"
+
+static const struct form forms[] = {
     {"run", cmd_run,
-     "run     [-r RULES] [-q FIRST[:LAST]] [--store URI] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group "
+     "run [-r RULES] [-q FIRST[:LAST]] [--store URI] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group "
      "GROUP] "
      "[--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER] [--user NAME | --stay-root]"},
-    {"status", cmd_status, "status  [--json | --list] [--control PATH]"},
-    {"reload", cmd_reload, "reload  [--control PATH]"},
-    {"reopen", cmd_reopen, "reopen  [--control PATH]"},
-    {"top", cmd_top, "top     [--once] [--control PATH]"},
+    {"status", cmd_status, "status [--json | --list] [--control PATH]"},
+    {"reload", cmd_reload, "reload [--control PATH]"},
+    {"reopen", cmd_reopen, "reopen [--control PATH]"},
+    {"top", cmd_top, "top [--once] [--control PATH]"},
     {"setup", cmd_setup,
-     "setup   [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]... "
-     "[--protect ADDRESS]... [--mark-mask MASK]"},
+     "setup [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]... "
+     "[--protect ADDRESS[/BITS]]... [--mark-mask MASK] [--variant legacy|nft]"},
     {"replay", cmd_replay,
-     "replay  [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|none] CAPTURE..."},
+     "replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|none] [--stats] "
+     "CAPTURE..."},
+    {"greylist", cmd_greylist, "greylist list [--json]" STORE_OPTIONS},
+    {"greylist", cmd_greylist, "greylist show CLIENT [FROM [TO]] [--helo NAME] [--json]" STORE_OPTIONS},
+    {"greylist", cmd_greylist, "greylist stats [--json]" STORE_OPTIONS},
     {"greylist", cmd_greylist,
-     "greylist list|show|allow|deny|forget|import|export|stats ... [--json] [-r RULES] [--store URI]"},
-    {"why", cmd_why, "why     CLIENT [FROM [TO]] [--helo NAME] [--json] [-r RULES] [--store URI]"},
-    {"check", cmd_check, "check   RULES... | --keys"},
+     "greylist allow client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]" STORE_OPTIONS},
+    {"greylist", cmd_greylist,
+     "greylist deny client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]" STORE_OPTIONS},
+    {"greylist", cmd_greylist,
+     "greylist forget CLIENT [FROM [TO]] [--helo NAME]|client NETWORK...|from ADDRESS...|to "
+     "ADDRESS...|--all" STORE_OPTIONS},
+    {"greylist", cmd_greylist, "greylist import --format postgrey|spamd|postern FILE..." STORE_OPTIONS},
+    {"greylist", cmd_greylist, "greylist export" STORE_OPTIONS},
+    {"why", cmd_why, "why CLIENT [FROM [TO]] [--helo NAME] [--json]" STORE_OPTIONS},
+    {"check", cmd_check, "check RULES... | --keys"},
 };
+
+enum { FORMS = sizeof forms / sizeof forms[0] };
 
 int cmd_complain(enum cmd_exit code, const char *format, ...)
 {
@@ -55,31 +72,73 @@ void cmd_engine_free(struct engine *engine, const struct engine_settings *settin
         munmap(engine, engine_bytes(settings));
 }
 
-static void usage(FILE *out)
+int cmd_usage(const char *words)
+{
+    size_t len = strlen(words);
+    for (size_t i = 0; i < FORMS; i++)
+        if (strncmp(forms[i].synopsis, words, len) == 0 && strchr(" ", forms[i].synopsis[len]))
+            return cmd_complain(CMD_USAGE, "usage: postern %s", forms[i].synopsis);
+    return CMD_USAGE;
+}
+
+static const struct form *form_of(const char *name)
+{
+    for (size_t i = 0; i < FORMS; i++)
+        if (strcmp(name, forms[i].name) == 0)
+            return &forms[i];
+    cmd_complain(CMD_USAGE, "unknown command '%s'; 'postern --help' lists the commands", name);
+    return NULL;
+}
+
+/* The forms of a command; NULL: of all. */
+static void print_forms(FILE *out, const char *name)
 {
     fputs("usage:\n", out);
-    for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
-        fprintf(out, "    postern %s\n", subcommands[i].synopsis);
-    fputs("    postern --version | --help\n", out);
+    for (size_t i = 0; i < FORMS; i++)
+        if (!name || strcmp(name, forms[i].name) == 0)
+            fprintf(out, "    postern %s\n", forms[i].synopsis);
+    if (!name)
+        fputs("    postern help [COMMAND]\n    postern --version | --help\n", out);
+    fputs("'man postern' has what each of them does.\n", out);
+}
+
+static int help(const char *name)
+{
+    if (name && !form_of(name))
+        return CMD_USAGE;
+    print_forms(stdout, name);
+    return CMD_GOOD;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static int run(int argc, char **argv)
+{
+    static char program[] = "postern";
+    const struct form *form = form_of(argv[0]);
+    if (!form)
+        return CMD_USAGE;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (is_help(argv[i]))
+            return help(form->name);
+    argv[0] = program; /* who complains of an unknown option */
+    return form->run(argc, argv);
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        usage(stderr);
+        print_forms(stderr, NULL);
         return CMD_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        usage(stdout);
-        return CMD_GOOD;
-    }
+    if (is_help(argv[1]) || strcmp(argv[1], "help") == 0)
+        return help(argc > 2 ? argv[2] : NULL);
     if (strcmp(argv[1], "--version") == 0) {
         puts("postern " POSTERN_VERSION);
         return CMD_GOOD;
     }
-    for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
-        if (strcmp(argv[1], subcommands[i].name) == 0)
-            return subcommands[i].run(argc - 1, argv + 1);
-    cmd_complain(CMD_USAGE, "unknown command '%s'; 'postern --help' lists the commands", argv[1]);
-    return CMD_USAGE;
+    return run(argc - 1, argv + 1);
 }

@@ -6,15 +6,15 @@
 #include "cmd/service.h"
 
 /* A request without arguments, and what the service says to it. */
-static int request(int argc, char **argv)
+static int request(const char *name, int argc, char **argv)
 {
     static const struct option options[] = {{"control", required_argument, NULL, 'c'}, {0}};
-    const char *path = SERVICE_CONTROL_PATH, *name = argv[0];
+    const char *path = SERVICE_CONTROL_PATH;
     bool good = true;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1; path = optarg)
         good = good && c == 'c';
     if (!good || optind != argc)
-        return cmd_complain(CMD_USAGE, "usage: postern %s [--control PATH]", name);
+        return cmd_usage(name);
     json_t *answer = ask(path, name);
     if (!answer)
         return CMD_FAILED;
@@ -30,10 +30,10 @@ static int request(int argc, char **argv)
 
 int cmd_reload(int argc, char **argv)
 {
-    return request(argc, argv);
+    return request("reload", argc, argv);
 }
 
 int cmd_reopen(int argc, char **argv)
 {
-    return request(argc, argv);
+    return request("reopen", argc, argv);
 }

@@ -61,12 +61,6 @@ struct replay {
     int64_t out_us; /* the latest stamp written */
 };
 
-static int usage(void)
-{
-    return cmd_complain(CMD_USAGE, "usage: postern replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] "
-                                   "[--format dialogue|table|json|none] [--stats] CAPTURE...");
-}
-
 static void write_frame(struct replay *replay, int64_t time_us, struct span link, struct span ip)
 {
     if (!replay->writer)
@@ -381,9 +375,9 @@ static int take_options(struct replay *replay, int argc, char **argv, const char
             replay->stats = true;
             break;
         default:
-            return usage();
+            return cmd_usage("replay");
         }
-    return optind < argc ? CMD_GOOD : usage();
+    return optind < argc ? CMD_GOOD : cmd_usage("replay");
 }
 
 /* What captures are replayed through, and who is told, as the options want it. */

@@ -38,14 +38,6 @@ struct run {
     struct service service;
 };
 
-static int usage(void)
-{
-    return cmd_complain(CMD_USAGE,
-                        "usage: postern run [-r RULES] [-q FIRST[:LAST]] [--store URI] [-e EVENTS.jsonl|syslog:] "
-                        "[--control PATH] [--control-group GROUP] [--metrics ADDRESS:PORT] [--mark-mask "
-                        "MASK] [--state FOLDER] [--user NAME | --stay-root]");
-}
-
 /* The processor for a worker; -1 where it is alone, for the scheduler places one thread better than a rule does. */
 static int processor_of(const struct run *run, unsigned number)
 {
@@ -285,7 +277,7 @@ static int take_option(struct run *run, int option)
             return cmd_complain(CMD_USAGE, "--mark-mask %s: %s", optarg, MARK_ADVICE);
         return CMD_GOOD;
     default:
-        return usage();
+        return cmd_usage("run");
     }
 }
 
@@ -301,7 +293,7 @@ int cmd_run(int argc, char **argv)
         if ((code = take_option(&run, c)) != CMD_GOOD)
             return code;
     if (optind != argc)
-        return usage();
+        return cmd_usage("run");
     if (!run.events && run.rules.now->events[0]) {
         snprintf(run.events_room, sizeof run.events_room, "%s", run.rules.now->events);
         run.events = run.events_room;

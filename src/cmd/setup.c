@@ -30,14 +30,6 @@ struct setup {
 /* What iptables is called for each family. */
 static const char *const programs[FAMILIES] = {"iptables", "ip6tables"};
 
-static int usage(void)
-{
-    return cmd_complain(CMD_USAGE,
-                        "usage: postern setup [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] "
-                        "[--interface NAME]... [--protect ADDRESS[/BITS]]... [--mark-mask MASK] "
-                        "[--variant legacy|nft]");
-}
-
 /* ---- the rules ---- */
 
 static void print_queue(FILE *out, const struct setup *setup, bool to_servers)
@@ -367,9 +359,9 @@ static int parse(struct setup *setup, int argc, char **argv)
             setup->variant = optarg[0] == 'l' ? "-legacy" : "-nft";
             break;
         default:
-            return usage();
+            return cmd_usage("setup");
         }
-    return optind == argc ? CMD_GOOD : usage();
+    return optind == argc ? CMD_GOOD : cmd_usage("setup");
 }
 
 int cmd_setup(int argc, char **argv)

@@ -9,11 +9,6 @@
 
 enum { WORKER_COLUMNS_MAX = 8, NAME_WIDTH = 22 };
 
-static int usage(void)
-{
-    return cmd_complain(CMD_USAGE, "usage: postern status [--json | --list] [--control PATH]");
-}
-
 /* The name of each figure, what kind it is and what it means: for manuals and those who graph it. */
 static void print_list(void)
 {
@@ -131,10 +126,10 @@ int cmd_status(int argc, char **argv)
             list = true;
             break;
         default:
-            return usage();
+            return cmd_usage("status");
         }
     if (optind != argc || (as_json && list))
-        return usage();
+        return cmd_usage("status");
     if (list) {
         print_list();
         return CMD_GOOD;

@@ -33,6 +33,7 @@ static const struct row rows[] = {
     {"verdicts", {"accepted", "dropped", "edited"}},
     {"changes",
      {"keywords_stripped", "commands_refused", "replies_replaced", "connections_closed", "connections_reset"}},
+    {"greylist", {"greylist_asked", "greylist_passed", "greylist_deferred", "greylist_failed", "tarpitted_now"}},
     {"delays", {"held_now", "held", "fragments_out", "stale", "out_of_bounds"}},
     {"queues", {"queue_verdicts", "queue_late", "queue_overruns", "queue_full", "queue_too_long"}},
     {"memory", {"blocks_now", "flows_evicted"}},
@@ -167,9 +168,9 @@ int cmd_top(int argc, char **argv)
             one = true;
             break;
         default:
-            return cmd_complain(CMD_USAGE, "usage: postern top [--once] [--control PATH]");
+            return cmd_usage("top");
         }
     if (optind != argc)
-        return cmd_complain(CMD_USAGE, "usage: postern top [--once] [--control PATH]");
+        return cmd_usage("top");
     return one ? once(path) : live(path);
 }

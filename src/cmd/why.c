@@ -8,12 +8,6 @@
 
 enum { MAILS_MAX = 1000 };
 
-static int usage(void)
-{
-    return cmd_complain(CMD_USAGE, "usage: postern why CLIENT [FROM [TO]] [--helo NAME] [--json] [-r RULES] "
-                                   "[--store URI]");
-}
-
 struct why {
     struct greylist greylist;
     struct greylist_attempt attempt;
@@ -319,7 +313,7 @@ int cmd_why(int argc, char **argv)
     struct greylist *greylist = &why.greylist;
     if (greylist_options(greylist, argc, argv, &first) != CMD_GOOD || argc - first < 1 || argc - first > 3 ||
         greylist->all || greylist->hold_ms || greylist->format)
-        return usage();
+        return cmd_usage("why");
     int code = greylist_attempt_of(greylist, argc - first, argv + first, &why.attempt);
     if (code != CMD_GOOD)
         return code;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,9 +18,11 @@ enum { FETCH_MS = 3000, WRITE_MS = 10000 };
 static const struct {
     const char *name;
     int (*run)(struct greylist *greylist, int count, char **words);
+    bool changes;
 } works[] = {
-    {"list", greylist_list},     {"show", greylist_show},     {"allow", greylist_allow},   {"deny", greylist_deny},
-    {"forget", greylist_forget}, {"import", greylist_import}, {"export", greylist_export}, {"stats", greylist_stats},
+    {"list", greylist_list, false},    {"show", greylist_show, false},     {"stats", greylist_stats, false},
+    {"allow", greylist_allow, true},   {"deny", greylist_deny, true},      {"forget", greylist_forget, true},
+    {"import", greylist_import, true}, {"export", greylist_export, false},
 };
 
 #define WORK_NAMES "postern greylist list|show|allow|deny|forget|import|export|stats"
@@ -110,6 +113,7 @@ int cmd_greylist(int argc, char **argv)
     for (size_t i = 0; i < WORKS; i++) {
         if (strcmp(argv[first], works[i].name) != 0)
             continue;
+        greylist.changes = works[i].changes;
         code = fits(&greylist, works[i].name) ? works[i].run(&greylist, argc - first - 1, argv + first + 1) : -1;
         greylist_close(&greylist);
         return code < 0 ? usage(works[i].name) : code;
@@ -138,13 +142,26 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
 
 /* ---- the store ---- */
 
+/* True, too, where that cannot be told. */
+static bool has_store(const char *folder)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
 /* What is made in a folder belongs to whom the folder does: the filter does not run as root. */
-static int become_owner(const char *folder)
+static int become_owner(const struct greylist *greylist, const char *folder)
 {
     struct stat about;
     if (stat(folder, &about) != 0)
         return cmd_complain(CMD_FAILED, "%s: %s; the filter makes it when it first runs, --store names another", folder,
                             strerror(errno));
+    if (!greylist->changes && !has_store(folder))
+        return cmd_complain(CMD_FAILED,
+                            "%s: there is no store in it yet; the filter makes it when it first runs, --store "
+                            "names another",
+                            folder);
     if (geteuid() == 0 && about.st_uid != 0 && (setegid(about.st_gid) != 0 || seteuid(about.st_uid) != 0))
         return cmd_complain(CMD_FAILED, "%s: cannot become its owner: %m", folder);
     return CMD_GOOD;
@@ -153,6 +170,7 @@ static int become_owner(const char *folder)
 static int open_store(struct greylist *greylist, const char *uri)
 {
     static const char lmdb[] = "lmdb:";
+    static const char redis[] = "redis://";
     char message[STORE_MESSAGE_BYTES_MAX];
     struct store_settings settings = store_settings_default();
     uid_t user = geteuid();
@@ -160,7 +178,10 @@ static int open_store(struct greylist *greylist, const char *uri)
     if (strncmp(uri, "memory:", 7) == 0)
         return cmd_complain(CMD_USAGE, "memory: is gone with its process; name a store with --store lmdb:FOLDER or "
                                        "redis://HOST");
-    int code = strncmp(uri, lmdb, sizeof lmdb - 1) == 0 ? become_owner(uri + sizeof lmdb - 1) : CMD_GOOD;
+    if (strncmp(uri, redis, sizeof redis - 1) != 0 &&
+        (strncmp(uri, lmdb, sizeof lmdb - 1) != 0 || !uri[sizeof lmdb - 1]))
+        return cmd_complain(CMD_USAGE, "'%s' is no store; write --store lmdb:FOLDER or redis://HOST", uri);
+    int code = strncmp(uri, lmdb, sizeof lmdb - 1) == 0 ? become_owner(greylist, uri + sizeof lmdb - 1) : CMD_GOOD;
     if (code == CMD_GOOD)
         greylist->store = store_open(uri, &settings, greylist->now_us / 1000000, message, sizeof message);
     if (seteuid(user) != 0 || setegid(group) != 0)
@@ -224,7 +245,7 @@ int greylist_finish(struct greylist *greylist)
 }
 
 enum store_status greylist_fetch(struct greylist *greylist, const struct store_key *key, enum greylist_kind kind,
-                                 struct greylist_record *record)
+                                 struct greylist_record *record, int64_t *expires_s)
 {
     struct store_client *client = greylist->keeper.client;
     int64_t now_us = clock_now_us(), deadline_us = now_us + (int64_t)FETCH_MS * 1000;
@@ -238,6 +259,8 @@ enum store_status greylist_fetch(struct greylist *greylist, const struct store_k
     }
     if (answer.status == STORE_GOOD && (answer.record.kind != kind || !keep_read_record(&answer.record, record)))
         return STORE_ABSENT;
+    if (answer.status == STORE_GOOD && expires_s)
+        *expires_s = answer.record.expires_s;
     return answer.status;
 }
 

@@ -24,6 +24,8 @@ struct greylist {
     int64_t hold_ms;               /* how long a ruling holds; 0: for ever */
     bool as_json, all;
 
+    bool changes; /* a store may be made for it, where there is none yet */
+
     struct conf conf;
     struct store *store;
     struct keeper keeper;
@@ -55,9 +57,12 @@ void greylist_pause(struct greylist *greylist, uint64_t most);
 
 /* ---- records ---- */
 
-/* Look a key up, and wait for the answer. Sets *record where it is GOOD; a record of another kind is ABSENT. */
+/*
+ * Look a key up, and wait for the answer, for 3 s at most. Where it is GOOD, sets *record, and *expires_s (of 1970)
+ * where that is not NULL; a record of another kind is ABSENT, a store that does not answer FAILED. Never LATER.
+ */
 enum store_status greylist_fetch(struct greylist *greylist, const struct store_key *key, enum greylist_kind kind,
-                                 struct greylist_record *record);
+                                 struct greylist_record *record, int64_t *expires_s);
 
 /* One of a walk. */
 struct greylist_entry {

@@ -38,6 +38,7 @@ static void add_index(uint8_t client[16], uint8_t bits, unsigned index)
 
 static int take_networks(const char *word, struct subjects *subjects)
 {
+    char written[KEEP_NETWORK_BYTES];
     uint8_t ip_version, client[16], prefix;
     if (!keep_read_network(span_of(word), &ip_version, client, &prefix))
         return cmd_complain(CMD_USAGE, "'%s' is no network; write one like 192.0.2.0/24 or 2001:db8::/32", word);
@@ -50,6 +51,9 @@ static int take_networks(const char *word, struct subjects *subjects)
                             word, NETWORKS_MAX);
     subjects->count = 1u << (bits - prefix);
     struct network network = network_of(ip_version, client, prefix);
+    if (memcmp(network.address + 1, client, sizeof client) != 0)
+        return cmd_complain(CMD_USAGE, "'%s' has bits set behind its prefix; did you mean %s?", word,
+                            keep_network(ip_version, client, prefix, written));
     for (unsigned i = 0; i < subjects->count; i++) {
         subjects->attempts[i] = (struct greylist_attempt){.ip_version = ip_version};
         memcpy(subjects->attempts[i].client, network.address + 1, 16);
@@ -98,7 +102,7 @@ static int forget_one(struct greylist *greylist, const struct subjects *subjects
     for (unsigned i = 0; i < subjects->count; i++) {
         struct store_key key = keep_key(&greylist->keeper, subjects->kind, &subjects->attempts[i]);
         struct greylist_record record;
-        enum store_status status = greylist_fetch(greylist, &key, subjects->kind, &record);
+        enum store_status status = greylist_fetch(greylist, &key, subjects->kind, &record, NULL);
         if (status == STORE_FAILED)
             return cmd_complain(CMD_FAILED, "the store does not answer");
         if (status == STORE_GOOD) {
@@ -209,7 +213,7 @@ static int note_known(struct forgetting *forgetting)
     for (int i = 0; i < (attempt->helo.len ? 2 : 1); i++) {
         struct greylist_record record;
         struct store_key key = keep_key(&forgetting->greylist->keeper, kinds[i], attempt);
-        enum store_status status = greylist_fetch(forgetting->greylist, &key, kinds[i], &record);
+        enum store_status status = greylist_fetch(forgetting->greylist, &key, kinds[i], &record, NULL);
         if (status == STORE_FAILED)
             return cmd_complain(CMD_FAILED, "the store does not answer");
         if (status == STORE_GOOD)

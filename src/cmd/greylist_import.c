@@ -30,7 +30,7 @@ static bool put(struct import *import, const struct import_entry *entry, enum gr
     struct greylist *greylist = import->greylist;
     struct store_key key = entry->keyed ? entry->key : keep_key(&greylist->keeper, kind, &entry->attempt);
     struct greylist_record known, record = entry->record;
-    switch (greylist_fetch(greylist, &key, kind, &known)) {
+    switch (greylist_fetch(greylist, &key, kind, &known, NULL)) {
     case STORE_GOOD:
         record = import_merge(kind, &known, &record);
         break;

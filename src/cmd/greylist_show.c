@@ -81,16 +81,24 @@ static void print_row(const struct greylist *greylist, const struct greylist_ent
     print_about(entry);
 }
 
+static bool add_state(const struct greylist *greylist, const struct greylist_entry *entry, json_t *object)
+{
+    char state[64];
+    if (json_object_set_new(object, "state", json_string(state_of(greylist, entry, state, sizeof state))) != 0)
+        return false;
+    if (greylist_is_ruling(entry->kind) || entry->kind == GREYLIST_CLIENT)
+        return true;
+    struct greylist_decision standing = greylist_standing(greylist, entry->kind, &entry->record);
+    return standing.pass || json_object_set_new(object, "passes_from_ms", json_integer(standing.passes_from_ms)) == 0;
+}
+
 /* Not half of it: false where there is no memory for all, or it cannot be written. */
 static bool write_json(const struct rows *rows, const struct greylist_entry *entry)
 {
-    char store[EXPORT_STORE_BYTES], state[64];
+    char store[EXPORT_STORE_BYTES];
     export_store_name(rows->greylist->keeper.secret, store);
     json_t *object = export_record(store, &entry->key, entry->kind, &entry->record, entry->expires_s, entry->text);
-    bool whole =
-        object &&
-        (rows->full ||
-         json_object_set_new(object, "state", json_string(state_of(rows->greylist, entry, state, sizeof state))) == 0);
+    bool whole = object && (rows->full || add_state(rows->greylist, entry, object));
     if (!whole)
         json_decref(object);
     return whole && json_write_line(stdout, object);
@@ -130,6 +138,8 @@ static int show_all(struct rows *rows)
 {
     uint64_t foreign;
     int code = greylist_walk(rows->greylist, show_entry, rows, &foreign);
+    if (code == CMD_GOOD && rows->shown == 0 && !rows->full && !rows->greylist->as_json)
+        printf("nothing is remembered\n");
     int written = finish_rows(rows, foreign);
     return code != CMD_GOOD ? code : written;
 }
@@ -175,7 +185,7 @@ static int show_kind(struct rows *rows, const struct greylist_attempt *attempt, 
     struct greylist_entry entry = {.kind = kind, .key = keep_key(&greylist->keeper, kind, attempt)};
     char text[STORE_TEXT_BYTES_MAX];
     *key = entry.key;
-    switch (greylist_fetch(rows->greylist, &entry.key, kind, &entry.record)) {
+    switch (greylist_fetch(rows->greylist, &entry.key, kind, &entry.record, &entry.expires_s)) {
     case STORE_GOOD:
         break;
     case STORE_ABSENT:
@@ -186,7 +196,6 @@ static int show_kind(struct rows *rows, const struct greylist_attempt *attempt, 
     }
     entry.text = keep_text(&greylist->conf.greylist, kind, attempt, text);
     entry.about = keep_read_text(kind, entry.text);
-    entry.expires_s = greylist_expires_s(&greylist->conf.greylist, kind, &entry.record);
     return show_entry(rows, &entry) ? CMD_GOOD : CMD_FAILED;
 }
 

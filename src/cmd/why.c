@@ -25,7 +25,7 @@ static bool fetch(struct why *why, const struct greylist_attempt *attempt, uint3
         if (!(needs >> i & 1))
             continue;
         struct store_key key = keep_key(&why->greylist.keeper, kind, attempt);
-        enum store_status status = greylist_fetch(&why->greylist, &key, kind, &memory->records[i]);
+        enum store_status status = greylist_fetch(&why->greylist, &key, kind, &memory->records[i], NULL);
         memory->known |= (uint32_t)(status == STORE_GOOD) << i;
         why->failed = why->failed || status == STORE_FAILED;
     }
@@ -88,13 +88,35 @@ static void client_text(const struct why *why, char text[KEEP_NETWORK_BYTES])
     text[strcspn(text, "/")] = '\0';
 }
 
+/* What decides about an attempt, where nobody else does. */
+static enum greylist_kind kind_of(const struct greylist_attempt *attempt)
+{
+    return attempt->tls ? GREYLIST_TLS : GREYLIST_TRIPLET;
+}
+
+static bool is_exempt_client(const struct why *why)
+{
+    struct greylist_memory nothing = {0};
+    return greylist_knows_client(&why->greylist.conf.greylist, &why->greylist.conf.exempt, &nothing, &why->attempt,
+                                 why->greylist.now_us / 1000);
+}
+
+/* Nothing is asked of what it sends to servers outside. */
+static bool is_protected_client(const struct why *why)
+{
+    return network_table_class(&why->greylist.conf.policy.protected_networks, why->attempt.ip_version,
+                               why->attempt.client) != 0;
+}
+
 static void print_subject(const struct why *why, const struct greylist_attempt *attempt)
 {
     char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES];
     char sender[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)], recipient[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
     client_text(why, client);
     printf("%s (network %s)", client, network_text(why, network));
-    if (attempt)
+    if (attempt && attempt->tls)
+        printf(" with STARTTLS as %s", text_escape(attempt->helo, sender, sizeof sender));
+    else if (attempt)
         printf(" with mail from <%s> for <%s>", text_escape(attempt->sender, sender, sizeof sender),
                text_escape(attempt->recipient, recipient, sizeof recipient));
 }
@@ -113,40 +135,54 @@ static void print_client(const struct why *why, const struct greylist_memory *me
                record->passes >= enough && enough ? "; it is known" : "");
     if (enough)
         printf("  %" PRIu32 " make a network known (client-passes = %" PRIu32 ").\n", enough, enough);
+    if (is_exempt_client(why))
+        printf("  All of its mail passes now: %s (exempt-clients).\n", greylist_reason_text(GREYLIST_EXEMPT_CLIENT));
+    if (is_protected_client(why))
+        printf("  It is one of ours (protected): what it sends to servers outside is never put off.\n");
 }
 
-static void print_ruling(const struct why *why, enum greylist_kind kind, const struct greylist_record *record)
+/* What a ruling is about: a network, an address, a domain. Returns a span of `text`. */
+static struct span ruled_text(const struct why *why, const struct greylist_attempt *attempt, enum greylist_kind kind,
+                              char text[STORE_TEXT_BYTES_MAX])
 {
-    char said[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], text[STORE_TEXT_BYTES_MAX];
-    char shown[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
-    struct span about = keep_text(&why->greylist.conf.greylist, kind, &why->attempt, text);
+    struct span about = keep_text(&why->greylist.conf.greylist, kind, attempt, text);
     bool domain = kind == GREYLIST_RULED_SENDER_DOMAIN || kind == GREYLIST_RULED_RECIPIENT_DOMAIN;
     size_t at = about.len;
     while (domain && at > 0 && about.ptr[at - 1] != '@')
         at--;
-    if (domain)
-        about = span_tail(about, at);
+    return domain ? span_tail(about, at) : about;
+}
+
+static void print_ruling(const struct why *why, const struct greylist_attempt *attempt, enum greylist_kind kind,
+                         const struct greylist_record *record)
+{
+    char said[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], text[STORE_TEXT_BYTES_MAX];
+    char shown[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
+    struct span about = ruled_text(why, attempt, kind, text);
     const char *role = greylist_ruled_prefix(kind, 4)                                          ? "client"
                        : kind == GREYLIST_RULED_SENDER || kind == GREYLIST_RULED_SENDER_DOMAIN ? "from"
                                                                                                : "to";
-    printf("  An administrator %s %s %s on %s UTC, %s%s.\n", record->passes ? "allowed" : "denied", role,
+    printf("  An administrator %s %s %s on %s UTC, %s%s%s.\n", record->passes ? "allowed" : "denied", role,
            text_escape(about, shown, sizeof shown), greylist_time(record->first_ms, said),
            record->waited_until_ms ? "until " : "for ever",
-           record->waited_until_ms ? greylist_time(record->waited_until_ms, until) : "");
+           record->waited_until_ms ? greylist_time(record->waited_until_ms, until) : "",
+           record->waited_until_ms ? " UTC" : "");
 }
 
-static void print_rulings(const struct why *why, const struct greylist_memory *memory)
+static void print_rulings(const struct why *why, const struct greylist_attempt *attempt,
+                          const struct greylist_memory *memory)
 {
     for (int kind = GREYLIST_RULED_HOST; kind < GREYLIST_KINDS; kind++)
         if (greylist_knows(memory, (enum greylist_kind)kind))
-            print_ruling(why, (enum greylist_kind)kind, &memory->records[kind]);
+            print_ruling(why, attempt, (enum greylist_kind)kind, &memory->records[kind]);
 }
 
-static void print_attempts(const struct why *why, const struct greylist_memory *memory)
+static void print_attempts(const struct why *why, const struct greylist_attempt *attempt,
+                           const struct greylist_memory *memory)
 {
     char first[GREYLIST_TIME_BYTES], last[GREYLIST_TIME_BYTES], window[GREYLIST_DURATION_BYTES];
-    const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
-    if (!greylist_knows(memory, GREYLIST_TRIPLET)) {
+    const struct greylist_record *record = &memory->records[kind_of(attempt)];
+    if (!greylist_knows(memory, kind_of(attempt))) {
         printf(": never seen, or forgotten (retry-window = %s).\n",
                greylist_duration((uint64_t)why->greylist.conf.greylist.retry_window_s * 1000, window));
         return;
@@ -160,16 +196,18 @@ static void print_attempts(const struct why *why, const struct greylist_memory *
     if (record->excused)
         printf("  The server itself put it off %u time%s.\n", record->excused, record->excused == 1 ? "" : "s");
     if (record->passes)
-        printf("  The server took %u mail%s of it.\n", record->passes, record->passes == 1 ? "" : "s");
+        printf(attempt->tls ? "  It was let through %u time%s.\n" : "  The server took %u mail%s of it.\n",
+               record->passes, record->passes == 1 ? "" : "s");
 }
 
 /* What it has to show still, to pass before the delay is over. */
-static void print_earlier(const struct greylist_settings *settings, const struct greylist_memory *memory)
+static void print_earlier(const struct greylist_settings *settings, enum greylist_kind kind,
+                          const struct greylist_memory *memory)
 {
     char text[160];
     const struct greylist_patience *patience = &settings->patience;
-    const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
-    uint32_t count = greylist_knows(memory, GREYLIST_TRIPLET) ? (uint32_t)record->patient + record->excused : 0;
+    const struct greylist_record *record = &memory->records[kind];
+    uint32_t count = greylist_knows(memory, kind) ? (uint32_t)record->patient + record->excused : 0;
     if (patience->attempts == 0)
         return;
     patience_text(patience, text, sizeof text);
@@ -180,9 +218,10 @@ static void print_earlier(const struct greylist_settings *settings, const struct
         printf(", or earlier if it waits longer or more evenly (%s)", text);
 }
 
-static void print_decision(const struct why *why, const struct greylist_memory *memory,
-                           const struct greylist_decision *decision)
+static void print_decision(const struct why *why, const struct greylist_attempt *attempt,
+                           const struct greylist_memory *memory, const struct greylist_decision *decision)
 {
+    enum greylist_kind kind = kind_of(attempt);
     char from[GREYLIST_TIME_BYTES], setting[160];
     const struct greylist_settings *settings = &why->greylist.conf.greylist;
     setting_text(settings, decision->reason, setting, sizeof setting);
@@ -196,10 +235,10 @@ static void print_decision(const struct why *why, const struct greylist_memory *
         printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s UTC on (%s"
                                                   : "  It passes from %s UTC on (%s",
                greylist_time(decision->passes_from_ms, from), setting);
-        if (greylist_knows(memory, GREYLIST_TRIPLET) && memory->records[GREYLIST_TRIPLET].waited_ms)
+        if (greylist_knows(memory, kind) && memory->records[kind].waited_ms)
             printf(", and the time that it waited for refusals");
         putchar(')');
-        print_earlier(settings, memory);
+        print_earlier(settings, kind, memory);
         printf(".\n");
     }
     if (setting[0])
@@ -208,40 +247,86 @@ static void print_decision(const struct why *why, const struct greylist_memory *
 
 /* ---- JSON ---- */
 
-static void write_json(const struct why *why, const struct greylist_attempt *attempt,
-                       const struct greylist_memory *memory, const struct greylist_decision *decision)
+static json_t *client_json(const struct why *why, const struct greylist_memory *memory)
 {
-    char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES], setting[160];
-    const struct greylist_record *record = &memory->records[GREYLIST_TRIPLET];
+    char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES];
+    bool known = greylist_knows(memory, GREYLIST_CLIENT);
+    const struct greylist_record *record = &memory->records[GREYLIST_CLIENT];
     json_t *object = json_object();
     client_text(why, client);
     json_object_set_new(object, "client", json_string(client));
     json_object_set_new(object, "network", json_string(network_text(why, network)));
-    json_object_set_new(
-        object, "client_passes",
-        json_integer(greylist_knows(memory, GREYLIST_CLIENT) ? memory->records[GREYLIST_CLIENT].passes : 0));
-    if (attempt) {
+    json_object_set_new(object, "client_passes", json_integer(known ? record->passes : 0));
+    if (known)
+        json_object_set_new(object, "client_last_ms", json_integer(record->last_ms));
+    json_object_set_new(object, "exempt_client", json_boolean(is_exempt_client(why)));
+    json_object_set_new(object, "protected", json_boolean(is_protected_client(why)));
+    return object;
+}
+
+static json_t *rulings_json(const struct why *why, const struct greylist_attempt *attempt,
+                            const struct greylist_memory *memory)
+{
+    char text[STORE_TEXT_BYTES_MAX];
+    json_t *rulings = json_array();
+    for (int kind = GREYLIST_RULED_HOST; kind < GREYLIST_KINDS; kind++) {
+        const struct greylist_record *record = &memory->records[kind];
+        if (!greylist_knows(memory, (enum greylist_kind)kind))
+            continue;
+        json_t *ruling = json_object();
+        json_object_set_new(ruling, "kind", json_string(greylist_kind_name((enum greylist_kind)kind)));
+        json_object_set_new(ruling, "about", json_text(ruled_text(why, attempt, (enum greylist_kind)kind, text)));
+        json_object_set_new(ruling, "allowed", json_boolean(record->passes));
+        json_object_set_new(ruling, "said_ms", json_integer(record->first_ms));
+        if (record->waited_until_ms)
+            json_object_set_new(ruling, "until_ms", json_integer(record->waited_until_ms));
+        json_array_append_new(rulings, ruling);
+    }
+    return rulings;
+}
+
+static void add_attempts(json_t *object, const struct greylist_record *record)
+{
+    json_object_set_new(object, "first_ms", json_integer(record->first_ms));
+    json_object_set_new(object, "last_ms", json_integer(record->last_ms));
+    json_object_set_new(object, "attempts", json_integer(record->attempts));
+    json_object_set_new(object, "waited_ms", json_integer(record->waited_ms));
+    json_object_set_new(object, "patient", json_integer(record->patient));
+    json_object_set_new(object, "excused", json_integer(record->excused));
+    json_object_set_new(object, "passes", json_integer(record->passes));
+}
+
+static void add_decision(const struct why *why, json_t *object, const struct greylist_decision *decision)
+{
+    char setting[160];
+    setting_text(&why->greylist.conf.greylist, decision->reason, setting, sizeof setting);
+    json_object_set_new(object, "pass", json_boolean(decision->pass));
+    json_object_set_new(object, "reason", json_string(greylist_reason_name(decision->reason)));
+    json_object_set_new(object, "text", json_string(greylist_reason_text(decision->reason)));
+    json_object_set_new(object, "setting", json_string(setting));
+    if (decision->passes_from_ms)
+        json_object_set_new(object, "passes_from_ms", json_integer(decision->passes_from_ms));
+}
+
+/* `decision`: NULL of a client alone. */
+static void write_json(const struct why *why, const struct greylist_attempt *attempt,
+                       const struct greylist_memory *memory, const struct greylist_decision *decision)
+{
+    enum greylist_kind kind = kind_of(attempt);
+    json_t *object = client_json(why, memory);
+    json_object_set_new(object, "rulings", rulings_json(why, attempt, memory));
+    if (decision && attempt->tls) {
+        json_object_set_new(object, "helo", json_text(attempt->helo));
+    } else if (decision) {
         json_object_set_new(object, "sender", json_text(attempt->sender));
         json_object_set_new(object, "recipient", json_text(attempt->recipient));
-        json_object_set_new(object, "known", json_boolean(greylist_knows(memory, GREYLIST_TRIPLET)));
     }
-    if (attempt && greylist_knows(memory, GREYLIST_TRIPLET)) {
-        json_object_set_new(object, "first_ms", json_integer(record->first_ms));
-        json_object_set_new(object, "last_ms", json_integer(record->last_ms));
-        json_object_set_new(object, "attempts", json_integer(record->attempts));
-        json_object_set_new(object, "waited_ms", json_integer(record->waited_ms));
-        json_object_set_new(object, "patient", json_integer(record->patient));
-        json_object_set_new(object, "passes", json_integer(record->passes));
-    }
-    if (attempt) {
-        setting_text(&why->greylist.conf.greylist, decision->reason, setting, sizeof setting);
-        json_object_set_new(object, "pass", json_boolean(decision->pass));
-        json_object_set_new(object, "reason", json_string(greylist_reason_name(decision->reason)));
-        json_object_set_new(object, "text", json_string(greylist_reason_text(decision->reason)));
-        json_object_set_new(object, "setting", json_string(setting));
-        if (decision->passes_from_ms)
-            json_object_set_new(object, "passes_from_ms", json_integer(decision->passes_from_ms));
-    }
+    if (decision)
+        json_object_set_new(object, "known", json_boolean(greylist_knows(memory, kind)));
+    if (decision && greylist_knows(memory, kind))
+        add_attempts(object, &memory->records[kind]);
+    if (decision)
+        add_decision(why, object, decision);
     json_write_line(stdout, object);
 }
 
@@ -253,7 +338,7 @@ static void explain(struct why *why, const struct greylist_attempt *attempt)
     const struct greylist_exempt *exempt = &why->greylist.conf.exempt;
     struct greylist_memory memory = {0};
     struct greylist_needs needs = greylist_needs(settings, exempt, attempt);
-    if (!fetch(why, attempt, needs.first | needs.rest | 1u << GREYLIST_TRIPLET, &memory))
+    if (!fetch(why, attempt, needs.first | needs.rest | 1u << kind_of(attempt), &memory))
         return;
     struct greylist_memory after = memory; /* deciding notes an attempt */
     struct greylist_decision decision =
@@ -263,32 +348,51 @@ static void explain(struct why *why, const struct greylist_attempt *attempt)
         return;
     }
     print_subject(why, attempt);
-    print_attempts(why, &memory);
-    print_rulings(why, &memory);
-    print_decision(why, &memory, &decision);
+    print_attempts(why, attempt, &memory);
+    print_rulings(why, attempt, &memory);
+    print_decision(why, attempt, &memory, &decision);
+}
+
+/* Who was put off at STARTTLS named no mail: that is remembered of its network and EHLO domain. */
+static void explain_tls(struct why *why)
+{
+    struct greylist_attempt attempt = why->attempt;
+    struct greylist_memory memory = {0};
+    attempt.sender = attempt.recipient = (struct span){0};
+    attempt.tls = true;
+    if (why->greylist.helo && fetch(why, &attempt, 1u << GREYLIST_TLS, &memory) &&
+        greylist_knows(&memory, GREYLIST_TLS))
+        explain(why, &attempt);
 }
 
 static void explain_client(struct why *why)
 {
     struct greylist_memory memory = {0};
-    if (!fetch(why, &why->attempt, GREYLIST_CLIENT_KINDS, &memory))
+    uint32_t kinds = GREYLIST_CLIENT_KINDS;
+    if (why->attempt.sender.ptr)
+        kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_SENDER_DOMAIN;
+    if (!fetch(why, &why->attempt, kinds, &memory))
         return;
     if (why->greylist.as_json) {
-        write_json(why, NULL, &memory, NULL);
+        write_json(why, &why->attempt, &memory, NULL);
         return;
     }
     print_client(why, &memory);
-    print_rulings(why, &memory);
+    print_rulings(why, &why->attempt, &memory);
 }
 
 static bool explain_entry(void *context, const struct greylist_entry *entry)
 {
     struct why *why = context;
     struct greylist_attempt attempt = why->attempt;
-    if (entry->kind != GREYLIST_TRIPLET || !greylist_is_about(&why->greylist, entry, &why->attempt))
+    bool tls = entry->kind == GREYLIST_TLS && !attempt.sender.ptr && !attempt.helo.len;
+    if ((entry->kind != GREYLIST_TRIPLET && !tls) || !greylist_is_about(&why->greylist, entry, &why->attempt))
         return true;
     attempt.sender = entry->about.sender;
     attempt.recipient = entry->about.recipient;
+    attempt.tls = tls;
+    if (tls)
+        attempt.helo = entry->about.helo;
     explain(why, &attempt);
     return ++why->mails < MAILS_MAX && !why->failed;
 }
@@ -320,8 +424,10 @@ int cmd_why(int argc, char **argv)
     code = greylist_open(greylist);
     if (code == CMD_GOOD && why.attempt.recipient.ptr) {
         explain(&why, &why.attempt);
+        explain_tls(&why);
     } else if (code == CMD_GOOD) {
         explain_client(&why);
+        explain_tls(&why);
         code = why.failed ? CMD_GOOD : explain_mails(&why);
     }
     if (why.failed)

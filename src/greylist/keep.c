@@ -77,6 +77,21 @@ static bool read_bits(struct span text, unsigned most, uint8_t *bits)
     return text.len > 0 && value <= most;
 }
 
+/* RFC 4291 2.5.5.2: on a wire it is an IPv4 address; mail servers that listen on IPv6 write it so into their logs. */
+static bool unmap(uint8_t *ip_version, uint8_t client[16], uint8_t *prefix)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (*ip_version == 4 || memcmp(client, mapped, sizeof mapped) != 0)
+        return true;
+    if (*prefix < 96)
+        return false;
+    *ip_version = 4;
+    *prefix -= 96;
+    memmove(client, client + 12, 4);
+    memset(client + 4, 0, 12);
+    return true;
+}
+
 bool keep_read_network(struct span text, uint8_t *ip_version, uint8_t client[16], uint8_t *prefix)
 {
     char address[INET6_ADDRSTRLEN];
@@ -92,7 +107,7 @@ bool keep_read_network(struct span text, uint8_t *ip_version, uint8_t client[16]
         return false;
     unsigned most = *ip_version == 4 ? 32 : 128;
     *prefix = (uint8_t)most;
-    return !slash || read_bits(span_tail(text, head.len + 1), most, prefix);
+    return (!slash || read_bits(span_tail(text, head.len + 1), most, prefix)) && unmap(ip_version, client, prefix);
 }
 
 /* ---- texts ---- */

@@ -59,7 +59,8 @@ struct keep_about keep_read_text(enum greylist_kind kind, struct span text);
 bool keep_read_attempt(const struct greylist_settings *settings, enum greylist_kind kind,
                        const struct keep_about *about, struct greylist_attempt *attempt);
 
-/* ADDRESS or ADDRESS/BITS; without bits those of an address. False where it is neither. */
+/* ADDRESS or ADDRESS/BITS; without bits those of an address. An IPv4 address mapped into IPv6 is itself. False where it
+   is neither. */
 bool keep_read_network(struct span text, uint8_t *ip_version, uint8_t client[16], uint8_t *prefix);
 
 #endif

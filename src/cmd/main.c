@@ -128,6 +128,13 @@ static int run(int argc, char **argv)
     return form->run(argc, argv);
 }
 
+/* What nobody could read was not told. */
+static int written(int code)
+{
+    bool good = fflush(stdout) == 0 && !ferror(stdout);
+    return code == CMD_GOOD && !good ? cmd_complain(CMD_FAILED, "cannot write: %m") : code;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -135,10 +142,10 @@ int main(int argc, char **argv)
         return CMD_USAGE;
     }
     if (is_help(argv[1]) || strcmp(argv[1], "help") == 0)
-        return help(argc > 2 ? argv[2] : NULL);
+        return written(help(argc > 2 ? argv[2] : NULL));
     if (strcmp(argv[1], "--version") == 0) {
         puts("postern " POSTERN_VERSION);
-        return CMD_GOOD;
+        return written(CMD_GOOD);
     }
-    return run(argc - 1, argv + 1);
+    return written(run(argc - 1, argv + 1));
 }

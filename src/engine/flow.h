@@ -47,7 +47,7 @@ struct flow {
     uint16_t resets_sent;         /* packets of that end since: RST and bare acknowledgments in turns */
     bool told_unedited;           /* EVENT_UNEDITED was sent */
     uint8_t policy;               /* index of the rules that it began under */
-    bool told_end;                /* EVENT_FLOW_END was sent */
+    bool owes_end;                /* EVENT_FLOW_START was sent, and no EVENT_FLOW_END yet */
     bool contested;               /* the server answered another SYN than the last one seen: octets wait for its end */
     bool events_lost;             /* since the last one told */
     bool reopening;               /* the client sent another SYN into the open connection: `reopen` */

@@ -82,11 +82,11 @@ static int64_t idle_us(const struct engine *engine, const struct flow *flow)
 
 static void tell_end(struct engine *engine, struct flow *flow, const char *reason)
 {
-    if (flow->told_end)
+    if (!flow->owes_end)
         return;
     engine->counters.flows_ended++;
     struct event *event = tell_break(engine, EVENT_FLOW_END, flow, reason);
-    flow->told_end = true;
+    flow->owes_end = false;
     if (!event)
         return;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
@@ -307,7 +307,7 @@ uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, b
     flow->last_us = last_us < engine->now_us ? last_us : engine->now_us;
     smtp_session_init(&flow->smtp);
     smtp_session_give_up(&flow->smtp, &engine->blocks);
-    flow->told_unedited = flow->told_end = flow->answered = true;
+    flow->told_unedited = flow->answered = true;
     engine->counters.flows_taken_over++;
     struct event *event = tell(engine, EVENT_UNEDITED, flow);
     if (event)
@@ -328,6 +328,7 @@ static void open_flow(struct engine *engine, uint32_t index)
     flow->smtp.may_begin = offer_stands(engine, flow);
     engine->counters.flows_created++;
     tell(engine, EVENT_FLOW_START, flow);
+    flow->owes_end = true;
     judge_connect(engine, flow);
     question_client(engine, index);
     lifecycle_classify(engine, index);

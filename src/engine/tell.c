@@ -37,7 +37,7 @@ struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flo
         .ip_version = flow->ip_version,
         .client = flow->ends[SMTP_CLIENT],
         .server = flow->ends[SMTP_SERVER],
-        .lost = flow->events_lost && !flow->told_end,
+        .lost = flow->events_lost && flow->owes_end,
         .reason = "",
         .action = "",
     };

@@ -140,6 +140,23 @@ static void test_case_65_port_reuse_after_a_close(void **state)
     end(drive);
 }
 
+/* Nobody listens: what never began has no end, neither told nor counted. */
+static void test_case_65_a_refused_connection_is_not_told(void **state)
+{
+    (void)state;
+    struct drive *drive = not_begun("refused", 3);
+    send_syn(drive, SMTP_CLIENT, false, "");
+    struct segment s = drive_segment(drive, SMTP_SERVER, 0, (struct span){0});
+    s.flags = PACKET_RST | PACKET_ACK;
+    s.seq = 0;
+    s.ack = drive_isn(drive, SMTP_CLIENT) + 1;
+    assert_fate(drive, drive_send(drive, SMTP_SERVER, &s), DRIVE_PASSED);
+    assert_int_equal(drive_event_count(drive), 0);
+    assert_int_equal(drive_counters(drive)->flows_created, 0);
+    assert_int_equal(drive_counters(drive)->flows_ended, 0);
+    end(drive);
+}
+
 /* ---- the end (case 60) ----------------------------------------------------------------------------- */
 
 static uint64_t send_reset(struct drive *drive, enum smtp_side side, uint32_t at)
@@ -454,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_case_65_syn_sent_again),
         cmocka_unit_test(test_case_65_syn_ack_of_another_syn_is_dropped),
         cmocka_unit_test(test_case_65_port_reuse_after_a_close),
+        cmocka_unit_test(test_case_65_a_refused_connection_is_not_told),
         cmocka_unit_test(test_case_60_reset_in_window_passes),
         cmocka_unit_test(test_case_60_reset_number_is_translated),
         cmocka_unit_test(test_case_60_reset_out_of_window_changes_nothing),

@@ -32,7 +32,7 @@ struct greylist {
     int64_t now_us;
 };
 
-/* Each takes its arguments without its own name, and returns an exit code. */
+/* Each takes its arguments without its own name, and returns an exit code, or -1 where they are not its own: usage. */
 int greylist_list(struct greylist *greylist, int count, char **words);
 int greylist_show(struct greylist *greylist, int count, char **words);
 int greylist_stats(struct greylist *greylist, int count, char **words);
@@ -45,11 +45,11 @@ int greylist_export(struct greylist *greylist, int count, char **words);
 /* Options into *greylist; words are put behind them, the first is at *first. CMD_USAGE without having said so. */
 int greylist_options(struct greylist *greylist, int argc, char **argv, int *first);
 
-/* Read the rules and open the store. */
+/* Read the rules and open the store; waits up to 3 s for a server. CMD_FAILED or CMD_USAGE, having said why. */
 int greylist_open(struct greylist *greylist);
-void greylist_close(struct greylist *greylist);
+void greylist_close(struct greylist *greylist); /* writes what waits, for up to 10 s */
 
-/* Wait until what was put is written. */
+/* Wait until what was put is written, for up to 10 s. CMD_FAILED, having said how much was not. */
 int greylist_finish(struct greylist *greylist);
 
 /* Wait until less than so many puts wait to be written, or the store fails. */
@@ -74,7 +74,10 @@ struct greylist_entry {
     struct keep_about about;
 };
 
-/* All records that have not expired, and how many others there are; false from `visit` ends it. */
+/*
+ * All records that have not expired, in no order, of redis some perhaps twice; *foreign of others that this version
+ * does not know. False from `visit` ends it. CMD_FAILED, having said why.
+ */
 int greylist_walk(struct greylist *greylist, bool (*visit)(void *context, const struct greylist_entry *entry),
                   void *context, uint64_t *foreign);
 
@@ -97,7 +100,7 @@ const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES]);
 /* As rule files have them: 5m, 36d, 90s. Returns `text`. */
 const char *greylist_duration(uint64_t duration_ms, char text[GREYLIST_DURATION_BYTES]);
 
-/* The decision about such a record if it were all that is known, at `now_us`; pass of rulings that allow. */
+/* The decision about such a record, at greylist->now_us, if it were all that is known; not of rulings. */
 struct greylist_decision greylist_standing(const struct greylist *greylist, enum greylist_kind kind,
                                            const struct greylist_record *record);
 

@@ -55,10 +55,11 @@ struct importer {
     uint8_t texts[3][GREYLIST_ADDRESS_BYTES_MAX];
 };
 
+/* Before the first line of a file. Settings and secret are borrowed until the last one. */
 void import_begin(struct importer *importer, enum import_format format, const struct greylist_settings *settings,
                   const uint8_t *secret, int64_t now_ms);
 
-/* IMPORT_WRONG with *wrong set, static. */
+/* A line: IMPORT_ENTRY with *entry set, which lives until the next line; IMPORT_WRONG with *wrong set, static words. */
 enum import_status import_line(struct importer *importer, struct span line, struct import_entry *entry,
                                const char **wrong);
 

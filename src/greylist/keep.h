@@ -15,12 +15,13 @@
 #define KEEP_NETWORK_BYTES 64
 
 struct keeper {
-    const struct greylist_settings *settings;
-    const uint8_t *secret; /* the store's */
-    struct store_client *client;
-    bool clear_text; /* what records are about is kept beside them; of rulings it always is */
+    const struct greylist_settings *settings; /* prefixes make keys, lifetimes expiries */
+    const uint8_t *secret;                    /* the store's: store_secret */
+    struct store_client *client;              /* for keep_put alone */
+    bool clear_text;                          /* what records are about is kept beside them; of rulings it always is */
 };
 
+/* The key of the record that is about this attempt. */
 struct store_key keep_key(const struct keeper *keeper, enum greylist_kind kind, const struct greylist_attempt *attempt);
 
 /* Those of some kinds, bits 1u << enum greylist_kind; the others are not set. `parts`: as greylist_keys has it. */
@@ -31,10 +32,11 @@ void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylis
 struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,
                                 const struct greylist_record *record);
 
-/* False where it is none that keep_record makes. */
+/* False where it is none that keep_record makes: of another version, another program, or damaged. */
 bool keep_read_record(const struct store_record *kept, struct greylist_record *record);
 
-/* `key`: keep_key of this kind and attempt. */
+/* Put a record, with its text where that is kept. `key`: keep_key of this kind and attempt. Cannot fail here, as
+ * store_put. */
 void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct store_key *key,
               const struct greylist_attempt *attempt, const struct greylist_record *record);
 

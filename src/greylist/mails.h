@@ -21,6 +21,7 @@ struct mail_attempt {
     uint8_t texts[3][MAIL_TEXT_BYTES_MAX];
 };
 
+/* With texts cut at MAIL_TEXT_BYTES_MAX; *to stays where it is, for its spans lie in it. */
 void mail_attempt_copy(struct mail_attempt *to, const struct greylist_attempt *attempt);
 
 enum mail_state {
@@ -62,7 +63,7 @@ void mails_fini(struct mails *mails);
 /* What is known of a connection; NULL where nothing is. */
 struct mail_flow *mails_find(struct mails *mails, uint64_t flow_id);
 
-/* The same, made where nothing is. */
+/* The same, made where nothing is, if need be in place of the oldest connection: never NULL. */
 struct mail_flow *mails_of(struct mails *mails, uint64_t flow_id);
 
 /* One more mail of the connection, all but `next` to be filled in; NULL where all the memory is this connection's. */
@@ -75,12 +76,13 @@ struct mail *mails_next(struct mails *mails, const struct mail *mail);
 /* The mail that this question was about; NULL where it is unknown. */
 struct mail *mails_about(struct mails *mails, const struct mail_flow *flow, uint64_t about);
 
+/* Forget one mail of the connection; it is not to be used any more. */
 void mails_remove(struct mails *mails, struct mail_flow *flow, const struct mail *mail);
 
-/* Mails up to this id, in another state than `kept`. */
+/* Forget those of its mails up to this id that are in another state than `kept`. */
 void mails_remove_up_to(struct mails *mails, struct mail_flow *flow, uint64_t about, enum mail_state kept);
 
-/* The connection and its mails. */
+/* Forget the connection and its mails. */
 void mails_forget(struct mails *mails, struct mail_flow *flow);
 
 #endif

@@ -53,9 +53,9 @@ struct greylist_answer {
 /* NULL where there is no memory. */
 struct greylist_service *greylist_service_new(const struct greylist_service_settings *settings,
                                               const struct store *store, struct store_client *client);
-void greylist_service_free(struct greylist_service *service);
+void greylist_service_free(struct greylist_service *service); /* NULL is allowed */
 
-/* A question or lesson. True with *answer set where there is an answer now. */
+/* A question or lesson. True with *answer set where there is an answer now; of a lesson there is none, ever. */
 bool greylist_service_take(struct greylist_service *service, const struct question *question, int64_t now_us,
                            struct greylist_answer *answer);
 
@@ -63,6 +63,7 @@ bool greylist_service_take(struct greylist_service *service, const struct questi
    returns false. True with *answer set for each question that is settled thereby. */
 bool greylist_service_next(struct greylist_service *service, int64_t now_us, struct greylist_answer *answer);
 
+/* What was counted so far, into *counters; by the service's thread. */
 void greylist_service_counters(const struct greylist_service *service, struct greylist_counters *counters);
 
 /* Before the first question: count on from here. */

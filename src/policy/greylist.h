@@ -125,17 +125,19 @@ struct greylist_record {
     uint8_t excused;                 /* attempts that the server itself put off */
 };
 
+/* A value is a version's octet and the fields in network byte order; all of its octets are set. */
 void greylist_encode(const struct greylist_record *record, uint8_t value[GREYLIST_VALUE_BYTES]);
 
-/* False where `value` is none that greylist_encode makes. */
+/* False where `value` is none that greylist_encode makes; *record is then not to be used. */
 bool greylist_decode(struct span value, struct greylist_record *record);
 
-/* When it is to be forgotten, seconds since 1970. */
+/* When it is to be forgotten, seconds since 1970; of a ruling for ever, beyond what a store can say (2106). */
 int64_t greylist_expires_s(const struct greylist_settings *settings, enum greylist_kind kind,
                            const struct greylist_record *record);
 
 /* ---- rulings ---- */
 
+/* `until_ms`: 0 for ever. */
 struct greylist_record greylist_ruling(bool allowed, int64_t now_ms, int64_t until_ms);
 
 bool greylist_is_ruling(enum greylist_kind kind);
@@ -148,14 +150,15 @@ uint8_t greylist_ruled_prefix(enum greylist_kind kind, uint8_t ip_version);
 
 /* ---- attempts ---- */
 
+/* Texts are the caller's, without brackets, as they came; what is not known is empty. */
 struct greylist_attempt {
-    uint8_t ip_version;
-    uint8_t client[16];
-    struct span helo;
-    struct span sender;
-    struct span recipient;
-    bool tls;          /* it wants to encrypt: neither sender nor recipient is known */
-    bool early_talker; /* its refusals do not count as waited for */
+    uint8_t ip_version;    /* 4 or 6 */
+    uint8_t client[16];    /* its address in network byte order; of IPv4 the first four octets */
+    struct span helo;      /* the argument of EHLO */
+    struct span sender;    /* empty: the null sender */
+    struct span recipient; /* at most GREYLIST_ADDRESS_BYTES_MAX octets, as the others */
+    bool tls;              /* it wants to encrypt: neither sender nor recipient is known */
+    bool early_talker;     /* its refusals do not count as waited for */
 };
 
 /*
@@ -164,13 +167,15 @@ struct greylist_attempt {
  */
 struct span greylist_fold(struct span sender, uint8_t room[GREYLIST_ADDRESS_BYTES_MAX]);
 
-/* The domain of an EHLO name: its last two labels, three where the second last is short; a literal as it is. */
+/* The domain of an EHLO name, a span of it: its last two labels, three where the second last is short; a literal as it
+ * is. */
 struct span greylist_helo_domain(struct span helo);
 
-/* The bits of a client's network that records of a kind are about. */
+/* The bits of a client's network that records of a kind are about: of rulings greylist_ruled_prefix, else the
+ * settings'. */
 uint8_t greylist_prefix(const struct greylist_settings *settings, enum greylist_kind kind, uint8_t ip_version);
 
-/* The key of each kind. `secret` is what makes it tell nothing of whom it is about. */
+/* The key of a record: SipHash-2-4-128 with `secret`, so that it tells nothing of whom it is about. */
 struct greylist_key greylist_key(const struct greylist_settings *settings, const uint8_t secret[GREYLIST_SECRET_BYTES],
                                  enum greylist_kind kind, const struct greylist_attempt *attempt);
 
@@ -255,7 +260,10 @@ struct greylist_decision {
     uint32_t put; /* kinds whose record in `memory` has changed and is to be kept */
 };
 
-/* Decide with all that `needs` names, and note the attempt in *memory. */
+/*
+ * Decide at `now_ms` (since 1970) with all that `needs` names, and note the attempt in *memory: whoever only asks gives
+ * a copy. `needs` is greylist_needs of the same attempt.
+ */
 struct greylist_decision greylist_decide(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                                          struct greylist_needs needs, struct greylist_memory *memory,
                                          const struct greylist_attempt *attempt, int64_t now_ms);
@@ -265,7 +273,10 @@ bool greylist_decide_early(const struct greylist_settings *settings, const struc
                            struct greylist_needs needs, struct greylist_memory *memory,
                            const struct greylist_attempt *attempt, int64_t now_ms, struct greylist_decision *decision);
 
-/* Whether a client is exempt, allowed, or its network known and not denied; needs GREYLIST_CLIENT_KINDS at most. */
+/*
+ * Whether a client is exempt, allowed, or its network known and not denied; needs GREYLIST_CLIENT_KINDS at most.
+ * Records of the future in *memory begin now.
+ */
 #define GREYLIST_CLIENT_KINDS                                                                                          \
     (1u << GREYLIST_CLIENT | 1u << GREYLIST_RULED_HOST | 1u << GREYLIST_RULED_NETWORK | 1u << GREYLIST_RULED_SITE |    \
      1u << GREYLIST_RULED_BLOCK)
@@ -290,7 +301,9 @@ enum greylist_change {
     GREYLIST_DROP,
 };
 
-/* `known`: *record is; else it is made where the lesson makes one. `waited_ms` belongs to GREYLIST_WAITED and _HUNG_UP.
+/*
+ * What a lesson of `now_ms` makes of the record of a kind. `known`: *record is; else it is made where the lesson makes
+ * one, and holds where the answer is GREYLIST_PUT. `waited_ms` belongs to GREYLIST_WAITED and _HUNG_UP.
  */
 enum greylist_change greylist_learn(const struct greylist_settings *settings, enum greylist_kind kind,
                                     enum greylist_lesson lesson, uint32_t waited_ms, bool known,

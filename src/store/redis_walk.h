@@ -2,7 +2,7 @@
  * store/redis_walk - every record that a redis server keeps, over a connection of its own.
  *
  * In:     where the server is.
- * Out:    its records, in no order; one that is put or dropped meanwhile may come or not.
+ * Out:    its records, in no order, some perhaps twice; one that is put or dropped meanwhile may come or not.
  * Thread: any; waits for the server.
  */
 #ifndef POSTERN_STORE_REDIS_WALK_H

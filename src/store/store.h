@@ -90,10 +90,10 @@ struct store_counters {
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size);
 
-/* Writes what waits, for up to `wait_ms`, and closes. */
+/* Writes what waits, for up to `wait_ms`, and closes; its clients are freed before. NULL is allowed. */
 void store_close(struct store *store, uint32_t wait_ms);
 
-/* The secret that keys are made with: random, made with the store. */
+/* The secret that keys are made with, of STORE_SECRET_BYTES: random, made with the store; it lives as long as that. */
 const uint8_t *store_secret(const struct store *store);
 
 /*
@@ -102,6 +102,7 @@ const uint8_t *store_secret(const struct store *store);
  */
 uint32_t store_kinds(const struct store *store);
 
+/* What all clients have counted so far, those that are gone included, into *counters; any thread may ask. */
 void store_counters(struct store *store, struct store_counters *counters);
 
 /* Whether something is wrong now (full, read-only, gone), and what, in one line. Decisions go on all the same. */
@@ -130,6 +131,7 @@ void store_put(struct store_client *client, const struct store_key *key, const s
 void store_put_text(struct store_client *client, const struct store_key *key, const struct store_record *record,
                     struct span text);
 
+/* Forget a key; as store_put. */
 void store_drop(struct store_client *client, const struct store_key *key);
 
 /* Becomes readable when there is an answer to fetch; -1 for a store that always answers at once. */

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "cmd/greylist.h"
+#include "greylist/import_part.h"
+
+#define ADDRESS_ADVICE "write user@example.net or example.net; patterns have their place in rules"
 
 /* A network between two of the widths is as many of the narrower. */
 enum { WIDER_BITS = 8, NETWORKS_MAX = 1 << WIDER_BITS };
@@ -71,6 +74,8 @@ static int take_address(const char *word, bool sender, struct subjects *subjects
     if (text.len == 0 || text.len >= size)
         return cmd_complain(CMD_USAGE, "'%.40s' is no address and no domain; the null sender is everybody's", word);
     const uint8_t *at = memchr(text.ptr, '@', text.len);
+    if (!at && !memchr(text.ptr, '.', text.len) && text.ptr[0] != '[')
+        return cmd_complain(CMD_USAGE, "'%.40s' is no address and no domain; " ADDRESS_ADVICE, word);
     int len = snprintf(room, size + 1, "%s%.*s", at ? "" : "@", (int)text.len, (const char *)text.ptr);
     struct span address = {(const uint8_t *)room, (size_t)len};
     bool domain = room[0] == '@';
@@ -80,6 +85,16 @@ static int take_address(const char *word, bool sender, struct subjects *subjects
                             : (domain ? GREYLIST_RULED_RECIPIENT_DOMAIN : GREYLIST_RULED_RECIPIENT);
     subjects->count = 1;
     return CMD_GOOD;
+}
+
+/* A ruling about what no mail has would never hold. What was said once can be forgotten all the same. */
+static bool can_be_ruled(const struct subjects *subjects)
+{
+    const struct greylist_attempt *attempt = &subjects->attempts[0];
+    struct span text = attempt->sender.len ? attempt->sender : attempt->recipient;
+    const char *address = (const char *)text.ptr, *domain = strrchr(address, '@') + 1;
+    bool whole = *domain && *domain != '.' && (address + 1 == domain || !strpbrk(address, "*?"));
+    return whole && !strpbrk(domain, "*?/ ") && import_is_address(text);
 }
 
 static bool is_subject(const char *word)
@@ -128,6 +143,16 @@ static int rule_one(struct greylist *greylist, enum wish ruling, const struct su
     return CMD_GOOD;
 }
 
+static int take_good(enum wish ruling, const char *what, const char *word, struct subjects *subjects, char *room,
+                     size_t size)
+{
+    int code = take_subjects(what, word, subjects, room, size);
+    bool client = strcmp(what, "client") == 0;
+    if (code != CMD_GOOD || client || ruling == FORGET || can_be_ruled(subjects))
+        return code;
+    return cmd_complain(CMD_USAGE, "'%.40s' is no address and no domain; " ADDRESS_ADVICE, word);
+}
+
 static int rule(struct greylist *greylist, enum wish ruling, int count, char **words)
 {
     static const char *const done[] = {"allowed", "denied", "forgotten"};
@@ -138,7 +163,7 @@ static int rule(struct greylist *greylist, enum wish ruling, int count, char **w
         return -1;
     int code = CMD_GOOD;
     for (int i = 1; i < count && code == CMD_GOOD; i++) /* all of them are good, or nothing is done */
-        code = take_subjects(words[0], words[i], &subjects, room, sizeof room - 1);
+        code = take_good(ruling, words[0], words[i], &subjects, room, sizeof room - 1);
     if (code == CMD_GOOD)
         code = greylist_open(greylist);
     for (int i = 1; i < count && code == CMD_GOOD; i++) {

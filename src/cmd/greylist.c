@@ -170,7 +170,6 @@ static int become_owner(const struct greylist *greylist, const char *folder)
 static int open_store(struct greylist *greylist, const char *uri)
 {
     static const char lmdb[] = "lmdb:";
-    static const char redis[] = "redis://";
     char message[STORE_MESSAGE_BYTES_MAX];
     struct store_settings settings = store_settings_default();
     uid_t user = geteuid();
@@ -178,9 +177,8 @@ static int open_store(struct greylist *greylist, const char *uri)
     if (strncmp(uri, "memory:", 7) == 0)
         return cmd_complain(CMD_USAGE, "memory: is gone with its process; name a store with --store lmdb:FOLDER or "
                                        "redis://HOST");
-    if (strncmp(uri, redis, sizeof redis - 1) != 0 &&
-        (strncmp(uri, lmdb, sizeof lmdb - 1) != 0 || !uri[sizeof lmdb - 1]))
-        return cmd_complain(CMD_USAGE, "'%s' is no store; write --store lmdb:FOLDER or redis://HOST", uri);
+    if (!conf_is_store(uri))
+        return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, uri);
     int code = strncmp(uri, lmdb, sizeof lmdb - 1) == 0 ? become_owner(greylist, uri + sizeof lmdb - 1) : CMD_GOOD;
     if (code == CMD_GOOD)
         greylist->store = store_open(uri, &settings, greylist->now_us / 1000000, message, sizeof message);

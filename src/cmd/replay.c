@@ -369,6 +369,8 @@ static int take_options(struct replay *replay, int argc, char **argv, const char
                 return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json or none", optarg);
             break;
         case 'd':
+            if (!conf_is_store(optarg))
+                return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, optarg);
             replay->store_uri = optarg;
             break;
         case 's':

@@ -267,6 +267,8 @@ static int take_option(struct run *run, int option)
         run->stay_root = true;
         return CMD_GOOD;
     case 'd':
+        if (!conf_is_store(optarg))
+            return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, optarg);
         run->store_uri = optarg;
         return CMD_GOOD;
     case 's':

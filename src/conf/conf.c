@@ -56,17 +56,19 @@ static int check_port(cfg_t *cfg, cfg_opt_t *option)
     return 0;
 }
 
-/* As far as can be told without what it names. */
+bool conf_is_store(const char *uri)
+{
+    static const char *const schemes[] = {"lmdb:", "redis://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (strncmp(uri, schemes[i], strlen(schemes[i])) == 0)
+            return uri[strlen(schemes[i])] != '\0' && strlen(uri) < CONF_STORE_BYTES;
+    return strcmp(uri, "memory:") == 0;
+}
+
 static int check_store(cfg_t *cfg, cfg_opt_t *option)
 {
-    static const char *const schemes[] = {"lmdb:", "redis://", "memory:"};
     const char *uri = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
-    if (strlen(uri) >= CONF_STORE_BYTES)
-        return complain(cfg, "store: more than %d octets", CONF_STORE_BYTES - 1);
-    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
-        if (strncmp(uri, schemes[i], strlen(schemes[i])) == 0 && (uri[strlen(schemes[i])] || schemes[i][0] == 'm'))
-            return 0;
-    return complain(cfg, "store = \"%.60s\": no store is named so; write lmdb:FOLDER, redis://HOST or memory:", uri);
+    return conf_is_store(uri) ? 0 : complain(cfg, "store = \"%.60s\": %s", uri, CONF_STORE_ADVICE);
 }
 
 static int check_network(cfg_t *cfg, cfg_opt_t *option)

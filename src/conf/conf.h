@@ -17,6 +17,7 @@
 
 #define CONF_STORE_BYTES   1024
 #define CONF_STORE_DEFAULT "lmdb:/var/lib/postern"
+#define CONF_STORE_ADVICE  "no store is named so; write lmdb:FOLDER, redis://HOST or memory:"
 
 struct regex;
 
@@ -40,6 +41,9 @@ void conf_init(struct conf *conf);
 
 /* Read a file over what *conf holds. False, with a message of at most `size` octets, where anything in it is wrong. */
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size);
+
+/* Whether a URI may name a store, as far as can be told without opening it; else CONF_STORE_ADVICE. */
+bool conf_is_store(const char *uri);
 
 /* Give back what it holds. */
 void conf_free(struct conf *conf);

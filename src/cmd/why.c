@@ -108,6 +108,27 @@ static bool is_protected_client(const struct why *why)
                                why->attempt.client) != 0;
 }
 
+/* Whether a rule of the file has the greylist asked; true where no file was named, for nobody knows. */
+static bool rules_ask(const struct why *why)
+{
+    const struct policy *policy = &why->greylist.conf.policy;
+    bool asks = !why->greylist.rules;
+    for (uint32_t i = 0; i < policy->rule_count; i++)
+        asks = asks || policy->rules[i].action.ask;
+    return asks;
+}
+
+/* Why nothing is put off, whatever is remembered. */
+static void print_unasked(const struct why *why)
+{
+    if (is_protected_client(why))
+        printf("  It is one of ours (protected): what it sends to servers outside is never put off.\n");
+    if (why->greylist.conf.policy.dry_run)
+        printf("  But nothing is put off: dry-run = yes.\n");
+    if (!rules_ask(why))
+        printf("  But nothing is put off: no rule has action = greylist.\n");
+}
+
 static void print_subject(const struct why *why, const struct greylist_attempt *attempt)
 {
     char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES];
@@ -137,8 +158,6 @@ static void print_client(const struct why *why, const struct greylist_memory *me
         printf("  %" PRIu32 " make a network known (client-passes = %" PRIu32 ").\n", enough, enough);
     if (is_exempt_client(why))
         printf("  All of its mail passes now: %s (exempt-clients).\n", greylist_reason_text(GREYLIST_EXEMPT_CLIENT));
-    if (is_protected_client(why))
-        printf("  It is one of ours (protected): what it sends to servers outside is never put off.\n");
 }
 
 /* What a ruling is about: a network, an address, a domain. Returns a span of `text`. */
@@ -261,6 +280,8 @@ static json_t *client_json(const struct why *why, const struct greylist_memory *
         json_object_set_new(object, "client_last_ms", json_integer(record->last_ms));
     json_object_set_new(object, "exempt_client", json_boolean(is_exempt_client(why)));
     json_object_set_new(object, "protected", json_boolean(is_protected_client(why)));
+    json_object_set_new(object, "dry_run", json_boolean(why->greylist.conf.policy.dry_run));
+    json_object_set_new(object, "rules_ask", json_boolean(rules_ask(why)));
     return object;
 }
 
@@ -351,6 +372,7 @@ static void explain(struct why *why, const struct greylist_attempt *attempt)
     print_attempts(why, attempt, &memory);
     print_rulings(why, attempt, &memory);
     print_decision(why, attempt, &memory, &decision);
+    print_unasked(why);
 }
 
 /* Who was put off at STARTTLS named no mail: that is remembered of its network and EHLO domain. */
@@ -379,6 +401,7 @@ static void explain_client(struct why *why)
     }
     print_client(why, &memory);
     print_rulings(why, &why->attempt, &memory);
+    print_unasked(why);
 }
 
 static bool explain_entry(void *context, const struct greylist_entry *entry)

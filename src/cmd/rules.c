@@ -119,17 +119,20 @@ static int make_place(struct rules *rules)
     return place;
 }
 
-/* Settings that memory was laid out by hold until the next start. */
+/* Settings by which memory was laid out, and files and stores opened, hold until the next start. */
 static const char *not_changed(const struct conf *conf_now, const struct conf *conf_then)
 {
     const struct engine_settings *now = &conf_now->engine, *then = &conf_then->engine;
-    bool same =
-        conf_now->queue_length == conf_then->queue_length && conf_now->queue_buffer == conf_then->queue_buffer &&
-        now->flows_max == then->flows_max && now->blocks_max == then->blocks_max && now->held_max == then->held_max &&
-        now->flow_blocks_max == then->flow_blocks_max && now->line_hold_ms == then->line_hold_ms &&
-        now->order_hold_ms == then->order_hold_ms && now->ports_count == then->ports_count &&
-        memcmp(now->ports, then->ports, sizeof now->ports) == 0 && now->liberal_conntrack == then->liberal_conntrack &&
-        now->strip_mptcp == then->strip_mptcp && now->pass_on_overload == then->pass_on_overload;
+    bool same = conf_now->queue_length == conf_then->queue_length &&
+                conf_now->queue_buffer == conf_then->queue_buffer && now->flows_max == then->flows_max &&
+                now->blocks_max == then->blocks_max && now->held_max == then->held_max &&
+                now->flow_blocks_max == then->flow_blocks_max && now->line_hold_ms == then->line_hold_ms &&
+                now->order_hold_ms == then->order_hold_ms && now->ports_count == then->ports_count &&
+                memcmp(now->ports, then->ports, sizeof now->ports) == 0 &&
+                now->liberal_conntrack == then->liberal_conntrack && now->strip_mptcp == then->strip_mptcp &&
+                now->pass_on_overload == then->pass_on_overload && now->ask_hold_ms == then->ask_hold_ms &&
+                now->idle_s == then->idle_s && now->offset_idle_s == then->offset_idle_s &&
+                strcmp(conf_now->store, conf_then->store) == 0 && strcmp(conf_now->events, conf_then->events) == 0;
     return same ? "" : "; what changed outside of rules and lists holds from the next start on";
 }
 

@@ -23,24 +23,25 @@ const struct key keys[] = {
      "Networks of our servers, in CIDR: 192.0.2.0/24, 2001:db8::/32, or `file:PATH`. A session to one of them is "
      "inbound, one from it outbound. Where none is named, every session is inbound."},
     {"", "ports", KEY_LIST, "{25, 587, 2525}", NO_RANGE, NULL, BY_ITS_OWN, 0,
-     "A connection to one of these TCP ports is SMTP. The iptables rules must send the same ports to the queues."},
+     "A connection to one of these TCP ports is SMTP. The iptables rules must send the same ports to the queues. Not "
+     "changed by a reload."},
     {"", "strip", KEY_LIST, "{XEXCH50, X-LINK2STATE}", NO_RANGE, NULL, BY_ITS_OWN, 0,
      "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
      "uses one of Exchange's private verbs, or BDAT without CHUNKING, all the same is refused in the server's name."},
     {"", "dry-run", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(policy.dry_run), 0,
      "Change nothing, and report what would have happened (events of the type `rule` with `dry_run`)."},
     {"", "line-hold", KEY_DURATION, "30ms", 1, 10000, NULL, SETTING(engine.line_hold_ms), 1,
-     "How long the beginning of a line may wait for its rest before it goes on."},
+     "How long the beginning of a line may wait for its rest before it goes on. Not changed by a reload."},
     {"", "order-hold", KEY_DURATION, "3s", 1, 60000, NULL, SETTING(engine.order_hold_ms), 1,
-     "How long a segment that came too early may wait for the one before it."},
+     "How long a segment that came too early may wait for the one before it. Not changed by a reload."},
     {"", "ask-hold", KEY_DURATION, "500ms", 10, 10000, NULL, SETTING(engine.ask_hold_ms), 1,
-     "How long a line waits for the greylist's store to answer; then on-lost-store holds."},
+     "How long a line waits for the greylist's store to answer; then on-lost-store holds. Not changed by a reload."},
     {"", "idle-timeout", KEY_DURATION, "1h", 660000, DAYS(5), NULL, SETTING(engine.idle_s), 1000,
      "How long a connection is followed after its last packet. A client may be silent for ten minutes (RFC 5321 "
-     "4.5.3.2.6)."},
+     "4.5.3.2.6). Not changed by a reload."},
     {"", "offset-timeout", KEY_DURATION, "5d", 660000, DAYS(30), NULL, SETTING(engine.offset_idle_s), 1000,
      "The same of a connection that had a line taken out, which nobody else can translate: as long as conntrack keeps "
-     "its entry (nf_conntrack_tcp_timeout_established)."},
+     "its entry (nf_conntrack_tcp_timeout_established). Not changed by a reload."},
     {"", "events", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0,
      "Where `postern run` writes events, as lines of JSON: the path of a file, or `syslog:`. The option -e goes before "
      "it. Not changed by a reload."},
@@ -63,11 +64,11 @@ const struct key keys[] = {
     {"", "strip-mptcp", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(engine.strip_mptcp), 0,
      "MPTCP spreads a connection over several paths, of which this gateway sees one: such a connection passes "
      "unedited. "
-     "With yes, the offer is taken out of SYNs, and the connection becomes an ordinary one."},
+     "With yes, the offer is taken out of SYNs, and the connection becomes an ordinary one. Not changed by a reload."},
     {"", "liberal-conntrack", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(engine.liberal_conntrack), 0,
      "A reply of the filter's own may take no more room than the server's, and what was saved before it: a strict "
      "conntrack calls the acknowledgments of a stream that grew INVALID. Say yes only where "
-     "net.netfilter.nf_conntrack_tcp_be_liberal=1."},
+     "net.netfilter.nf_conntrack_tcp_be_liberal=1. Not changed by a reload."},
     {"", "on-lost-pairing", KEY_WORD, "pass", NO_RANGE, "pass reset", BY_ITS_OWN, 0,
      "What happens to a session behind something that leaves nobody able to say which reply answers which command (the "
      "anomalies of that kind are listed below): it passes unedited, or it is reset."},
@@ -76,7 +77,8 @@ const struct key keys[] = {
     {"", "on-overload", KEY_WORD, "drop", NO_RANGE, "drop pass", BY_ITS_OWN, 0,
      "Where memory for octets runs out: packets are dropped, and sent again by their senders, so nothing passes "
      "unread; "
-     "or the connection passes unedited from there on, still translated where it has an offset."},
+     "or the connection passes unedited from there on, still translated where it has an offset. Not changed by a "
+     "reload."},
     {"", "store", KEY_TEXT, CONF_STORE_DEFAULT, NO_RANGE, NULL, BY_ITS_OWN, 0,
      "Where the greylist remembers: lmdb:FOLDER, made where it is missing; redis://[:PASSWORD@]HOST[:PORT][/DB], for "
      "several gateways that share what they know; memory:, gone with the process. Not changed by a reload."},

@@ -266,7 +266,7 @@ static int drop_all(struct forgetting *forgetting)
             greylist_pause(forgetting->greylist, AT_ONCE);
     }
     int code = greylist_finish(forgetting->greylist);
-    if (code == CMD_GOOD && dropped == 0)
+    if (code == CMD_GOOD && dropped == 0 && forgetting->attempt)
         return cmd_complain(CMD_FAILED, "there was nothing to forget; without keep-addresses = yes the mail has to be "
                                         "named in full: CLIENT FROM TO");
     if (code == CMD_GOOD)

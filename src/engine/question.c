@@ -155,10 +155,12 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
     uint8_t plain[SMTP_LINE_BYTES_MAX];
     const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
     bool recipient = unit->command.verb == SMTP_VERB_RCPT;
-    struct event *event = recipient && (!inquiry || !inquiry->sender_known) ? NULL : tell(engine, EVENT_GREYLIST, flow);
+    bool passes = action->kind == SMTP_ACTION_PASS;
+    bool shares = recipient && passes && flow->smtp.void_refusal; /* and does not pass by that */
+    bool orphan = recipient && (!inquiry || !inquiry->sender_known);
+    struct event *event = shares || orphan ? NULL : tell(engine, EVENT_GREYLIST, flow);
     if (!event)
         return;
-    bool passes = action->kind == SMTP_ACTION_PASS;
     event->from_server = unit->side == SMTP_SERVER;
     event->verb = unit->command.verb;
     event->exchange = flow->smtp.answered + flow->smtp.ledger.count;
@@ -177,8 +179,9 @@ bool question_waits(struct engine *engine, uint32_t index, const struct smtp_uni
                     struct smtp_action *action)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    if (flow->smtp.void_refusal && unit->command.verb == SMTP_VERB_RCPT) {
-        /* It shares the lot of the one that voided the transaction. */
+    if (flow->smtp.void_refusal && flow->smtp.void_held && unit->command.verb == SMTP_VERB_RCPT) {
+        /* It shares the lot of the one that voided the transaction. Until the server has taken that one, it may yet be
+           the first whom the client has to try again for: that attempt is to count. */
         *action = (struct smtp_action){.kind = SMTP_ACTION_PASS};
         return false;
     }

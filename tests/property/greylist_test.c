@@ -14,6 +14,7 @@ enum { SECOND_US = 1000000, CONNECTION_IDS = 1 << 20, ATTEMPTS = 4 };
 #define BOUNCE  "MAIL FROM:<>\r\n"
 #define RCPT    "RCPT TO:<b@example.com>\r\n"
 #define STRANGE "MAIL FROM:<stranger@example.org>\r\nRCPT TO:<c@example.com>\r\n"
+#define NOBODY  "RCPT TO:<nobody@example.com>\r\n"
 #define OK      "250 2.1.5 Everything is very well\r\n"
 
 static struct policy policy;
@@ -224,6 +225,23 @@ static void test_sender_is_put_off(void **state)
     end();
 }
 
+/* The recipient named first does not exist; the other's attempts count from the first one on. */
+static void test_nobody_before_somebody(void **state)
+{
+    (void)state;
+    begin();
+    greet();
+    check_group(MAIL NOBODY RCPT, OK "550 5.1.1 Nobody here\r\n" OK, "250 550 450 ");
+    hang_up();
+    for (int attempt = 2; attempt < ATTEMPTS; attempt++) {
+        now_us += 60 * SECOND_US;
+        assert_int_equal(deliver(300), 450);
+    }
+    now_us += 60 * SECOND_US;
+    assert_int_equal(deliver(300), 250);
+    end();
+}
+
 static void test_impatient(void **state)
 {
     (void)state;
@@ -365,6 +383,7 @@ int main(void)
         {"Exchange 2003 gets its mail through in four attempts, whatever GlitchRetrySeconds", test_exchange_2003, NULL,
          NULL, NULL},
         {"an attempt at which the server puts off the sender is given back", test_sender_is_put_off, NULL, NULL, NULL},
+        {"whose mail is also for nobody has as many attempts as others", test_nobody_before_somebody, NULL, NULL, NULL},
         {"who hangs up on each refusal waits for longer than the delay, not for ever", test_impatient, NULL, NULL,
          NULL},
         {"who waits for the delay passes, its refusals' own time not counted", test_queue, NULL, NULL, NULL},

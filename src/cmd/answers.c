@@ -82,11 +82,9 @@ int64_t answers_due_us(const struct answers *answers)
     return store_next_due(answers->client);
 }
 
-void answers_go_on(struct answers *answers, const struct answers *before)
+void answers_go_on(struct answers *answers, struct answers *before)
 {
-    struct greylist_counters counters;
-    answers_counters(before, &counters);
-    greylist_service_go_on(answers->service, &counters);
+    greylist_service_go_on(answers->service, before->service);
 }
 
 void answers_counters(const struct answers *answers, struct greylist_counters *counters)

@@ -39,8 +39,8 @@ int answers_fd(const struct answers *answers);
 /* When answers_next is to be called at the latest; INT64_MAX where nothing is under way. */
 int64_t answers_due_us(const struct answers *answers);
 
-/* Before the first question: counters go on from where those of `before` are. */
-void answers_go_on(struct answers *answers, const struct answers *before);
+/* Before the first question, in place of `before`, which is to be freed: see greylist_service_go_on. */
+void answers_go_on(struct answers *answers, struct answers *before);
 
 /* What the service counted, and those that it goes on from. */
 void answers_counters(const struct answers *answers, struct greylist_counters *counters);

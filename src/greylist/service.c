@@ -84,10 +84,12 @@ void greylist_service_counters(const struct greylist_service *service, struct gr
     counters->forgotten = service->mails.forgotten;
 }
 
-void greylist_service_go_on(struct greylist_service *service, const struct greylist_counters *counters)
+void greylist_service_go_on(struct greylist_service *service, struct greylist_service *before)
 {
-    service->counters = *counters;
-    service->mails.forgotten = counters->forgotten;
+    struct mails fresh = service->mails;
+    service->counters = before->counters;
+    service->mails = before->mails;
+    before->mails = fresh;
 }
 
 /* ---- tasks ---- */

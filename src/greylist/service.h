@@ -66,7 +66,10 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
 /* What was counted so far, into *counters; by the service's thread. */
 void greylist_service_counters(const struct greylist_service *service, struct greylist_counters *counters);
 
-/* Before the first question: count on from here. */
-void greylist_service_go_on(struct greylist_service *service, const struct greylist_counters *counters);
+/*
+ * Before the first question: count on from where `before` is, and go on with the mails of open connections, so that
+ * what comes of them is learnt. What `before` still waits for is lost; it is to be freed.
+ */
+void greylist_service_go_on(struct greylist_service *service, struct greylist_service *before);
 
 #endif

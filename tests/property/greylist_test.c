@@ -26,7 +26,8 @@ static int64_t now_us;
 /* The connection that is open. */
 static struct drive *drive;
 static uint64_t connection;
-static size_t fed; /* questions and lessons that the service has had */
+static bool reloads; /* while a reply is being read */
+static size_t fed;   /* questions and lessons that the service has had */
 
 static void begin(void)
 {
@@ -34,6 +35,7 @@ static void begin(void)
     struct store_settings of_store = store_settings_default();
     struct greylist_service_settings settings = greylist_service_settings_default();
     now_us = 1300000000 * INT64_C(1000000);
+    reloads = false;
     store = store_open("memory:", &of_store, now_us / SECOND_US, message, sizeof message);
     assert_non_null(store);
     client = store_client_new(store);
@@ -53,6 +55,17 @@ static void end(void)
     greylist_service_free(service);
     store_client_free(client);
     store_close(store, 0);
+}
+
+/* New rules bring a service of their own. */
+static void reload(void)
+{
+    struct greylist_service_settings settings = greylist_service_settings_default();
+    struct greylist_service *before = service;
+    service = greylist_service_new(&settings, store, client);
+    assert_non_null(service);
+    greylist_service_go_on(service, before);
+    greylist_service_free(before);
 }
 
 /* ---- between engine and service ---- */
@@ -134,6 +147,8 @@ static struct span converse(const char *command, const char *reply, int patience
     for (int i = 0; i < patience_s && drive_acknowledged(drive, SMTP_SERVER) < to; i++) {
         uint32_t done = drive_acknowledged(drive, SMTP_SERVER) - from;
         wait(SECOND_US);
+        if (reloads)
+            reload();
         if (drive_acknowledged(drive, SMTP_SERVER) < to && done < strlen(reply))
             drive_send_text(drive, SMTP_SERVER, from + done, reply + done);
     }
@@ -219,6 +234,19 @@ static void test_sender_is_put_off(void **state)
         check_group(MAIL RCPT, put_off ? "452 4.3.1 Insufficient storage\r\n503 5.5.2 Need MAIL\r\n" : OK OK,
                     put_off ? "452 503 " : "250 450 ");
         hang_up();
+        now_us += 60 * SECOND_US;
+    }
+    assert_int_equal(deliver(300), 250);
+    end();
+}
+
+static void test_reload(void **state)
+{
+    (void)state;
+    begin();
+    reloads = true;
+    for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
+        assert_int_equal(deliver(300), 450);
         now_us += 60 * SECOND_US;
     }
     assert_int_equal(deliver(300), 250);
@@ -383,6 +411,7 @@ int main(void)
         {"Exchange 2003 gets its mail through in four attempts, whatever GlitchRetrySeconds", test_exchange_2003, NULL,
          NULL, NULL},
         {"an attempt at which the server puts off the sender is given back", test_sender_is_put_off, NULL, NULL, NULL},
+        {"patience counts though rules are loaded anew meanwhile", test_reload, NULL, NULL, NULL},
         {"whose mail is also for nobody has as many attempts as others", test_nobody_before_somebody, NULL, NULL, NULL},
         {"who hangs up on each refusal waits for longer than the delay, not for ever", test_impatient, NULL, NULL,
          NULL},

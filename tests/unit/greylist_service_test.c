@@ -536,16 +536,15 @@ static void test_counted(void **state)
 {
     (void)state;
     struct fixture fixture;
-    struct greylist_counters before;
     struct greylist_service_settings settings = greylist_service_settings_default();
     open_memory(&fixture);
     try_for_each_reason(&fixture, "b@example.com");
     assert_counted(&fixture, 1);
-    greylist_service_counters(fixture.service, &before);
-    greylist_service_free(fixture.service);
+    struct greylist_service *before = fixture.service;
     fixture.service = greylist_service_new(&settings, fixture.store, fixture.client);
     assert_non_null(fixture.service);
-    greylist_service_go_on(fixture.service, &before);
+    greylist_service_go_on(fixture.service, before);
+    greylist_service_free(before);
     assert_counted(&fixture, 1);
     try_for_each_reason(&fixture, "c@example.com");
     assert_counted(&fixture, 2);

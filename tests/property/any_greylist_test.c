@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "../lib/dialogue.h"
+#include "../lib/mail_server.h"
 #include "../lib/rules.h"
 
 enum {
@@ -48,20 +49,18 @@ struct command {
     uint32_t at, len; /* in what the client wrote */
 };
 
-struct side {
-    uint8_t out[OCTETS_MAX];
-    uint32_t written, sent;
-    uint32_t parsed; /* of what it read */
-};
-
 static struct session {
     uint64_t seed;
     struct random_source random;
     struct drive *drive;
     bool pipelining, spoils, strict;
-    struct side sides[2];
+    struct mail_server server;
+    uint32_t sent[2]; /* by enum smtp_side, of what it wrote */
 
     /* The client. */
+    uint8_t written[OCTETS_MAX];
+    uint32_t written_len;
+    uint32_t parsed; /* of what it read */
     struct transaction transactions[TRANSACTIONS_MAX];
     uint32_t transaction_count, transactions_wanted;
     struct command commands[COMMANDS_MAX];
@@ -72,16 +71,6 @@ static struct session {
     bool over;      /* QUIT was sent, 421 read, or encryption begun */
     bool tls_deferred;
     uint32_t hangs_up; /* turn at which it does; 0: none */
-
-    /* The server. */
-    bool mail;
-    struct {
-        uint32_t transaction, recipient;
-    } accepted[RECIPIENTS_MAX];
-    uint32_t accepted_count;
-    bool in_data, last_chunk, chunk_refused, gone;
-    uint32_t chunk_left;
-    uint32_t message; /* whose text came; UINT32_MAX: nobody's */
 } session;
 
 static uint32_t delivered_count;        /* in all sessions */
@@ -103,13 +92,11 @@ static void __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
     fail_msg("seed %llu: %s", (unsigned long long)session.seed, text);
 }
 
-static void write_text(enum smtp_side side, const char *text)
+/* All that a side has written. */
+static struct span written_by(enum smtp_side side)
 {
-    struct side *of = &session.sides[side];
-    size_t len = strlen(text);
-    assert_true(of->written + len <= OCTETS_MAX);
-    memcpy(of->out + of->written, text, len);
-    of->written += (uint32_t)len;
+    return side == SMTP_CLIENT ? (struct span){session.written, session.written_len}
+                               : (struct span){session.server.said, session.server.said_len};
 }
 
 /* ---- the store ---- */
@@ -154,11 +141,13 @@ static struct command *write_command(const char *verb, const char *text)
     struct command *command = &session.commands[session.command_count++];
     *command = (struct command){
         .transaction = session.transaction_count ? session.transaction_count - 1 : 0,
-        .at = session.sides[SMTP_CLIENT].written,
+        .at = session.written_len,
         .len = (uint32_t)strlen(text),
     };
     memcpy(command->verb, verb, strlen(verb) + 1);
-    write_text(SMTP_CLIENT, text);
+    assert_true(command->at + command->len <= OCTETS_MAX);
+    memcpy(session.written + command->at, text, command->len);
+    session.written_len += command->len;
     return command;
 }
 
@@ -273,7 +262,7 @@ static void read_reply(struct span text)
 {
     uint32_t code = (uint32_t)strtoul((const char *)text.ptr, NULL, 10);
     if (code == 421) {
-        session.over = session.gone = true;
+        session.over = true;
         session.answered = session.command_count;
         return;
     }
@@ -309,12 +298,11 @@ static void read_reply(struct span text)
 
 static void client_reads(void)
 {
-    struct side *client = &session.sides[SMTP_CLIENT];
     struct span read = drive_read(session.drive, SMTP_CLIENT);
-    for (const uint8_t *end; (end = memchr(read.ptr + client->parsed, '\n', read.len - client->parsed));) {
+    for (const uint8_t *end; (end = memchr(read.ptr + session.parsed, '\n', read.len - session.parsed));) {
         struct span line =
-            smtp_line_text((struct span){read.ptr + client->parsed, (size_t)(end + 1 - read.ptr) - client->parsed});
-        client->parsed = (uint32_t)(end + 1 - read.ptr);
+            smtp_line_text((struct span){read.ptr + session.parsed, (size_t)(end + 1 - read.ptr) - session.parsed});
+        session.parsed = (uint32_t)(end + 1 - read.ptr);
         assert_true(line.len >= 3);
         if (line.len == 3 || line.ptr[3] != '-')
             read_reply(line);
@@ -323,171 +311,33 @@ static void client_reads(void)
         write_group();
 }
 
-/* ---- the server ---- */
-
-static void reply(const char *text)
-{
-    static const char *const said[] = {"250\r\n", "250 2.0.0 ok\r\n", "250-2.0.0 one\r\n250 2.0.0 two\r\n"};
-    if (below(400) == 0) {
-        session.gone = true;
-        text = "421 4.3.2 Shutting down\r\n";
-    }
-    write_text(SMTP_SERVER, text ? text : said[below(3)]);
-}
-
-static void forget(void)
-{
-    session.mail = false;
-    session.accepted_count = 0;
-    session.message = UINT32_MAX;
-}
-
-static void take_message(void)
-{
-    static const char *const refusals[] = {"451 4.3.0 Try later\r\n", "554 5.6.0 Never\r\n"};
-    uint32_t refusal = below(10);
-    bool takes = session.accepted_count > 0 && refusal > 1;
-    for (uint32_t i = 0; takes && i < session.accepted_count; i++) {
-        assert_int_equal(session.accepted[i].transaction, session.message);
-        session.transactions[session.message].recipients[session.accepted[i].recipient].delivered++;
-        delivered_count++;
-    }
-    forget();
-    reply(takes ? "250 2.6.0 Queued\r\n" : refusals[refusal % 2]);
-}
-
-static void take_rcpt(const char *line)
-{
-    unsigned transaction, recipient;
-    bool known = sscanf(line, "RCPT TO:<%*1c%*1c%u.%u@example.com>", &transaction, &recipient) == 2;
-    if (!session.mail)
-        reply("503 5.5.1 MAIL first\r\n");
-    else if (!known)
-        reply("554 5.7.1 Relay access denied\r\n");
-    else if (line[9] == 'n')
-        reply("550 5.1.1 Nobody here\r\n");
-    else if (line[9] == 't')
-        reply("450 4.3.2 Busy\r\n");
-    else {
-        session.accepted[session.accepted_count].transaction = transaction;
-        session.accepted[session.accepted_count++].recipient = recipient;
-        reply(line[9] == 'f' ? "251 2.1.5 Forwarded\r\n" : line[9] == 'm' ? "250-2.1.5 ok\r\n250 2.1.5 ok\r\n" : NULL);
-    }
-}
-
-static void take_bdat(const char *line)
-{
-    char last[8] = "";
-    (void)sscanf(line, "BDAT %u %4s", &session.chunk_left, last);
-    session.last_chunk = strcmp(last, "LAST") == 0;
-    session.chunk_refused = session.accepted_count == 0;
-}
-
-static void take_command(const char *line)
-{
-    if (strncmp(line, "EHLO ", 5) == 0) {
-        forget();
-        reply(session.pipelining ? "250-mail.example.com\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
-                                 : "250-mail.example.com\r\n250 CHUNKING\r\n");
-    } else if (strncmp(line, "MAIL ", 5) == 0) {
-        bool busy = strncmp(line, "MAIL FROM:<busy", 15) == 0;
-        if (session.mail)
-            reply("503 5.5.1 Nested MAIL\r\n");
-        else
-            reply(busy ? "451 4.3.0 Try later\r\n" : NULL);
-        session.mail = session.mail || !busy;
-    } else if (strncmp(line, "RCPT ", 5) == 0) {
-        take_rcpt(line);
-    } else if (strncmp(line, "DATA\r", 5) == 0) {
-        session.in_data = session.accepted_count > 0;
-        reply(session.in_data ? "354 go on\r\n" : session.mail ? "554 5.5.1 No valid recipients\r\n" : "503 No\r\n");
-    } else if (strncmp(line, "BDAT ", 5) == 0) {
-        take_bdat(line);
-    } else if (strncmp(line, "RSET", 4) == 0) {
-        forget();
-        reply(NULL);
-    } else if (strncmp(line, "STARTTLS", 8) == 0) {
-        reply("220 2.0.0 Ready\r\n");
-    } else if (strncmp(line, "QUIT", 4) == 0) {
-        reply("221 2.0.0 Bye\r\n");
-        session.gone = true;
-    } else {
-        reply(strncmp(line, "NOOP", 4) == 0 ? NULL : "500 5.5.2 What\r\n");
-    }
-}
-
-static void note_text(const char *text)
-{
-    unsigned message;
-    if (session.message == UINT32_MAX && sscanf(text, "message %u\r", &message) == 1)
-        session.message = message;
-}
-
-static void server_reads(void)
-{
-    struct side *server = &session.sides[SMTP_SERVER];
-    struct span read = drive_read(session.drive, SMTP_SERVER);
-    char line[256];
-    while (!session.gone && server->parsed < read.len) {
-        const uint8_t *at = read.ptr + server->parsed;
-        size_t left = read.len - server->parsed;
-        const uint8_t *end = memchr(at, '\n', left);
-        size_t len = session.chunk_left ? session.chunk_left : end ? (size_t)(end - at) + 1 : left + 1;
-        if (len > left)
-            return;
-        assert_true(len < sizeof line);
-        memcpy(line, at, len);
-        line[len] = '\0';
-        server->parsed += (uint32_t)len;
-        if (session.chunk_left) {
-            session.chunk_left = 0;
-            if (!session.chunk_refused)
-                note_text(line);
-            if (session.chunk_refused && session.last_chunk)
-                forget();
-            if (session.chunk_refused)
-                reply("503 5.5.1 No valid recipients\r\n");
-            else if (session.last_chunk)
-                take_message();
-            else
-                reply(NULL);
-        } else if (session.in_data) {
-            session.in_data = strcmp(line, ".\r\n") != 0;
-            note_text(line);
-            if (!session.in_data)
-                take_message();
-        } else {
-            take_command(line);
-        }
-    }
-}
-
 /* ---- the connection ---- */
 
 static void send_some(enum smtp_side side)
 {
-    struct side *of = &session.sides[side];
+    struct span written = written_by(side);
+    uint32_t len = (uint32_t)written.len, *sent = &session.sent[side];
     uint32_t acknowledged = drive_acknowledged(session.drive, side);
-    uint32_t at = below(4) || acknowledged > of->sent ? of->sent : acknowledged;
+    uint32_t at = below(4) || acknowledged > *sent ? *sent : acknowledged;
     if (below(8) == 0)
         at += below(64); /* what is before it comes later */
-    if (at >= of->written)
+    if (at >= len)
         at = acknowledged;
-    if (at >= of->written)
+    if (at >= len)
         return;
-    uint32_t len = below(4) ? of->written - at : 1 + below(of->written - at);
-    struct segment segment = drive_segment(session.drive, side, at, (struct span){of->out + at, len});
+    len = below(4) ? len - at : 1 + below(len - at);
+    struct segment segment = drive_segment(session.drive, side, at, span_head(span_tail(written, at), len));
     drive_send(session.drive, side, &segment);
-    of->sent = of->sent >= at && of->sent < at + len ? at + len : of->sent;
+    *sent = *sent >= at && *sent < at + len ? at + len : *sent;
 }
 
 static bool is_quiet(void)
 {
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
-        if (drive_acknowledged(session.drive, (enum smtp_side)side) < session.sides[side].written)
+        if (drive_acknowledged(session.drive, (enum smtp_side)side) < written_by((enum smtp_side)side).len)
             return false;
-    bool read = session.sides[SMTP_CLIENT].parsed == drive_read(session.drive, SMTP_CLIENT).len;
-    return read && (session.gone || (session.over && session.answered == session.command_count));
+    bool read = session.parsed == drive_read(session.drive, SMTP_CLIENT).len;
+    return read && (session.server.gone || (session.over && session.answered == session.command_count));
 }
 
 static void talk(void)
@@ -498,13 +348,21 @@ static void talk(void)
         send_some(below(2) ? SMTP_CLIENT : SMTP_SERVER);
         drive_wait(session.drive, (int64_t)below(below(8) ? 20 : 150) * MS);
         if (below(2))
-            server_reads();
+            mail_server_read(&session.server, drive_read(session.drive, SMTP_SERVER));
         if (below(2))
             client_reads();
     }
 }
 
 /* ---- in the end ---- */
+
+static void note_deliveries(void)
+{
+    const struct mail_server *server = &session.server;
+    for (uint32_t i = 0; i < server->delivered_count; i++)
+        session.transactions[server->delivered[i].transaction].recipients[server->delivered[i].recipient].delivered++;
+    delivered_count += server->delivered_count;
+}
 
 static void check_deliveries(void)
 {
@@ -513,7 +371,8 @@ static void check_deliveries(void)
         for (uint32_t i = 0; i < transaction->count; i++) {
             const struct recipient *recipient = &transaction->recipients[i];
             bool believed = transaction->mail / 100 == 2 && transaction->code / 100 == 2 && recipient->code / 100 == 2;
-            if (recipient->delivered != believed && !(session.gone && recipient->delivered == 1 && !transaction->code))
+            if (recipient->delivered != believed &&
+                !(session.server.gone && recipient->delivered == 1 && !transaction->code))
                 wrong("%s: code %u, message %u, delivered %u times", recipient->name, recipient->code,
                       transaction->code, recipient->delivered);
             if (recipient->delivered && is_put_off(recipient))
@@ -533,16 +392,15 @@ static bool is_written_over(const uint8_t *line)
 
 static void check_octets(void)
 {
-    const struct side *client = &session.sides[SMTP_CLIENT];
     struct span read = drive_read(session.drive, SMTP_SERVER);
     for (uint32_t i = 0; i < session.command_count; i++) {
         const struct command *command = &session.commands[i];
-        const uint8_t *end = memchr(client->out + command->at, '\n', command->len);
-        uint32_t head = is_written_over(client->out + command->at) && strcmp(command->verb, ".") != 0
-                            ? (uint32_t)(end - (client->out + command->at)) - 1
+        const uint8_t *end = memchr(session.written + command->at, '\n', command->len);
+        uint32_t head = is_written_over(session.written + command->at) && strcmp(command->verb, ".") != 0
+                            ? (uint32_t)(end - (session.written + command->at)) - 1
                             : 0;
         for (uint32_t at = command->at + head; at < command->at + command->len && at < read.len; at++)
-            if (read.ptr[at] != client->out[at])
+            if (read.ptr[at] != session.written[at])
                 wrong("octet %u of %s changed", at - command->at, command->verb);
     }
 }
@@ -597,8 +455,7 @@ static void check_lessons(void)
 /* In the middle of it: the engine forgets all of it (drive_finish). */
 static void hang_up(void)
 {
-    struct segment segment =
-        drive_segment(session.drive, SMTP_CLIENT, session.sides[SMTP_CLIENT].sent, (struct span){0});
+    struct segment segment = drive_segment(session.drive, SMTP_CLIENT, session.sent[SMTP_CLIENT], (struct span){0});
     segment.flags |= below(2) ? PACKET_FIN : PACKET_RST;
     drive_send(session.drive, SMTP_CLIENT, &segment);
     drive_wait(session.drive, (int64_t)below(2000) * MS);
@@ -612,7 +469,7 @@ static void plan_session(uint64_t seed)
     session.spoils = below(3) == 0;
     session.strict = below(3) == 0;
     session.transactions_wanted = 1 + below(TRANSACTIONS_MAX / 2);
-    session.message = UINT32_MAX;
+    mail_server_begin(&session.server, ~seed, session.pipelining);
     session.hangs_up = below(8) ? 0 : 1 + below(150);
 }
 
@@ -630,8 +487,7 @@ static void begin_session(const char *name)
     session.drive = drive_new(&plan);
     drive_handshake(session.drive);
     session.command_count = 1; /* the greeting, which is asked for by connecting */
-    write_text(SMTP_SERVER, "220 mail.example.com ESMTP\r\n");
-    while (drive_read(session.drive, SMTP_CLIENT).len < session.sides[SMTP_SERVER].written)
+    while (drive_read(session.drive, SMTP_CLIENT).len < session.server.said_len)
         send_some(SMTP_SERVER);
     write_command("EHLO", "EHLO client.example.net\r\n");
 }
@@ -646,6 +502,7 @@ static void run(uint64_t seed)
     if (session.hangs_up) {
         hang_up();
     } else {
+        note_deliveries();
         check_deliveries();
         check_octets();
         check_lessons();

@@ -155,12 +155,10 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
     uint8_t plain[SMTP_LINE_BYTES_MAX];
     const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
     bool recipient = unit->command.verb == SMTP_VERB_RCPT;
-    bool passes = action->kind == SMTP_ACTION_PASS;
-    bool shares = recipient && passes && flow->smtp.void_refusal; /* and does not pass by that */
-    bool orphan = recipient && (!inquiry || !inquiry->sender_known);
-    struct event *event = shares || orphan ? NULL : tell(engine, EVENT_GREYLIST, flow);
+    struct event *event = recipient && (!inquiry || !inquiry->sender_known) ? NULL : tell(engine, EVENT_GREYLIST, flow);
     if (!event)
         return;
+    bool passes = action->kind == SMTP_ACTION_PASS;
     event->from_server = unit->side == SMTP_SERVER;
     event->verb = unit->command.verb;
     event->exchange = flow->smtp.answered + flow->smtp.ledger.count;

@@ -279,7 +279,7 @@ static void read_reply(struct span text)
         recipient->code = code;
         if (recipient->name[0] == 'n' && !(session.spoils && is_put_off(recipient)) && code / 100 != 5)
             wrong("%s was answered %u", recipient->name, code);
-        if (transaction->null_sender && is_ours(text) && !session.spoils)
+        if (transaction->null_sender && transaction->mail / 100 == 2 && is_ours(text) && !session.spoils)
             wrong("a recipient of the null sender was put off");
     } else if (strcmp(command->verb, "TLS") == 0) {
         if (code != (session.tls_deferred ? 454 : 220))

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 
 #include "base/octets.h"
 #include "store/backend.h"
@@ -109,8 +110,17 @@ static void give_up(struct lmdb *lmdb, MDB_txn *transaction)
     pthread_rwlock_unlock(&lmdb->map_lock);
 }
 
+/* LMDB calls it EIO where only a part found room. */
+static bool is_disk_full(const struct lmdb *lmdb)
+{
+    struct statvfs about;
+    return statvfs(lmdb->home.data, &about) == 0 && about.f_bavail == 0;
+}
+
 static void explain(const struct lmdb *lmdb, int error, const char *what, char *message, size_t size)
 {
+    if (error == EIO && is_disk_full(lmdb))
+        error = ENOSPC;
     if (error == MDB_MAP_FULL)
         snprintf(message, size, "%.300s: %s: it has reached the size that is allowed (%llu MiB)", lmdb->home.data, what,
                  (unsigned long long)(lmdb->store->settings.map_bytes >> 20));

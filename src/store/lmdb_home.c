@@ -11,7 +11,7 @@
 
 #include "store/lmdb_check.h"
 
-enum { CHECK_WAIT_MS = 60000, POLL_MS = 20, STAMP_BYTES = 96 };
+enum { CHECK_WAIT_MS = 60000, POLL_MS = 20, STAMP_BYTES = 96, LOCK_BYTES = 8192 };
 
 /* By the file description, so that threads and children of this process count as others. Changing one is atomic. */
 static bool lock(int fd, short type)
@@ -95,6 +95,21 @@ static bool make_folder(const char *folder, char *message, size_t size)
     return true;
 }
 
+/* LMDB maps this file and writes to it: where a full disk has no room for that, the process would end. Nobody has it
+   open, as who closes it here takes back the locks of all in this process. */
+static bool make_lock_file(const struct lmdb_home *home, const char *folder, char *message, size_t size)
+{
+    char path[sizeof home->data];
+    snprintf(path, sizeof path, "%s/lock.mdb", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    bool made = fd >= 0 && (fallocate(fd, 0, 0, LOCK_BYTES) == 0 || errno == EOPNOTSUPP);
+    if (!made)
+        snprintf(message, size, "%.300s: cannot be written: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return made;
+}
+
 bool lmdb_home_open(struct lmdb_home *home, const char *folder, const char *records, char *message, size_t size)
 {
     char in_use[sizeof home->data];
@@ -114,7 +129,8 @@ bool lmdb_home_open(struct lmdb_home *home, const char *folder, const char *reco
     }
     if (!lock(home->in_use, F_WRLCK))
         return join_others(home, folder, message, size);
-    return (take_stamp(home) || check_data(home, records, message, size)) && lock(home->in_use, F_RDLCK);
+    return make_lock_file(home, folder, message, size) &&
+           (take_stamp(home) || check_data(home, records, message, size)) && lock(home->in_use, F_RDLCK);
 }
 
 bool lmdb_home_alone(struct lmdb_home *home)

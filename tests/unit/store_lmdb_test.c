@@ -2,11 +2,13 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -192,6 +194,59 @@ static void test_a_full_disk_is_told_and_decisions_go_on(void **state)
         if (!fault_until(store, false, "") || counters.lost || counters.failed || counters.records < 30000)
             _exit(3);
         store_close(store, 5000);
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Open and write, on a disk with so many free pages. False with a message where it is not told that it is full. */
+static bool is_told_of_a_disk(const char *uri, unsigned pages, char message[STORE_MESSAGE_BYTES_MAX])
+{
+    enum { PAGE_BYTES = 4096, DISK_PAGES = 64 };
+    char path[256];
+    struct store_settings settings = lmdb_settings();
+    const char *folder = uri + strlen("lmdb:");
+    assert_int_equal(mount("none", folder, "tmpfs", 0, "nr_blocks=64"), 0);
+    lmdb_path(uri, "of-another", path);
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(fallocate(fd, 0, 0, (off_t)(DISK_PAGES - pages) * PAGE_BYTES), 0);
+    close(fd);
+    struct store *store = store_open(uri, &settings, 0, message, STORE_MESSAGE_BYTES_MAX);
+    if (store) {
+        struct store_client *client = store_client_new(store);
+        for (uint32_t i = 0; i < 20000; i++)
+            put_whole(client, i, 1);
+        fault_until(store, true, "");
+        store_fault(store, message, STORE_MESSAGE_BYTES_MAX);
+        store_client_free(client);
+        store_close(store, 10);
+    }
+    assert_int_equal(umount2(folder, MNT_DETACH), 0);
+    return strstr(message, "No space left on device") != NULL;
+}
+
+/* A disk that has room for the first files of a store, or some of them, or none. */
+static void test_a_small_disk_is_told_however_small(void **state)
+{
+    (void)state;
+    char uri[128];
+    if (getuid() != 0)
+        skip();
+    lmdb_fresh_uri(uri);
+    lmdb_make_folder(uri);
+    pid_t child = fork_child();
+    if (child == 0) {
+        char message[STORE_MESSAGE_BYTES_MAX];
+        if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+            _exit(2);
+        for (unsigned pages = 0; pages < 40; pages += pages < 12 ? 1 : 7)
+            if (!is_told_of_a_disk(uri, pages, message)) {
+                print_message("# %u pages: %s\n", pages, message);
+                _exit(1);
+            }
         _exit(0);
     }
     int status;
@@ -450,6 +505,7 @@ int main(void)
         {"without memory nobody is told to move the file away",
          test_without_memory_nobody_is_told_to_move_the_file_away, NULL, NULL, NULL},
         {"a full disk is told, and decisions go on", test_a_full_disk_is_told_and_decisions_go_on, NULL, NULL, NULL},
+        {"a small disk is told, however small", test_a_small_disk_is_told_however_small, NULL, NULL, NULL},
         {"a file that may not grow is told", test_a_file_that_may_not_grow_is_told, NULL, NULL, NULL},
         {"what another process puts is seen within a second", test_what_another_process_puts_is_seen_within_a_second,
          NULL, NULL, NULL},

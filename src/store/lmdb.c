@@ -29,6 +29,7 @@ enum {
     LOOK_MS = 400,    /* how often others' writes are looked for, at least */
     STALE_READERS_MS = 60000,
     WALK_FLUSH_MS = 5000,
+    WALK_AT_ONCE = 256,
 };
 
 /* Where a write stands among those of its transaction. */
@@ -616,22 +617,69 @@ static uint64_t lmdb_records(struct store *store)
 
 /* ---- walking ---- */
 
-/* False where a record is damaged; `visit` may end it with *more = false. */
-static bool walk_one(MDB_val key, MDB_val value,
-                     bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
-                                   struct span text),
-                     void *context, bool *more)
-{
-    struct store_key of;
+struct walked {
+    struct store_key key;
     struct store_record record;
+    uint8_t text[STORE_TEXT_BYTES_MAX];
+    size_t text_len;
+};
+
+struct walk {
+    struct store_key from; /* where to go on */
+    bool ended;
+    bool damaged; /* a record is */
+    size_t count;
+    struct walked records[WALK_AT_ONCE];
+};
+
+static bool add_walked(struct walk *walk, MDB_val key, MDB_val value)
+{
+    struct walked *walked = &walk->records[walk->count];
     struct span text;
-    if (key.mv_size != sizeof of)
+    if (key.mv_size != sizeof walked->key)
         return false;
-    memcpy(&of, key.mv_data, sizeof of);
-    if (record_decode(&of, (struct span){value.mv_data, value.mv_size}, &record, &text) != RECORD_GOOD)
+    memcpy(&walked->key, key.mv_data, sizeof walked->key);
+    if (record_decode(&walked->key, (struct span){value.mv_data, value.mv_size}, &walked->record, &text) != RECORD_GOOD)
         return false;
-    *more = visit(context, &of, &record, text);
+    if (text.len)
+        memcpy(walked->text, text.ptr, text.len);
+    walked->text_len = text.len;
+    walk->count++;
     return true;
+}
+
+static int read_on(struct walk *walk, MDB_cursor *cursor)
+{
+    struct store_key from = walk->from;
+    MDB_val key = key_value(&from), value;
+    walk->count = 0;
+    int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (!error && !walk->damaged && walk->count < WALK_AT_ONCE) {
+        walk->damaged = !add_walked(walk, key, value);
+        error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    walk->ended = error == MDB_NOTFOUND || walk->damaged;
+    if (!error && !walk->ended)
+        memcpy(&walk->from, key.mv_data, key.mv_size < sizeof walk->from ? key.mv_size : sizeof walk->from);
+    return error == MDB_NOTFOUND ? 0 : error;
+}
+
+/* `visit` may take its time, and while a transaction lasts no page of the file is used again: so each is a short one.
+ */
+static int read_some(struct lmdb *lmdb, struct walk *walk)
+{
+    MDB_txn *transaction;
+    MDB_cursor *cursor;
+    int error = begin(lmdb, MDB_RDONLY, &transaction);
+    if (error)
+        return error;
+    error = mdb_cursor_open(transaction, lmdb->about.records, &cursor);
+    if (!error) {
+        error = read_on(walk, cursor);
+        mdb_cursor_close(cursor);
+    }
+    give_up(lmdb, transaction);
+    return error;
 }
 
 static bool walk_lmdb(struct store *store,
@@ -640,29 +688,24 @@ static bool walk_lmdb(struct store *store,
                       void *context, char *message, size_t size)
 {
     struct lmdb *lmdb = store->state;
-    MDB_txn *transaction;
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    bool more = true, whole = true;
+    struct walk *walk = calloc(1, sizeof *walk);
+    int error = walk ? 0 : ENOMEM;
+    bool more = walk != NULL;
     store_flush(store, WALK_FLUSH_MS);
-    int error = begin(lmdb, MDB_RDONLY, &transaction);
-    if (!error) {
-        error = mdb_cursor_open(transaction, lmdb->about.records, &cursor);
-        if (!error) {
-            while (more && whole && (error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
-                whole = walk_one(key, value, visit, context, &more);
-            mdb_cursor_close(cursor);
-        }
-        give_up(lmdb, transaction);
+    while (more && (error = read_some(lmdb, walk)) == 0) {
+        for (size_t i = 0; i < walk->count && more; i++)
+            more = visit(context, &walk->records[i].key, &walk->records[i].record,
+                         (struct span){walk->records[i].text, walk->records[i].text_len});
+        more = more && !walk->ended;
     }
-    if (error && error != MDB_NOTFOUND)
+    bool damaged = walk && walk->damaged;
+    free(walk);
+    if (error)
         explain(lmdb, error, "cannot be read", message, size);
-    else if (!whole)
+    else if (damaged)
         snprintf(message, size, "%.300s: a record does not pass its check; restart to have it checked",
                  lmdb->home.data);
-    else
-        return true;
-    return false;
+    return !error && !damaged;
 }
 
 const struct store_backend store_lmdb = {

@@ -380,6 +380,58 @@ static void test_a_process_that_holds_the_file_stops_no_decision(void **state)
 /* ---- locks ---- */
 
 /* A thread that lost the processor while it held a lock is played by this one. */
+/* As a command whose output nobody reads on. */
+struct slow_walk {
+    struct store *store;
+    struct store_client *client;
+    const char *path;
+    unsigned visited;
+    off_t grown;
+};
+
+static bool visit_slowly(void *context, const struct store_key *key, const struct store_record *record,
+                         struct span text)
+{
+    struct slow_walk *walk = context;
+    struct stat before, after;
+    (void)key;
+    (void)record;
+    (void)text;
+    if (walk->visited++)
+        return true;
+    for (uint32_t round = 0; round < 60; round++) {
+        if (round == 10)
+            stat(walk->path, &before);
+        for (uint32_t i = 0; i < 300; i++)
+            put_whole(walk->client, i * 31, round);
+        wait_written(walk->store);
+    }
+    stat(walk->path, &after);
+    walk->grown = after.st_size - before.st_size;
+    return true;
+}
+
+static void test_a_slow_walk_does_not_make_the_file_grow(void **state)
+{
+    (void)state;
+    char uri[128], path[256], message[STORE_MESSAGE_BYTES_MAX];
+    struct store_settings settings = lmdb_settings();
+    settings.sync_ms = 20;
+    lmdb_fresh_uri(uri);
+    lmdb_fill(uri, 10000);
+    lmdb_path(uri, "data.mdb", path);
+    struct store *store = open_or_fail(uri, &settings);
+    struct slow_walk walk = {.store = store, .client = store_client_new(store), .path = path};
+    struct store_counters counters;
+    store_counters(store, &counters);
+    assert_true(store_walk(store, visit_slowly, &walk, message, sizeof message));
+    print_message("# %lld octets in 50 rounds\n", (long long)walk.grown);
+    assert_true(walk.visited >= counters.records);
+    assert_true(walk.grown < 1 << 20);
+    store_client_free(walk.client);
+    store_close(store, 5000);
+}
+
 static void test_a_lock_that_is_held_delays_no_client(void **state)
 {
     (void)state;
@@ -511,6 +563,7 @@ int main(void)
          NULL, NULL, NULL},
         {"a process that holds the file stops no decision", test_a_process_that_holds_the_file_stops_no_decision, NULL,
          NULL, NULL},
+        {"a slow walk does not make the file grow", test_a_slow_walk_does_not_make_the_file_grow, NULL, NULL, NULL},
         {"a lock that is held delays no client", test_a_lock_that_is_held_delays_no_client, NULL, NULL, NULL},
         {"expired records are removed in time", test_expired_records_are_removed_in_time, NULL, NULL, NULL},
         {"a record takes 100 octets at most", test_a_record_takes_100_octets_at_most, NULL, NULL, NULL},

@@ -48,9 +48,10 @@ struct lmdb {
     bool reading, writing; /* the threads were started */
     _Atomic bool ending;
     _Atomic uint64_t entries;
-    bool failing;     /* the last write failed */
-    bool damage_told; /* a record was damaged; stays so */
-    bool all_synced;  /* nothing failed since the last commit */
+    bool failing;         /* the last write failed */
+    _Atomic bool damaged; /* a record was; stays so. `damage` was written before */
+    char damage[STORE_MESSAGE_BYTES_MAX];
+    bool all_synced; /* nothing failed since the last commit */
 
     /* The writer's own. */
     size_t slice; /* puts to a transaction */
@@ -134,14 +135,14 @@ static void explain(const struct lmdb *lmdb, int error, const char *what, char *
 
 /* ---- reading ---- */
 
+/* By the thread that reads. */
 static void tell_damage(struct lmdb *lmdb, const char *what)
 {
-    char fault[STORE_MESSAGE_BYTES_MAX];
-    if (lmdb->damage_told)
+    if (atomic_load(&lmdb->damaged))
         return;
-    lmdb->damage_told = true;
-    snprintf(fault, sizeof fault, "%.300s: %s; restart to have it checked", lmdb->home.data, what);
-    store_set_fault(lmdb->store, fault);
+    snprintf(lmdb->damage, sizeof lmdb->damage, "%.300s: %s; restart to have it checked", lmdb->home.data, what);
+    atomic_store(&lmdb->damaged, true);
+    store_set_fault(lmdb->store, lmdb->damage);
 }
 
 static struct store_reply reply_to(struct lmdb *lmdb, MDB_txn *transaction, uint32_t generation,
@@ -315,8 +316,8 @@ static void take_result(struct lmdb *lmdb, int error, const char *what)
     if (error) {
         explain(lmdb, error, what, fault, sizeof fault);
         store_set_fault(lmdb->store, fault);
-    } else if (lmdb->failing && !lmdb->damage_told) {
-        store_set_fault(lmdb->store, NULL);
+    } else if (lmdb->failing) {
+        store_set_fault(lmdb->store, atomic_load(&lmdb->damaged) ? lmdb->damage : NULL);
     }
     lmdb->failing = error != 0;
 }
@@ -603,7 +604,7 @@ static bool close_lmdb(struct store *store, uint32_t wait_ms)
         return false;
     if (lmdb->env)
         mdb_env_close(lmdb->env);
-    lmdb_home_close(&lmdb->home, flushed && lmdb->writing && lmdb->all_synced && !lmdb->damage_told);
+    lmdb_home_close(&lmdb->home, flushed && lmdb->writing && lmdb->all_synced && !lmdb->damaged);
     pthread_rwlock_destroy(&lmdb->map_lock);
     free(lmdb);
     return true;

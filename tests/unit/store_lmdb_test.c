@@ -228,6 +228,60 @@ static bool is_told_of_a_disk(const char *uri, unsigned pages, char message[STOR
     return strstr(message, "No space left on device") != NULL;
 }
 
+/* Change an octet of a record, wherever the file has it. */
+static void damage_record(const char *path, uint32_t number)
+{
+    struct store_key key = key_of(number);
+    struct stat about;
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0 && fstat(fd, &about) == 0);
+    size_t len = (size_t)about.st_size, damaged = 0;
+    uint8_t *octets = malloc(len);
+    assert_int_equal(pread(fd, octets, len, 0), len);
+    for (size_t at = 0; at + 40 < len; at++)
+        if (memcmp(octets + at, &key, sizeof key) == 0) {
+            octets[at + 30] ^= 1;
+            damaged += pwrite(fd, octets + at + 30, 1, (off_t)at + 30) == 1;
+        }
+    assert_true(damaged > 0);
+    free(octets);
+    close(fd);
+}
+
+static void test_damage_is_told_again_when_what_came_between_is_over(void **state)
+{
+    (void)state;
+    char uri[128], path[256];
+    lmdb_fresh_uri(uri);
+    lmdb_fill(uri, 2000);
+    lmdb_path(uri, "data.mdb", path);
+    pid_t child = fork_child();
+    if (child == 0) {
+        struct store_settings settings = lmdb_settings();
+        struct store_key key = key_of(1);
+        struct store_record got;
+        signal(SIGXFSZ, SIG_IGN);
+        struct store *store = open_or_fail(uri, &settings);
+        struct store_client *client = store_client_new(store);
+        damage_record(path, 1);
+        if (look_up(client, &key, &got) != STORE_FAILED ||
+            !fault_until(store, true, "does not pass its check; restart"))
+            _exit(1);
+        limit_file(1 << 20);
+        for (uint32_t i = 2; i < 30000; i++)
+            put_whole(client, i, 9);
+        if (!fault_until(store, true, "cannot write: "))
+            _exit(2);
+        limit_file(RLIM_INFINITY);
+        wait_written(store);
+        _exit(fault_until(store, true, "does not pass its check; restart") ? 0 : 3);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* A disk that has room for the first files of a store, or some of them, or none. */
 static void test_a_small_disk_is_told_however_small(void **state)
 {
@@ -557,6 +611,8 @@ int main(void)
         {"without memory nobody is told to move the file away",
          test_without_memory_nobody_is_told_to_move_the_file_away, NULL, NULL, NULL},
         {"a full disk is told, and decisions go on", test_a_full_disk_is_told_and_decisions_go_on, NULL, NULL, NULL},
+        {"damage is told again when what came between is over",
+         test_damage_is_told_again_when_what_came_between_is_over, NULL, NULL, NULL},
         {"a small disk is told, however small", test_a_small_disk_is_told_however_small, NULL, NULL, NULL},
         {"a file that may not grow is told", test_a_file_that_may_not_grow_is_told, NULL, NULL, NULL},
         {"what another process puts is seen within a second", test_what_another_process_puts_is_seen_within_a_second,

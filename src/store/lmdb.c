@@ -54,7 +54,8 @@ struct lmdb {
     bool all_synced; /* nothing failed since the last commit */
 
     /* The writer's own. */
-    size_t slice; /* puts to a transaction */
+    char moved[STORE_MESSAGE_BYTES_MAX]; /* what is wrong while another file is in the place of ours; else empty */
+    size_t slice;                        /* puts to a transaction */
     uint64_t leaf_pages;
     size_t last_transaction; /* ours, or one that was taken note of */
     int64_t readers_checked_ms;
@@ -309,6 +310,12 @@ static void sort(struct lmdb *lmdb, size_t count)
     qsort(lmdb->order, count, sizeof lmdb->order[0], by_key);
 }
 
+/* What is wrong though all can be written. */
+static const char *lasting_fault(const struct lmdb *lmdb)
+{
+    return lmdb->moved[0] ? lmdb->moved : atomic_load(&lmdb->damaged) ? lmdb->damage : NULL;
+}
+
 static void take_result(struct lmdb *lmdb, int error, const char *what)
 {
     char fault[STORE_MESSAGE_BYTES_MAX];
@@ -317,7 +324,7 @@ static void take_result(struct lmdb *lmdb, int error, const char *what)
         explain(lmdb, error, what, fault, sizeof fault);
         store_set_fault(lmdb->store, fault);
     } else if (lmdb->failing) {
-        store_set_fault(lmdb->store, atomic_load(&lmdb->damaged) ? lmdb->damage : NULL);
+        store_set_fault(lmdb->store, lasting_fault(lmdb));
     }
     lmdb->failing = error != 0;
 }
@@ -435,6 +442,28 @@ static void sweep(struct lmdb *lmdb)
 
 /* ---- the thread that writes ---- */
 
+static bool is_in_its_place(const struct lmdb *lmdb)
+{
+    int data;
+    return mdb_env_get_fd(lmdb->env, &data) == 0 && lmdb_home_has(&lmdb->home, data);
+}
+
+/* Somebody may put a backup in its place, or remove the folder: what is written then is gone with this process. */
+static void look_for_file(struct lmdb *lmdb)
+{
+    bool there = is_in_its_place(lmdb);
+    if (there == (lmdb->moved[0] == '\0'))
+        return;
+    if (there)
+        lmdb->moved[0] = '\0';
+    else
+        snprintf(lmdb->moved, sizeof lmdb->moved,
+                 "%.300s: it was moved away or replaced, what is put now is not kept there; restart postern",
+                 lmdb->home.data);
+    if (!lmdb->failing)
+        store_set_fault(lmdb->store, lasting_fault(lmdb));
+}
+
 static void look_for_others(struct lmdb *lmdb)
 {
     MDB_envinfo info;
@@ -463,6 +492,7 @@ static void *write_thread(void *context)
         waker_awake(waker);
         write_all(lmdb);
         look_for_others(lmdb);
+        look_for_file(lmdb);
         sweep(lmdb);
     }
     return NULL;
@@ -602,9 +632,10 @@ static bool close_lmdb(struct store *store, uint32_t wait_ms)
     waker_wake(&store->written);
     if ((lmdb->reading && !store_join(lmdb->reader)) || (lmdb->writing && !store_join(lmdb->writer)))
         return false;
+    bool whole = flushed && lmdb->writing && lmdb->all_synced && !lmdb->damaged && is_in_its_place(lmdb);
     if (lmdb->env)
         mdb_env_close(lmdb->env);
-    lmdb_home_close(&lmdb->home, flushed && lmdb->writing && lmdb->all_synced && !lmdb->damaged);
+    lmdb_home_close(&lmdb->home, whole);
     pthread_rwlock_destroy(&lmdb->map_lock);
     free(lmdb);
     return true;

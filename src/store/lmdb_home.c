@@ -143,6 +143,13 @@ void lmdb_home_share(struct lmdb_home *home)
     lock(home->in_use, F_RDLCK);
 }
 
+bool lmdb_home_has(const struct lmdb_home *home, int data)
+{
+    struct stat opened, there;
+    return fstat(data, &opened) == 0 && stat(home->data, &there) == 0 && opened.st_dev == there.st_dev &&
+           opened.st_ino == there.st_ino;
+}
+
 void lmdb_home_close(struct lmdb_home *home, bool clean)
 {
     char stamp[STAMP_BYTES];

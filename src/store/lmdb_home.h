@@ -23,7 +23,10 @@ bool lmdb_home_open(struct lmdb_home *home, const char *folder, const char *reco
 bool lmdb_home_alone(struct lmdb_home *home);
 void lmdb_home_share(struct lmdb_home *home);
 
-/* `clean`: all that was written has been synced by the one who leaves. */
+/* Whether the data file that was opened is still the one in the folder. */
+bool lmdb_home_has(const struct lmdb_home *home, int data);
+
+/* `clean`: all that was written has been synced by the one who leaves, to the file that is there. */
 void lmdb_home_close(struct lmdb_home *home, bool clean);
 
 #endif

@@ -282,6 +282,33 @@ static void test_damage_is_told_again_when_what_came_between_is_over(void **stat
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void test_a_file_that_was_replaced_is_told_and_checked(void **state)
+{
+    (void)state;
+    char uri[128], path[256], other_uri[128], other[256], away[256], message[STORE_MESSAGE_BYTES_MAX];
+    struct store_settings settings = lmdb_settings();
+    lmdb_fresh_uri(uri);
+    lmdb_fill(uri, 2000);
+    lmdb_path(uri, "data.mdb", path);
+    lmdb_path(uri, "away", away);
+    lmdb_fresh_uri(other_uri);
+    lmdb_fill(other_uri, 2000);
+    lmdb_path(other_uri, "data.mdb", other);
+    struct store *store = open_or_fail(uri, &settings);
+    assert_int_equal(rename(path, away), 0);
+    assert_true(fault_until(store, true, "it was moved away or replaced"));
+    assert_int_equal(rename(away, path), 0);
+    assert_true(fault_until(store, false, ""));
+    damage_record(other, 1);
+    assert_int_equal(rename(other, path), 0);
+    assert_true(fault_until(store, true, "it was moved away or replaced"));
+    store_close(store, 1000);
+    /* Nobody has said of the other that it is whole. */
+    store = store_open(uri, &settings, 0, message, sizeof message);
+    if (store || !strstr(message, "data.mdb: damaged"))
+        fail_msg("'%s'", message);
+}
+
 /* A disk that has room for the first files of a store, or some of them, or none. */
 static void test_a_small_disk_is_told_however_small(void **state)
 {
@@ -613,6 +640,8 @@ int main(void)
         {"a full disk is told, and decisions go on", test_a_full_disk_is_told_and_decisions_go_on, NULL, NULL, NULL},
         {"damage is told again when what came between is over",
          test_damage_is_told_again_when_what_came_between_is_over, NULL, NULL, NULL},
+        {"a file that was replaced is told, and checked", test_a_file_that_was_replaced_is_told_and_checked, NULL, NULL,
+         NULL},
         {"a small disk is told, however small", test_a_small_disk_is_told_however_small, NULL, NULL, NULL},
         {"a file that may not grow is told", test_a_file_that_may_not_grow_is_told, NULL, NULL, NULL},
         {"what another process puts is seen within a second", test_what_another_process_puts_is_seen_within_a_second,

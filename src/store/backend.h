@@ -31,7 +31,7 @@ struct store_backend {
     bool has_table;     /* records are kept elsewhere, the table is in front */
 
     /* `rest` is the URI behind the scheme. Sets store->secret. False with a message. */
-    bool (*open)(struct store *store, const char *rest, int64_t now_s, char *message, size_t size);
+    bool (*open)(struct store *store, const char *rest, char *message, size_t size);
     /* Writes what waits for up to `wait_ms`, then ends the threads; also after an open that failed. False where a
        thread does not come back (from a disk): then the store must stay where it is. */
     bool (*close)(struct store *store, uint32_t wait_ms);
@@ -50,6 +50,8 @@ struct store {
     struct store_settings settings;
     uint8_t secret[STORE_SECRET_BYTES];
     struct table table;
+
+    int64_t ahead_ms; /* of the steady clock: its clients' time (see store_now_s) */
 
     struct store_waker asked;   /* who answers questions */
     struct store_waker written; /* who writes; the same thread may be both */
@@ -103,7 +105,11 @@ void store_set_fault(struct store *store, const char *fault);
 bool store_flush(struct store *store, uint32_t wait_ms);
 
 int64_t store_clock_ms(void); /* steady */
-int64_t store_clock_s(void);  /* since 1970 */
+
+/* Seconds since 1970 as the store's clients have it: what its threads think has expired must have for them, even where
+   the system's clock was set meanwhile. */
+int64_t store_now_s(const struct store *store);
+
 bool store_random(uint8_t *octets, size_t len);
 
 #endif

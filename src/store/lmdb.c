@@ -160,8 +160,8 @@ static struct store_reply reply_to(struct lmdb *lmdb, MDB_txn *transaction, uint
         tell_damage(lmdb, error ? mdb_strerror(error) : "a record does not pass its check");
         return reply;
     }
-    enum table_found known =
-        table_learn(&lmdb->store->table, of, generation, store_clock_s(), found ? &record : NULL, &reply.record);
+    enum table_found known = table_learn(&lmdb->store->table, of, generation, store_now_s(lmdb->store),
+                                         found ? &record : NULL, &reply.record);
     reply.status = known == TABLE_RECORD ? STORE_GOOD : STORE_ABSENT;
     return reply;
 }
@@ -432,7 +432,7 @@ static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
 
 static void sweep(struct lmdb *lmdb)
 {
-    int64_t now_s = store_clock_s();
+    int64_t now_s = store_now_s(lmdb->store);
     size_t count = find_expired(lmdb, now_s);
     if (count == 0)
         return;
@@ -601,9 +601,8 @@ static bool start_threads(struct lmdb *lmdb, char *message, size_t size)
     return lmdb->reading && lmdb->writing;
 }
 
-static bool open_lmdb(struct store *store, const char *folder, int64_t now_s, char *message, size_t size)
+static bool open_lmdb(struct store *store, const char *folder, char *message, size_t size)
 {
-    (void)now_s; /* the threads look at the clock themselves */
     struct lmdb *lmdb = calloc(1, sizeof *lmdb);
     if (!lmdb || !*folder) {
         snprintf(message, size, lmdb ? "lmdb: names no folder; write lmdb:PATH" : "lmdb: no memory for it");

@@ -3,9 +3,8 @@
 
 #include "store/backend.h"
 
-static bool open_memory(struct store *store, const char *rest, int64_t now_s, char *message, size_t size)
+static bool open_memory(struct store *store, const char *rest, char *message, size_t size)
 {
-    (void)now_s;
     if (*rest) {
         snprintf(message, size, "memory:%.200s: nothing may stand behind memory:", rest);
         return false;

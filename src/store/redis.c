@@ -177,7 +177,7 @@ static void take_record(redisAsyncContext *connection, void *answer, void *conte
     redis->questions_busy--;
     if (!none && !good)
         store_answer(redis->store, &question->asked, STORE_FAILED, NULL);
-    else if (table_learn(&redis->store->table, &question->asked.key, question->generation, store_clock_s(),
+    else if (table_learn(&redis->store->table, &question->asked.key, question->generation, store_now_s(redis->store),
                          good ? &record : NULL, &known) == TABLE_RECORD)
         store_answer(redis->store, &question->asked, STORE_GOOD, &known);
     else
@@ -256,7 +256,7 @@ static void send_write(struct redis *redis, const struct table_write *put)
     *write = (struct redis_write){redis, *put, true};
     redis->writes_busy++;
     redis_name_of(&put->key, name);
-    int64_t left_s = put->record.expires_s - store_clock_s();
+    int64_t left_s = put->record.expires_s - store_now_s(redis->store);
     bool sent;
     if (put->absent || left_s <= 0) {
         sent = send_words(redis, take_written, write, 2, (const char *[]){"DEL", name}, (size_t[]){3, sizeof name});
@@ -560,9 +560,8 @@ static void *redis_thread(void *context)
     return NULL;
 }
 
-static bool open_redis(struct store *store, const char *rest, int64_t now_s, char *message, size_t size)
+static bool open_redis(struct store *store, const char *rest, char *message, size_t size)
 {
-    (void)now_s; /* the thread looks at the clock itself */
     struct redis *redis = calloc(1, sizeof *redis);
     store->state = redis;
     if (!redis) {

@@ -34,11 +34,9 @@ int64_t store_clock_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int64_t store_clock_s(void)
+int64_t store_now_s(const struct store *store)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
+    return (store_clock_ms() + store->ahead_ms) / 1000;
 }
 
 bool store_random(uint8_t *octets, size_t len)
@@ -212,6 +210,16 @@ static bool check_settings(const struct store_settings *settings, char *message,
     return false;
 }
 
+/* `now_s` leaves out a part of a second, and was read a moment ago: the system's clock has it, unless that was set. */
+static int64_t ahead_ms(int64_t now_s)
+{
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    int64_t set_s = now_s - wall.tv_sec;
+    int64_t now_ms = (wall.tv_sec + (set_s < -1 || set_s > 0 ? set_s : 0)) * 1000 + wall.tv_nsec / 1000000;
+    return now_ms - store_clock_ms();
+}
+
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size)
 {
@@ -228,7 +236,8 @@ struct store *store_open(const char *uri, const struct store_settings *settings,
         snprintf(message, size, "%.200s: no memory for it", uri);
         return NULL;
     }
-    if (!backend->open(store, uri + strlen(backend->scheme), now_s, message, size)) {
+    store->ahead_ms = ahead_ms(now_s);
+    if (!backend->open(store, uri + strlen(backend->scheme), message, size)) {
         store_close(store, 0);
         return NULL;
     }

@@ -232,6 +232,37 @@ static void test_what_was_put_is_there_after_a_restart(void **state)
     store_close(store, 1000);
 }
 
+/* Who asks has started before somebody set the system's clock: what has expired is decided by one time. */
+static void test_what_has_not_expired_for_who_asks_stays(void **state)
+{
+    const struct kind *kind = *state;
+    struct store_settings settings = small_settings();
+    struct store_key key = fresh_key();
+    const int64_t long_ago_s = 1000000000;
+    struct store_record put = record_of(1, 1, STORE_VALUE_BYTES), got;
+    char message[STORE_MESSAGE_BYTES_MAX];
+    put.expires_s = long_ago_s + 3600;
+    for (int opened = 0; opened < 2; opened++) {
+        struct store *store = store_open(kind->uri, &settings, long_ago_s, message, sizeof message);
+        struct store_client *client = store_client_new(store);
+        assert_non_null(client);
+        if (opened == 0 || !kind->lasts)
+            put_now(client, &key, &put);
+        poll(NULL, 0,
+             1500); /* what was learnt counts for nothing any more, and all was looked at for what has expired */
+        enum store_status status =
+            store_get(client, &key, 1, long_ago_s * 1000000, long_ago_s * 1000000 + 5000000, &got);
+        struct store_answer answer = {.status = status, .record = got};
+        for (int i = 0; i < 500 && answer.status == STORE_LATER; i++)
+            if (!store_next_answer(client, long_ago_s * 1000000, &answer))
+                poll(NULL, 0, 10);
+        assert_int_equal(answer.status, STORE_GOOD);
+        assert_true(records_equal(&put, &answer.record));
+        store_client_free(client);
+        store_close(store, 5000);
+    }
+}
+
 /* ---- at random, beside a plain list ---- */
 
 enum { MODEL_KEYS = 500, MODEL_STEPS = 6000 };
@@ -463,6 +494,7 @@ static const struct CMUnitTest of_each[] = {
     {"kinds that there may be", test_kinds_that_there_may_be, NULL, NULL, NULL},
     {"a text that is too long is cut", test_a_text_that_is_too_long_is_cut, NULL, NULL, NULL},
     {"what was put is there after a restart", test_what_was_put_is_there_after_a_restart, NULL, NULL, NULL},
+    {"what has not expired for who asks stays", test_what_has_not_expired_for_who_asks_stays, NULL, NULL, NULL},
     {"at random as a plain list would", test_at_random_as_a_plain_list_would, NULL, NULL, NULL},
     {"threads share a store", test_threads_share_a_store, NULL, NULL, NULL},
     {"clients are bounded", test_clients_are_bounded, NULL, NULL, NULL},

@@ -1,11 +1,11 @@
 /*
  * tests/lib/mail_server - a mail server in memory that keeps its own account of transactions.
  *
- * In:     what it reads. Recipients are <kind?transaction.recipient@example.com>: the kind is o (250), f (251), m (250
- * in two lines), t (450) or n (550); any other address is one that it does not relay. A sender that begins with `busy`
- * is put off. The text of a message begins with `message` and the number of its transaction. Out:    what it says, and
- * which messages it took for whom. Now and then it refuses one, or says 421 and no more. Checks: no message is taken
- * for recipients of another one, by failing the running cmocka test.
+ * In:     what it reads. Recipients are <kind?transaction.recipient@example.com>: the kind is o (250), f (251),
+ *         m (250 in two lines), t (450) or n (550); any other address is one that it does not relay. A sender that
+ *         begins with `busy` is put off. The text of a message begins with `message` and its transaction's number.
+ * Out:    what it says, and which messages it took for whom. Now and then it refuses one, or says 421 and no more.
+ * Checks: no message is taken for recipients of another one, by failing the running cmocka test.
  */
 #ifndef POSTERN_TESTS_MAIL_SERVER_H
 #define POSTERN_TESTS_MAIL_SERVER_H

@@ -5,17 +5,13 @@
  * writes what was put, every half of sync_ms, in transactions that are synced before they count. LMDB never writes over
  * a page that the last two transactions need, so a power cut costs what was put since the last commit and nothing else.
  */
-#include <errno.h>
-#include <lmdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include "base/octets.h"
 #include "store/backend.h"
-#include "store/lmdb_about.h"
-#include "store/lmdb_home.h"
+#include "store/lmdb_walk.h"
 #include "store/record.h"
 
 enum {
@@ -29,7 +25,6 @@ enum {
     LOOK_MS = 400,    /* how often others' writes are looked for, at least */
     STALE_READERS_MS = 60000,
     WALK_FLUSH_MS = 5000,
-    WALK_AT_ONCE = 256,
 };
 
 /* Where a write stands among those of its transaction. */
@@ -40,10 +35,7 @@ struct write_order {
 
 struct lmdb {
     struct store *store;
-    struct lmdb_home home;
-    MDB_env *env;
-    pthread_rwlock_t map_lock; /* held by each transaction; the map may be moved by whoever has it alone */
-    struct lmdb_about about;
+    struct lmdb_env env;
     pthread_t reader, writer;
     bool reading, writing; /* the threads were started */
     _Atomic bool ending;
@@ -66,74 +58,6 @@ struct lmdb {
     uint8_t stored[RECORD_BYTES_MAX];
 };
 
-static MDB_val value_of(const void *octets, size_t len)
-{
-    union {
-        const void *in;
-        void *out;
-    } pointer = {octets}; /* LMDB does not change what it is given */
-    return (MDB_val){len, pointer.out};
-}
-
-static MDB_val key_value(const struct store_key *key)
-{
-    return value_of(key->octets, sizeof key->octets);
-}
-
-/* ---- transactions ---- */
-
-/* Another process may have made the file larger than the map. */
-static int begin(struct lmdb *lmdb, unsigned flags, MDB_txn **transaction)
-{
-    pthread_rwlock_rdlock(&lmdb->map_lock);
-    int error = mdb_txn_begin(lmdb->env, NULL, flags, transaction);
-    if (error == MDB_MAP_RESIZED) {
-        pthread_rwlock_unlock(&lmdb->map_lock);
-        pthread_rwlock_wrlock(&lmdb->map_lock);
-        mdb_env_set_mapsize(lmdb->env, 0);
-        pthread_rwlock_unlock(&lmdb->map_lock);
-        pthread_rwlock_rdlock(&lmdb->map_lock);
-        error = mdb_txn_begin(lmdb->env, NULL, flags, transaction);
-    }
-    if (error)
-        pthread_rwlock_unlock(&lmdb->map_lock);
-    return error;
-}
-
-static int commit(struct lmdb *lmdb, MDB_txn *transaction)
-{
-    int error = mdb_txn_commit(transaction);
-    pthread_rwlock_unlock(&lmdb->map_lock);
-    return error;
-}
-
-static void give_up(struct lmdb *lmdb, MDB_txn *transaction)
-{
-    mdb_txn_abort(transaction);
-    pthread_rwlock_unlock(&lmdb->map_lock);
-}
-
-/* LMDB calls it EIO where only a part found room. */
-static bool is_disk_full(const struct lmdb *lmdb)
-{
-    struct statvfs about;
-    return statvfs(lmdb->home.data, &about) == 0 && about.f_bavail == 0;
-}
-
-static void explain(const struct lmdb *lmdb, int error, const char *what, char *message, size_t size)
-{
-    if (error == EIO && is_disk_full(lmdb))
-        error = ENOSPC;
-    if (error == MDB_MAP_FULL)
-        snprintf(message, size, "%.300s: %s: it has reached the size that is allowed (%llu MiB)", lmdb->home.data, what,
-                 (unsigned long long)(lmdb->store->settings.map_bytes >> 20));
-    else if (error == ENOSPC || error == EDQUOT || error == EFBIG)
-        snprintf(message, size, "%.300s: %s: %s; free some space, what waits is written then", lmdb->home.data, what,
-                 mdb_strerror(error));
-    else
-        snprintf(message, size, "%.300s: %s: %s", lmdb->home.data, what, mdb_strerror(error));
-}
-
 /* ---- reading ---- */
 
 /* By the thread that reads. */
@@ -141,7 +65,7 @@ static void tell_damage(struct lmdb *lmdb, const char *what)
 {
     if (atomic_load(&lmdb->damaged))
         return;
-    snprintf(lmdb->damage, sizeof lmdb->damage, "%.300s: %s; restart to have it checked", lmdb->home.data, what);
+    snprintf(lmdb->damage, sizeof lmdb->damage, "%.300s: %s; restart to have it checked", lmdb->env.home.data, what);
     atomic_store(&lmdb->damaged, true);
     store_set_fault(lmdb->store, lmdb->damage);
 }
@@ -152,8 +76,8 @@ static struct store_reply reply_to(struct lmdb *lmdb, MDB_txn *transaction, uint
     struct store_record record;
     struct store_reply reply = {.status = STORE_FAILED};
     struct span text;
-    MDB_val key = key_value(of), value;
-    int error = mdb_get(transaction, lmdb->about.records, &key, &value);
+    MDB_val key = lmdb_key(of), value;
+    int error = mdb_get(transaction, lmdb->env.about.records, &key, &value);
     bool found =
         error == 0 && record_decode(of, (struct span){value.mv_data, value.mv_size}, &record, &text) == RECORD_GOOD;
     if (!found && error != MDB_NOTFOUND) {
@@ -171,12 +95,12 @@ static void answer(struct lmdb *lmdb, const struct store_question *questions, si
     MDB_txn *transaction;
     struct store_reply replies[QUESTIONS_MAX];
     uint32_t generation = table_generation(&lmdb->store->table);
-    int error = begin(lmdb, MDB_RDONLY, &transaction);
+    int error = lmdb_begin(&lmdb->env, MDB_RDONLY, &transaction);
     for (size_t i = 0; i < count; i++)
         replies[i] = error ? (struct store_reply){.status = STORE_FAILED}
                            : reply_to(lmdb, transaction, generation, &questions[i].key);
     if (!error)
-        give_up(lmdb, transaction);
+        lmdb_give_up(&lmdb->env, transaction);
     store_answer_all(lmdb->store, questions, replies, count);
 }
 
@@ -204,7 +128,7 @@ static void *read_thread(void *context)
 
 static int write_one(struct lmdb *lmdb, MDB_cursor *cursor, const struct table_write *write)
 {
-    MDB_val key = key_value(&write->key);
+    MDB_val key = lmdb_key(&write->key);
     if (write->absent) {
         int error = mdb_cursor_get(cursor, &key, NULL, MDB_SET);
         return error == MDB_NOTFOUND ? 0 : error ? error : mdb_cursor_del(cursor, 0);
@@ -218,7 +142,7 @@ static int write_one(struct lmdb *lmdb, MDB_cursor *cursor, const struct table_w
 static int write_sorted(struct lmdb *lmdb, MDB_txn *transaction, size_t count)
 {
     MDB_cursor *cursor;
-    int error = mdb_cursor_open(transaction, lmdb->about.records, &cursor);
+    int error = mdb_cursor_open(transaction, lmdb->env.about.records, &cursor);
     if (error)
         return error;
     for (size_t i = 0; i < count && !error; i++)
@@ -231,9 +155,9 @@ static void learn_kinds(struct lmdb *lmdb)
 {
     MDB_txn *transaction;
     uint32_t kinds = UINT32_MAX;
-    if (begin(lmdb, MDB_RDONLY, &transaction) == 0) {
-        kinds = about_kinds(&lmdb->about, transaction);
-        give_up(lmdb, transaction);
+    if (lmdb_begin(&lmdb->env, MDB_RDONLY, &transaction) == 0) {
+        kinds = about_kinds(&lmdb->env.about, transaction);
+        lmdb_give_up(&lmdb->env, transaction);
     }
     store_note_kinds(lmdb->store, kinds);
 }
@@ -261,12 +185,12 @@ static int settle(struct lmdb *lmdb, MDB_txn *transaction, int error)
     MDB_stat about;
     size_t number = mdb_txn_id(transaction);
     if (!error)
-        error = mdb_stat(transaction, lmdb->about.records, &about);
+        error = mdb_stat(transaction, lmdb->env.about.records, &about);
     if (error) {
-        give_up(lmdb, transaction);
+        lmdb_give_up(&lmdb->env, transaction);
         return error;
     }
-    error = commit(lmdb, transaction);
+    error = lmdb_commit(&lmdb->env, transaction);
     if (error)
         return error;
     note_transaction(lmdb, number, true);
@@ -286,10 +210,10 @@ static uint32_t kinds_of(const struct table_write *writes, size_t count)
 static int write_transaction(struct lmdb *lmdb, size_t count)
 {
     MDB_txn *transaction;
-    int error = begin(lmdb, 0, &transaction);
+    int error = lmdb_begin(&lmdb->env, 0, &transaction);
     if (error)
         return error;
-    error = about_add_kinds(&lmdb->about, transaction, kinds_of(lmdb->writes, count));
+    error = about_add_kinds(&lmdb->env.about, transaction, kinds_of(lmdb->writes, count));
     if (!error)
         error = write_sorted(lmdb, transaction, count);
     return settle(lmdb, transaction, error);
@@ -321,7 +245,7 @@ static void take_result(struct lmdb *lmdb, int error, const char *what)
     char fault[STORE_MESSAGE_BYTES_MAX];
     lmdb->all_synced = error == 0;
     if (error) {
-        explain(lmdb, error, what, fault, sizeof fault);
+        lmdb_explain(&lmdb->env, error, what, fault, sizeof fault);
         store_set_fault(lmdb->store, fault);
     } else if (lmdb->failing) {
         store_set_fault(lmdb->store, lasting_fault(lmdb));
@@ -361,7 +285,7 @@ static size_t slice_of(uint64_t leaf_pages, uint32_t unwritten)
 
 static void sync_all(struct lmdb *lmdb)
 {
-    int error = mdb_env_sync(lmdb->env, 1);
+    int error = mdb_env_sync(lmdb->env.env, 1);
     if (error)
         take_result(lmdb, error, "cannot sync");
 }
@@ -392,11 +316,11 @@ static size_t find_expired(struct lmdb *lmdb, int64_t now_s)
 {
     MDB_txn *transaction;
     MDB_cursor *cursor;
-    MDB_val key = key_value(&lmdb->sweep_from), value;
+    MDB_val key = lmdb_key(&lmdb->sweep_from), value;
     size_t count = 0;
-    if (begin(lmdb, MDB_RDONLY, &transaction))
+    if (lmdb_begin(&lmdb->env, MDB_RDONLY, &transaction))
         return 0;
-    if (mdb_cursor_open(transaction, lmdb->about.records, &cursor) == 0) {
+    if (mdb_cursor_open(transaction, lmdb->env.about.records, &cursor) == 0) {
         int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
         memset(&lmdb->sweep_from, 0, sizeof lmdb->sweep_from);
         for (int looked = 0; error == 0 && key.mv_size == sizeof(struct store_key); looked++) {
@@ -410,21 +334,21 @@ static size_t find_expired(struct lmdb *lmdb, int64_t now_s)
         }
         mdb_cursor_close(cursor);
     }
-    give_up(lmdb, transaction);
+    lmdb_give_up(&lmdb->env, transaction);
     return count;
 }
 
 static int remove_expired(struct lmdb *lmdb, size_t count, int64_t now_s)
 {
     MDB_txn *transaction;
-    int error = begin(lmdb, 0, &transaction);
+    int error = lmdb_begin(&lmdb->env, 0, &transaction);
     if (error)
         return error;
     for (size_t i = 0; i < count && !error; i++) {
-        MDB_val key = key_value(&lmdb->expired[i]), value;
-        error = mdb_get(transaction, lmdb->about.records, &key, &value);
+        MDB_val key = lmdb_key(&lmdb->expired[i]), value;
+        error = mdb_get(transaction, lmdb->env.about.records, &key, &value);
         if (error == 0 && has_expired(&lmdb->expired[i], value, now_s)) /* it may have been put again */
-            error = mdb_del(transaction, lmdb->about.records, &key, NULL);
+            error = mdb_del(transaction, lmdb->env.about.records, &key, NULL);
         error = error == MDB_NOTFOUND ? 0 : error;
     }
     return settle(lmdb, transaction, error);
@@ -442,16 +366,10 @@ static void sweep(struct lmdb *lmdb)
 
 /* ---- the thread that writes ---- */
 
-static bool is_in_its_place(const struct lmdb *lmdb)
-{
-    int data;
-    return mdb_env_get_fd(lmdb->env, &data) == 0 && lmdb_home_has(&lmdb->home, data);
-}
-
 /* Somebody may put a backup in its place, or remove the folder: what is written then is gone with this process. */
 static void look_for_file(struct lmdb *lmdb)
 {
-    bool there = is_in_its_place(lmdb);
+    bool there = lmdb_env_in_place(&lmdb->env);
     if (there == (lmdb->moved[0] == '\0'))
         return;
     if (there)
@@ -459,7 +377,7 @@ static void look_for_file(struct lmdb *lmdb)
     else
         snprintf(lmdb->moved, sizeof lmdb->moved,
                  "%.300s: it was moved away or replaced, what is put now is not kept there; restart postern",
-                 lmdb->home.data);
+                 lmdb->env.home.data);
     if (!lmdb->failing)
         store_set_fault(lmdb->store, lasting_fault(lmdb));
 }
@@ -467,15 +385,15 @@ static void look_for_file(struct lmdb *lmdb)
 static void look_for_others(struct lmdb *lmdb)
 {
     MDB_envinfo info;
-    pthread_rwlock_rdlock(&lmdb->map_lock);
-    int error = mdb_env_info(lmdb->env, &info);
-    pthread_rwlock_unlock(&lmdb->map_lock);
+    pthread_rwlock_rdlock(&lmdb->env.map_lock);
+    int error = mdb_env_info(lmdb->env.env, &info);
+    pthread_rwlock_unlock(&lmdb->env.map_lock);
     if (!error)
         note_transaction(lmdb, info.me_last_txnid, false);
     int64_t now_ms = store_clock_ms();
     if (now_ms - lmdb->readers_checked_ms >= STALE_READERS_MS) {
         int dead; /* their pages could not be used again */
-        mdb_reader_check(lmdb->env, &dead);
+        mdb_reader_check(lmdb->env.env, &dead);
         lmdb->readers_checked_ms = now_ms;
     }
 }
@@ -500,104 +418,22 @@ static void *write_thread(void *context)
 
 /* ---- opening ---- */
 
-static bool is_empty(MDB_txn *transaction)
-{
-    MDB_dbi main;
-    MDB_stat about;
-    return mdb_dbi_open(transaction, NULL, 0, &main) == 0 && mdb_stat(transaction, main, &about) == 0 &&
-           about.ms_entries == 0;
-}
-
-/* Without a lock where the databases are there; else alone, as another process may be making them too. */
-static bool open_databases(struct lmdb *lmdb, unsigned flags, char *message, size_t size)
-{
-    MDB_txn *transaction;
-    int error = begin(lmdb, flags, &transaction);
-    if (error) {
-        explain(lmdb, error, "cannot be read", message, size);
-        return false;
-    }
-    error = about_open(&lmdb->about, transaction);
-    bool empty = error == MDB_NOTFOUND && is_empty(transaction);
-    if (empty && flags) {
-        give_up(lmdb, transaction);
-        return open_databases(lmdb, 0, message, size);
-    }
-    if (empty)
-        error = about_make(&lmdb->about, transaction);
-    bool good = error == 0 && (empty || about_read(&lmdb->about, transaction, lmdb->home.data, message, size));
-    if (error == MDB_NOTFOUND || error == MDB_INCOMPATIBLE)
-        snprintf(message, size, "%.300s: not postern's; name another folder, or move this file away", lmdb->home.data);
-    else if (error)
-        explain(lmdb, error, "cannot be made", message, size);
-    if (!good) {
-        give_up(lmdb, transaction);
-        return false;
-    }
-    error = commit(lmdb, transaction);
-    if (error)
-        explain(lmdb, error, "cannot be made", message, size);
-    memcpy(lmdb->store->secret, lmdb->about.secret, STORE_SECRET_BYTES);
-    return error == 0;
-}
-
-static void upgrade(struct lmdb *lmdb)
-{
-    MDB_txn *transaction;
-    if (about_is_current(&lmdb->about) || !lmdb_home_alone(&lmdb->home))
-        return;
-    if (begin(lmdb, 0, &transaction) == 0) {
-        if (about_upgrade(&lmdb->about, transaction))
-            give_up(lmdb, transaction);
-        else
-            commit(lmdb, transaction);
-    }
-    lmdb_home_share(&lmdb->home);
-}
-
-static bool open_env(struct lmdb *lmdb, const char *folder, char *message, size_t size)
-{
-    int dead;
-    int error = mdb_env_create(&lmdb->env);
-    if (error) {
-        explain(lmdb, error, "cannot be opened", message, size);
-        return false;
-    }
-    mdb_env_set_maxdbs(lmdb->env, 4);
-    mdb_env_set_mapsize(lmdb->env, (size_t)lmdb->store->settings.map_bytes);
-    /* The page that says which transaction is the last one is synced with the next, and at the end of several: until
-       then a power cut may take the last one back. Lookups are at random, reading ahead would only fill the memory.
-       Readers end with their transactions, not with their threads. */
-    error = mdb_env_open(lmdb->env, folder, MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC, 0600);
-    if (error == MDB_VERSION_MISMATCH || error == MDB_INVALID) {
-        snprintf(message, size, "%.300s: of another version of LMDB; move the files in the folder away to begin anew",
-                 lmdb->home.data);
-        return false;
-    }
-    if (error) {
-        explain(lmdb, error, "cannot be opened", message, size);
-        return false;
-    }
-    mdb_reader_check(lmdb->env, &dead);
-    return true;
-}
-
 static bool start_threads(struct lmdb *lmdb, char *message, size_t size)
 {
     MDB_txn *transaction;
     MDB_stat about;
-    if (begin(lmdb, MDB_RDONLY, &transaction) == 0) {
+    if (lmdb_begin(&lmdb->env, MDB_RDONLY, &transaction) == 0) {
         lmdb->last_transaction = mdb_txn_id(transaction);
-        if (mdb_stat(transaction, lmdb->about.records, &about) == 0)
+        if (mdb_stat(transaction, lmdb->env.about.records, &about) == 0)
             note_size(lmdb, &about);
-        give_up(lmdb, transaction);
+        lmdb_give_up(&lmdb->env, transaction);
     }
     learn_kinds(lmdb);
     lmdb->readers_checked_ms = store_clock_ms();
     lmdb->reading = store_start(&lmdb->reader, read_thread, lmdb);
     lmdb->writing = store_start(&lmdb->writer, write_thread, lmdb);
     if (!lmdb->reading || !lmdb->writing)
-        snprintf(message, size, "%.300s: cannot start its threads", lmdb->home.data);
+        snprintf(message, size, "%.300s: cannot start its threads", lmdb->env.home.data);
     return lmdb->reading && lmdb->writing;
 }
 
@@ -612,11 +448,9 @@ static bool open_lmdb(struct store *store, const char *folder, char *message, si
     store->state = lmdb;
     lmdb->store = store;
     lmdb->all_synced = true;
-    pthread_rwlock_init(&lmdb->map_lock, NULL);
-    if (!lmdb_home_open(&lmdb->home, folder, lmdb_records_name, message, size) ||
-        !open_env(lmdb, folder, message, size) || !open_databases(lmdb, MDB_RDONLY, message, size))
+    if (!lmdb_env_open(&lmdb->env, folder, store->settings.map_bytes, message, size))
         return false;
-    upgrade(lmdb);
+    memcpy(store->secret, lmdb->env.about.secret, STORE_SECRET_BYTES);
     return start_threads(lmdb, message, size);
 }
 
@@ -631,11 +465,7 @@ static bool close_lmdb(struct store *store, uint32_t wait_ms)
     waker_wake(&store->written);
     if ((lmdb->reading && !store_join(lmdb->reader)) || (lmdb->writing && !store_join(lmdb->writer)))
         return false;
-    bool whole = flushed && lmdb->writing && lmdb->all_synced && !lmdb->damaged && is_in_its_place(lmdb);
-    if (lmdb->env)
-        mdb_env_close(lmdb->env);
-    lmdb_home_close(&lmdb->home, whole);
-    pthread_rwlock_destroy(&lmdb->map_lock);
+    lmdb_env_close(&lmdb->env, flushed && lmdb->writing && lmdb->all_synced && !lmdb->damaged);
     free(lmdb);
     return true;
 }
@@ -646,97 +476,14 @@ static uint64_t lmdb_records(struct store *store)
     return atomic_load(&lmdb->entries);
 }
 
-/* ---- walking ---- */
-
-struct walked {
-    struct store_key key;
-    struct store_record record;
-    uint8_t text[STORE_TEXT_BYTES_MAX];
-    size_t text_len;
-};
-
-struct walk {
-    struct store_key from; /* where to go on */
-    bool ended;
-    bool damaged; /* a record is */
-    size_t count;
-    struct walked records[WALK_AT_ONCE];
-};
-
-static bool add_walked(struct walk *walk, MDB_val key, MDB_val value)
-{
-    struct walked *walked = &walk->records[walk->count];
-    struct span text;
-    if (key.mv_size != sizeof walked->key)
-        return false;
-    memcpy(&walked->key, key.mv_data, sizeof walked->key);
-    if (record_decode(&walked->key, (struct span){value.mv_data, value.mv_size}, &walked->record, &text) != RECORD_GOOD)
-        return false;
-    if (text.len)
-        memcpy(walked->text, text.ptr, text.len);
-    walked->text_len = text.len;
-    walk->count++;
-    return true;
-}
-
-static int read_on(struct walk *walk, MDB_cursor *cursor)
-{
-    struct store_key from = walk->from;
-    MDB_val key = key_value(&from), value;
-    walk->count = 0;
-    int error = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (!error && !walk->damaged && walk->count < WALK_AT_ONCE) {
-        walk->damaged = !add_walked(walk, key, value);
-        error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-    }
-    walk->ended = error == MDB_NOTFOUND || walk->damaged;
-    if (!error && !walk->ended)
-        memcpy(&walk->from, key.mv_data, key.mv_size < sizeof walk->from ? key.mv_size : sizeof walk->from);
-    return error == MDB_NOTFOUND ? 0 : error;
-}
-
-/* `visit` may take its time, and while a transaction lasts no page of the file is used again: so each is a short one.
- */
-static int read_some(struct lmdb *lmdb, struct walk *walk)
-{
-    MDB_txn *transaction;
-    MDB_cursor *cursor;
-    int error = begin(lmdb, MDB_RDONLY, &transaction);
-    if (error)
-        return error;
-    error = mdb_cursor_open(transaction, lmdb->about.records, &cursor);
-    if (!error) {
-        error = read_on(walk, cursor);
-        mdb_cursor_close(cursor);
-    }
-    give_up(lmdb, transaction);
-    return error;
-}
-
 static bool walk_lmdb(struct store *store,
                       bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
                                     struct span text),
                       void *context, char *message, size_t size)
 {
     struct lmdb *lmdb = store->state;
-    struct walk *walk = calloc(1, sizeof *walk);
-    int error = walk ? 0 : ENOMEM;
-    bool more = walk != NULL;
     store_flush(store, WALK_FLUSH_MS);
-    while (more && (error = read_some(lmdb, walk)) == 0) {
-        for (size_t i = 0; i < walk->count && more; i++)
-            more = visit(context, &walk->records[i].key, &walk->records[i].record,
-                         (struct span){walk->records[i].text, walk->records[i].text_len});
-        more = more && !walk->ended;
-    }
-    bool damaged = walk && walk->damaged;
-    free(walk);
-    if (error)
-        explain(lmdb, error, "cannot be read", message, size);
-    else if (damaged)
-        snprintf(message, size, "%.300s: a record does not pass its check; restart to have it checked",
-                 lmdb->home.data);
-    return !error && !damaged;
+    return lmdb_walk(&lmdb->env, visit, context, message, size);
 }
 
 const struct store_backend store_lmdb = {

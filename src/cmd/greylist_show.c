@@ -81,15 +81,15 @@ static void print_row(const struct greylist *greylist, const struct greylist_ent
     print_about(entry);
 }
 
-static bool add_state(const struct greylist *greylist, const struct greylist_entry *entry, json_t *object)
+static void add_state(const struct greylist *greylist, const struct greylist_entry *entry, struct json_members *members)
 {
     char state[64];
-    if (json_object_set_new(object, "state", json_string(state_of(greylist, entry, state, sizeof state))) != 0)
-        return false;
+    json_add(members, "state", json_string(state_of(greylist, entry, state, sizeof state)));
     if (greylist_is_ruling(entry->kind) || entry->kind == GREYLIST_CLIENT)
-        return true;
+        return;
     struct greylist_decision standing = greylist_standing(greylist, entry->kind, &entry->record);
-    return standing.pass || json_object_set_new(object, "passes_from_ms", json_integer(standing.passes_from_ms)) == 0;
+    if (!standing.pass)
+        json_add_number(members, "passes_from_ms", standing.passes_from_ms);
 }
 
 /* Not half of it: false where there is no memory for all, or it cannot be written. */
@@ -97,11 +97,11 @@ static bool write_json(const struct rows *rows, const struct greylist_entry *ent
 {
     char store[EXPORT_STORE_BYTES];
     export_store_name(rows->greylist->keeper.secret, store);
-    json_t *object = export_record(store, &entry->key, entry->kind, &entry->record, entry->expires_s, entry->text);
-    bool whole = object && (rows->full || add_state(rows->greylist, entry, object));
-    if (!whole)
-        json_decref(object);
-    return whole && json_write_line(stdout, object);
+    struct json_members members = {
+        export_record(store, &entry->key, entry->kind, &entry->record, entry->expires_s, entry->text), false};
+    if (!rows->full)
+        add_state(rows->greylist, entry, &members);
+    return json_write_line(stdout, json_whole(&members));
 }
 
 static bool show_entry(void *context, const struct greylist_entry *entry)
@@ -288,19 +288,15 @@ static bool write_stats(const struct stats *stats, uint64_t foreign)
         uint64_t number;
     } sums[] = {{"foreign", foreign},        {"waiting", stats->waiting}, {"passing", stats->passing},
                 {"patient", stats->patient}, {"allowed", stats->allowed}, {"denied", stats->denied}};
-    json_t *object = json_object(), *kinds = json_object();
-    bool missing = false;
+    struct json_members members = {json_object(), false}, kinds = {json_object(), false};
     for (int kind = 0; kind < GREYLIST_KINDS; kind++)
-        missing |= json_object_set_new(kinds, greylist_kind_name((enum greylist_kind)kind),
-                                       json_integer((json_int_t)stats->kinds[kind])) != 0;
-    missing |= json_object_set_new(object, "kinds", kinds) != 0;
+        json_add_number(&kinds, greylist_kind_name((enum greylist_kind)kind), (int64_t)stats->kinds[kind]);
+    json_add(&members, "kinds", json_whole(&kinds));
     for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++)
-        missing |= json_object_set_new(object, sums[i].name, json_integer((json_int_t)sums[i].number)) != 0;
+        json_add_number(&members, sums[i].name, (int64_t)sums[i].number);
     if (stats->oldest_ms != INT64_MAX)
-        missing |= json_object_set_new(object, "oldest_ms", json_integer(stats->oldest_ms)) != 0;
-    if (missing)
-        json_decref(object);
-    return !missing && json_write_line(stdout, object);
+        json_add_number(&members, "oldest_ms", stats->oldest_ms);
+    return json_write_line(stdout, json_whole(&members));
 }
 
 int greylist_stats(struct greylist *greylist, int count, char **words)

@@ -47,6 +47,26 @@ json_t *json_record(const struct event *event, const char *event_type)
     return record;
 }
 
+void json_add(struct json_members *members, const char *name, json_t *value)
+{
+    if (json_object_set_new(members->object, name, value) != 0)
+        members->missing = true;
+}
+
+void json_add_number(struct json_members *members, const char *name, int64_t number)
+{
+    json_add(members, name, json_integer(number));
+}
+
+json_t *json_whole(struct json_members *members)
+{
+    if (members->missing) {
+        json_decref(members->object);
+        members->object = NULL;
+    }
+    return members->object;
+}
+
 bool json_write_line(FILE *out, json_t *object)
 {
     bool good = json_dumpf(object, out, JSON_COMPACT) == 0 && fputc('\n', out) != EOF;

@@ -20,7 +20,20 @@
 /* What every record begins with: timestamp, flow_id, event_type, addresses, ports, proto. The caller owns it. */
 json_t *json_record(const struct event *event, const char *event_type);
 
-/* Write the object as one line, and release it. */
+/* An object of which all members are wanted or none: what found no memory is noted, and looked at once in the end. */
+struct json_members {
+    json_t *object;
+    bool missing; /* one of them */
+};
+
+/* Add one, and release `value`; NULL is one that found no memory. */
+void json_add(struct json_members *members, const char *name, json_t *value);
+void json_add_number(struct json_members *members, const char *name, int64_t number);
+
+/* The object, which the caller owns; NULL, and it is released, where a member is missing. */
+json_t *json_whole(struct json_members *members);
+
+/* Write the object as one line, and release it. False, too, where it is NULL. */
 bool json_write_line(FILE *out, json_t *object);
 
 /* An event as a line of its own. */

@@ -2,9 +2,11 @@
 #
 #   make          build/postern            make test     build, run every test, count them
 #   make demo     the filter at work       make asan     the same tests under sanitizers
+#   make one T=property/rules_test         one test, or of it CASE='...'
 #   make deps     install what is missing  make bench    ratios against an accept-all consumer
 #   make record   make pcaps/ anew         make soak MINUTES=30
-#   make format, make tidy, make install, make clean
+#   make spellings WAYS=1200 SEED=1       ways to write a refused recipient, to real servers
+#   make format, make tidy, make tidy-all, make install, make clean
 
 BUILD    ?= build
 PREFIX   ?= /usr/local
@@ -31,8 +33,8 @@ OUTER_ROOMS := io report store greylist conf sys cmd
 CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
 OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))
 MAIN_SRC  := src/cmd/main.c
-LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -llmdb -lhiredis \
-             -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -pthread
+LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -lsqlite3 -lhiredis \
+             -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -lidn2 -lz -lzstd -pthread
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
@@ -40,7 +42,7 @@ OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 # As many compilers at once as there are processors, where nobody said how many.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: man deb all deps demo soak test test-programs sim population check-core asan bench record format tidy install uninstall clean
+.PHONY: man deb all deps demo soak spellings test one test-programs sim population check-core asan bench record format tidy tidy-all install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -66,6 +68,10 @@ $(BUILD)/libouter.a: $(OUTER_OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
+# What a record of engine/handover says depends on these: another program must not take it for one of its own.
+$(BUILD)/src/engine/handover.o: override CPPFLAGS += \
+    -DHANDOVER_LAYOUT=$(shell cat src/smtp/*.h src/policy/*.h src/engine/*.h src/engine/handover.c | cksum | cut -d ' ' -f 1)u
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
@@ -83,7 +89,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB) $(BUILD)/libouter.a $(BUILD)/li
 
 # The simulators: their parts beside their mains.
 SIM_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c tests/sim/population%,$(wildcard tests/sim/*.c)))
-$(BUILD)/tests/sim/sim_main $(BUILD)/tests/sim/tarpit_main $(BUILD)/tests/sim/guard_main: $(SIM_PARTS)
+$(addprefix $(BUILD)/tests/sim/,sim_main restart_main tarpit_main guard_main): $(SIM_PARTS)
 POPULATION_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/sim/population*.c)))
 $(BUILD)/tests/sim/population_main: $(POPULATION_PARTS)
 
@@ -116,6 +122,10 @@ test: deps
 	@$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
 	@tests/run $(BUILD)
 
+# One test, or with CASE and ROW some of it: make one T=property/rules_test CASE='case 10' (tests/README.md).
+one:
+	@MAKE='$(MAKE) --no-print-directory $(JOBS)' tests/one $(BUILD) '$(T)'
+
 # Only the tests that need neither privileges nor time, all of them under sanitizers.
 asan: deps
 	@$(MAKE) --no-print-directory $(JOBS) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE='$(ASAN)' test-programs
@@ -131,6 +141,10 @@ demo: deps
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/live/demo $(BUILD)
 
+spellings: deps
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@tests/live/spellings_test $(BUILD) $(or $(WAYS),1200) $(or $(SEED),1)
+
 soak: deps
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@tests/live/soak $(BUILD) $$(($(or $(MINUTES),30) * 60))
@@ -143,13 +157,14 @@ deps:
 	@tests/deps
 
 # ---- upkeep ------------------------------------------------------------------------------------
-ALL_C := $(shell find src tests -name '*.[ch]' 2>/dev/null)
-
 format:
-	clang-format -i $(ALL_C)
+	@tests/formatted --write
 
 tidy:
-	clang-tidy --quiet $(CORE_SRC) $(OUTER_SRC) -- $(CPPFLAGS) -std=c17
+	@tests/tidy $(BASE)
+
+tidy-all:
+	@tests/tidy --all
 
 SBINDIR    := $(PREFIX)/sbin
 DATADIR    := $(PREFIX)/share
@@ -159,6 +174,14 @@ PUT        := sed -e 's|@SBINDIR@|$(SBINDIR)|g; s|@DATADIR@|$(DATADIR)|g; s|@SYS
 MAN        := $(BUILD)/man/postern.8 $(BUILD)/man/postern.conf.5
 
 man: $(MAN)
+
+# Completion for each shell: what it is called there, and where.
+COMPLETION := $(addprefix $(BUILD)/completion/,bash zsh fish)
+
+$(BUILD)/completion/%: dist/commands_to_completion $(BUILD)/postern
+	@mkdir -p $(@D)
+	@echo '  SHELL $@'
+	@dist/commands_to_completion $(BUILD)/postern $* >$@
 
 $(BUILD)/man/postern.8: docs/man/postern.8 docs/events.md dist/commands_to_man $(BUILD)/postern
 	@mkdir -p $(@D)
@@ -172,26 +195,33 @@ $(BUILD)/man/postern.conf.5: docs/man/postern.conf.5 docs/keys.md dist/keys_to_m
 	@sed -e '/^@KEYS@$$/ { r $(BUILD)/man/keys' -e 'd; }' $< >$@
 
 # What becomes of each file: source and place, then its mode.
-install: all man
+install: all man $(COMPLETION)
 	install -D -m 755 $(BUILD)/postern $(DESTDIR)$(SBINDIR)/postern
 	@$(call put,$(BUILD)/man/postern.8,$(DATADIR)/man/man8/postern.8)
 	@$(call put,$(BUILD)/man/postern.conf.5,$(DATADIR)/man/man5/postern.conf.5)
 	@$(call put,dist/postern.service,$(LIBDIR)/systemd/system/postern.service)
+	@$(call put,dist/postern-rules.service,$(LIBDIR)/systemd/system/postern-rules.service)
+	@$(call put,dist/postern-watch.service,$(LIBDIR)/systemd/system/postern-watch.service)
 	@$(call put,dist/postern.sysusers,$(LIBDIR)/sysusers.d/postern.conf)
 	@$(call put,dist/postern.tmpfiles,$(LIBDIR)/tmpfiles.d/postern.conf)
-	@$(call put,dist/postern.bash,$(DATADIR)/bash-completion/completions/postern)
+	@$(call put,$(BUILD)/completion/bash,$(DATADIR)/bash-completion/completions/postern)
+	@$(call put,$(BUILD)/completion/zsh,$(DATADIR)/zsh/site-functions/_postern)
+	@$(call put,$(BUILD)/completion/fish,$(DATADIR)/fish/vendor_completions.d/postern.fish)
 	@$(call put,dist/postern.logrotate,$(SYSCONFDIR)/logrotate.d/postern)
 	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
 	@for page in docs/*.md; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
-	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 644 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
+	@[ -e $(DESTDIR)$(SYSCONFDIR)/default/postern ] || install -D -m 644 dist/postern.default $(DESTDIR)$(SYSCONFDIR)/default/postern
+	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 640 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
 
 put = echo '  PUT   $(DESTDIR)$2'; install -d $(DESTDIR)$(dir $2) && $(PUT) $1 >$(DESTDIR)$2 && chmod 644 $(DESTDIR)$2
 
-# The rule file stays: it is the administrator's.
+# The rule file and the units' options stay: they are the administrator's.
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/postern $(DESTDIR)$(DATADIR)/man/man8/postern.8 $(DESTDIR)$(DATADIR)/man/man5/postern.conf.5 \
-	    $(DESTDIR)$(LIBDIR)/systemd/system/postern.service $(DESTDIR)$(LIBDIR)/sysusers.d/postern.conf \
+	    $(addprefix $(DESTDIR)$(LIBDIR)/systemd/system/,postern.service postern-rules.service postern-watch.service) \
+	    $(DESTDIR)$(LIBDIR)/sysusers.d/postern.conf \
 	    $(DESTDIR)$(LIBDIR)/tmpfiles.d/postern.conf $(DESTDIR)$(DATADIR)/bash-completion/completions/postern \
+	    $(DESTDIR)$(DATADIR)/zsh/site-functions/_postern $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/postern.fish \
 	    $(DESTDIR)$(SYSCONFDIR)/logrotate.d/postern
 	rm -rf $(DESTDIR)$(DATADIR)/postern $(DESTDIR)$(DATADIR)/doc/postern
 

@@ -37,4 +37,10 @@ static inline void store_be32(uint8_t *at, uint32_t value)
     at[3] = (uint8_t)value;
 }
 
+static inline void store_be64(uint8_t *at, uint64_t value)
+{
+    store_be32(at, (uint32_t)(value >> 32));
+    store_be32(at + 4, (uint32_t)value);
+}
+
 #endif

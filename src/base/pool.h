@@ -25,6 +25,7 @@ struct pool {
     uint32_t fresh;        /* objects that were handed out at least once */
     uint32_t free_head;    /* the last one returned; each free object begins with the index of the next */
     uint32_t used;         /* objects out now */
+    struct pool *smaller;  /* one of smaller objects, for those who ask by size (base/fit); NULL: none */
 };
 
 static inline size_t pool_bytes(uint32_t object_bytes, uint32_t count)

@@ -49,11 +49,30 @@ static inline uint8_t ascii_upper(uint8_t octet)
     return octet >= 'a' && octet <= 'z' ? (uint8_t)(octet - 'a' + 'A') : octet;
 }
 
+static inline bool ascii_is_blank(uint8_t octet)
+{
+    return octet == ' ' || octet == '\t';
+}
+
+static inline bool ascii_is_digit(uint8_t octet)
+{
+    return octet >= '0' && octet <= '9';
+}
+
+/* A letter or a digit. */
+static inline bool ascii_is_alnum(uint8_t octet)
+{
+    static const uint32_t bits[256 / 32] = {0, 0x03ff0000, 0x07fffffe, 0x07fffffe};
+    return bits[octet / 32] >> octet % 32 & 1;
+}
+
 /* Equal but for the case of ASCII letters. */
 static inline bool span_equal_nocase(struct span a, struct span b)
 {
     if (a.len != b.len)
         return false;
+    if (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0)
+        return true; /* as most are written */
     for (size_t i = 0; i < a.len; i++)
         if (ascii_upper(a.ptr[i]) != ascii_upper(b.ptr[i]))
             return false;

@@ -29,6 +29,7 @@ struct answers *answers_new(const struct conf *conf, struct store *store)
     settings.greylist = conf->greylist;
     settings.exempt = &conf->exempt;
     settings.clear_text = conf->keep_addresses;
+    settings.network_percent = conf->engine.network_percent;
     answers->client = store_client_new(store);
     if (answers->client)
         answers->service = greylist_service_new(&settings, store, answers->client);
@@ -68,6 +69,8 @@ bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us
         .answer = answer.answer,
         .reason = answer.reasoned ? greylist_reason_name(answer.reason) : NULL,
         .passes_from_us = answer.passes_from_ms * 1000,
+        .first_seen_us = answer.first_ms * 1000,
+        .attempts = answer.attempts,
     };
     return true;
 }

@@ -1,6 +1,7 @@
 #include "cmd/ask.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd/cmd.h"
 #include "sys/control.h"
@@ -21,6 +22,18 @@ json_t *ask(const char *path, const char *request)
         return NULL;
     }
     return answer;
+}
+
+char *ask_rules(const char *path)
+{
+    char message[CMD_MESSAGE_BYTES];
+    char *text = control_ask(path, "status", message, sizeof message);
+    json_t *answer = text ? json_loads(text, 0, NULL) : NULL;
+    const char *rules = json_string_value(json_object_get(json_object_get(answer, "status"), "rules"));
+    char *found = rules ? strdup(rules) : NULL;
+    json_decref(answer);
+    free(text);
+    return found;
 }
 
 uint64_t ask_number(const json_t *status, const char *object, const char *name)

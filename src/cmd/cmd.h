@@ -27,6 +27,8 @@ int cmd_reopen(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_greylist(int argc, char **argv);
 int cmd_why(int argc, char **argv);
+int cmd_track(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 
 /* "postern: " and the message on standard error, one line; returns `code`. */
 int cmd_complain(enum cmd_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));

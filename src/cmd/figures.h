@@ -19,13 +19,15 @@ struct common_status {
     struct watch_counters watch;
     uint64_t descriptors_out;
     uint64_t offsets_unkept;
+    uint32_t queue_rules_missing; /* families whose packets no rule sends to the queues */
 };
 
 struct figure {
     const char *name;
     size_t offset;    /* of its field in the structure that the table is about */
+    size_t bytes;     /* of that field: 4 or 8 */
     const char *help; /* a few words, without a full stop */
-    bool gauge;       /* what there is now, of 32 bits; else what has been since the start, of 64 */
+    bool gauge;       /* what there is now; else what has been since the start */
 };
 
 extern const struct figure worker_figures[]; /* of struct worker_status */
@@ -37,10 +39,14 @@ extern const size_t common_figure_count;
 #define FIGURES_REASONS      "greylist_answers"
 #define FIGURES_REASONS_HELP "answers of the greylist that let pass or put off, by reason"
 
+/* `rule_hits` of struct worker_status, by the rules' names and actions. */
+#define FIGURES_RULES      "rule_hits"
+#define FIGURES_RULES_HELP "times that a rule held, since the rules in use were read"
+
 /* The figure in that structure. */
 uint64_t figure_value(const struct figure *figure, const void *structure);
 
-/* Add a worker's figures, and its answers by reason, to `sum`. */
+/* Add a worker's figures, its answers by reason and its hits by rule to `sum`. */
 void figures_add(struct worker_status *sum, const struct worker_status *one);
 
 #endif

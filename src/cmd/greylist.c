@@ -5,13 +5,18 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/uri.h"
+#include "cmd/ask.h"
 #include "cmd/clock.h"
+#include "cmd/service.h"
 #include "conf/units.h"
+#include "policy/guard.h"
 
 enum { FETCH_MS = 3000, WRITE_MS = 10000 };
 
@@ -45,17 +50,55 @@ static bool take_hold(struct greylist *greylist, const char *text)
     bool good = units_duration(text, &hold_ms, &wrong) && hold_ms > 0 && hold_ms < (UINT64_C(1) << 42);
     if (!good)
         cmd_complain(CMD_USAGE, "--for %s: write a duration like 12h or 30d", text);
-    greylist->hold_ms = good ? (int64_t)hold_ms : -1;
+    greylist->told = !good;
+    greylist->hold_ms = good ? (int64_t)hold_ms : 0;
     return good;
+}
+
+static bool take_comment(struct greylist *greylist, const char *text)
+{
+    bool good = *text && strlen(text) <= KEEP_COMMENT_BYTES_MAX;
+    for (const char *at = text; *at; at++)
+        good = good && *at >= ' ' && *at <= '~';
+    if (!good)
+        cmd_complain(CMD_USAGE, "--comment: write 1 to %d printable ASCII characters", KEEP_COMMENT_BYTES_MAX);
+    greylist->told = !good;
+    greylist->comment = text;
+    return good;
+}
+
+/* A time may be as greylist_time writes it. */
+static bool take_now(struct greylist *greylist, const char *text)
+{
+    const char *wrong;
+    char plain[64];
+    size_t len = strlen(text);
+    bool utc = len > 4 && strcmp(text + len - 4, " UTC") == 0;
+    snprintf(plain, sizeof plain, "%.*s", (int)(utc ? len - 4 : len), text);
+    greylist->at = units_time(plain, &greylist->now_us, &wrong);
+    if (!greylist->at)
+        cmd_complain(CMD_USAGE, "--now %s: %s", text, wrong);
+    greylist->told = !greylist->at;
+    return greylist->at;
 }
 
 int greylist_options(struct greylist *greylist, int argc, char **argv, int *first)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},         {"store", required_argument, NULL, 's'},
-        {"rules", required_argument, NULL, 'r'},  {"helo", required_argument, NULL, 'h'},
-        {"format", required_argument, NULL, 'f'}, {"for", required_argument, NULL, 'u'},
-        {"all", no_argument, NULL, 'a'},          {0}};
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"store", required_argument, NULL, 's'},
+                                            {"rules", required_argument, NULL, 'r'},
+                                            {"helo", required_argument, NULL, 'h'},
+                                            {"format", required_argument, NULL, 'f'},
+                                            {"for", required_argument, NULL, 'u'},
+                                            {"all", no_argument, NULL, 'a'},
+                                            {"now", required_argument, NULL, 'n'},
+                                            {"control", required_argument, NULL, 'c'},
+                                            {"comment", required_argument, NULL, 'C'},
+                                            {"from", required_argument, NULL, 'F'},
+                                            {"to", required_argument, NULL, 'T'},
+                                            {"server", required_argument, NULL, 'S'},
+                                            {"direction", required_argument, NULL, 'D'},
+                                            {0}};
     for (int c; (c = getopt_long(argc, argv, "r:", options, NULL)) != -1;)
         switch (c) {
         case 'j':
@@ -80,6 +123,29 @@ int greylist_options(struct greylist *greylist, int argc, char **argv, int *firs
         case 'a':
             greylist->all = true;
             break;
+        case 'c':
+            greylist->control = optarg;
+            break;
+        case 'C':
+            if (!take_comment(greylist, optarg))
+                return CMD_USAGE;
+            break;
+        case 'F':
+            greylist->from = optarg;
+            break;
+        case 'T':
+            greylist->to = optarg;
+            break;
+        case 'S':
+            greylist->server = optarg;
+            break;
+        case 'D':
+            greylist->direction = optarg;
+            break;
+        case 'n':
+            if (!take_now(greylist, optarg))
+                return CMD_USAGE;
+            break;
         default:
             return CMD_USAGE;
         }
@@ -95,10 +161,12 @@ static bool same_work(const char *name, const char *a, const char *b)
 /* An option that the work has no use for was meant for another. */
 static bool fits(const struct greylist *greylist, const char *name)
 {
-    return (!greylist->as_json || same_work(name, "list", "show") || same_work(name, "stats", NULL)) &&
+    bool of_why = greylist->from || greylist->to || greylist->server || greylist->direction;
+    return !of_why && (!greylist->as_json || same_work(name, "list", "show") || same_work(name, "stats", NULL)) &&
            (!greylist->helo || same_work(name, "show", "forget")) &&
            (!greylist->all || same_work(name, "forget", NULL)) &&
-           (!greylist->hold_ms || same_work(name, "allow", "deny")) &&
+           ((!greylist->hold_ms && !greylist->comment) || same_work(name, "allow", "deny")) &&
+           (!greylist->at || same_work(name, "list", "show") || same_work(name, "stats", "export")) &&
            (!greylist->format || same_work(name, "import", NULL));
 }
 
@@ -108,8 +176,7 @@ int cmd_greylist(int argc, char **argv)
     int first;
     int code = greylist_options(&greylist, argc, argv, &first);
     if (code != CMD_GOOD || first == argc)
-        return greylist.hold_ms < 0 ? CMD_USAGE
-                                    : cmd_complain(CMD_USAGE, "usage: " WORK_NAMES " ...; --help has all of each");
+        return greylist.told ? CMD_USAGE : cmd_complain(CMD_USAGE, "usage: " WORK_NAMES " ...; --help has all of each");
     for (size_t i = 0; i < WORKS; i++) {
         if (strcmp(argv[first], works[i].name) != 0)
             continue;
@@ -146,7 +213,7 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
 static bool has_store(const char *folder)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/data.mdb", folder);
+    snprintf(path, sizeof path, "%s/postern.db", folder);
     return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
@@ -169,17 +236,19 @@ static int become_owner(const struct greylist *greylist, const char *folder)
 
 static int open_store(struct greylist *greylist, const char *uri)
 {
-    static const char lmdb[] = "lmdb:";
+    static const char sqlite[] = "sqlite:";
     char message[STORE_MESSAGE_BYTES_MAX];
     struct store_settings settings = store_settings_default();
+    settings.is_guest = true; /* beside the filter */
     uid_t user = geteuid();
     gid_t group = getegid();
     if (strncmp(uri, "memory:", 7) == 0)
-        return cmd_complain(CMD_USAGE, "memory: is gone with its process; name a store with --store lmdb:FOLDER or "
+        return cmd_complain(CMD_USAGE, "memory: is gone with its process; name a store with --store sqlite:FOLDER or "
                                        "redis://HOST");
     if (!conf_is_store(uri))
-        return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, uri);
-    int code = strncmp(uri, lmdb, sizeof lmdb - 1) == 0 ? become_owner(greylist, uri + sizeof lmdb - 1) : CMD_GOOD;
+        return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, uri_shown(uri, message, sizeof message));
+    int code =
+        strncmp(uri, sqlite, sizeof sqlite - 1) == 0 ? become_owner(greylist, uri + sizeof sqlite - 1) : CMD_GOOD;
     if (code == CMD_GOOD)
         greylist->store = store_open(uri, &settings, greylist->now_us / 1000000, message, sizeof message);
     if (seteuid(user) != 0 || setegid(group) != 0)
@@ -192,9 +261,15 @@ static int open_store(struct greylist *greylist, const char *uri)
 int greylist_open(struct greylist *greylist)
 {
     char message[CMD_MESSAGE_BYTES];
-    clock_begin();
+    if (greylist->at)
+        clock_begin_at(greylist->now_us);
+    else
+        clock_begin();
     greylist->now_us = clock_now_us();
     conf_init(&greylist->conf);
+    if (!greylist->rules)
+        greylist->rules = greylist->found_rules =
+            ask_rules(greylist->control ? greylist->control : SERVICE_CONTROL_PATH);
     if (greylist->rules && !conf_read(&greylist->conf, greylist->rules, message, sizeof message))
         return cmd_complain(CMD_FAILED, "%s", message);
     int code = open_store(greylist, greylist->store_uri ? greylist->store_uri : greylist->conf.store);
@@ -203,6 +278,7 @@ int greylist_open(struct greylist *greylist)
     greylist->keeper = (struct keeper){
         .settings = &greylist->conf.greylist,
         .secret = store_secret(greylist->store),
+        .lag_s = store_lag_s(greylist->store),
         .client = store_client_new(greylist->store),
         .clear_text = greylist->conf.keep_addresses,
     };
@@ -215,6 +291,7 @@ void greylist_close(struct greylist *greylist)
         store_client_free(greylist->keeper.client);
     store_close(greylist->store, WRITE_MS);
     conf_free(&greylist->conf);
+    free(greylist->found_rules);
 }
 
 void greylist_pause(struct greylist *greylist, uint64_t most)
@@ -255,7 +332,8 @@ enum store_status greylist_fetch(struct greylist *greylist, const struct store_k
             break;
         poll(&fd, 1, FETCH_MS / 10);
     }
-    if (answer.status == STORE_GOOD && (answer.record.kind != kind || !keep_read_record(&answer.record, record)))
+    if (answer.status == STORE_GOOD &&
+        (answer.record.kind != kind || !keep_read_record(&greylist->keeper, &answer.record, record)))
         return STORE_ABSENT;
     if (answer.status == STORE_GOOD && expires_s)
         *expires_s = answer.record.expires_s;
@@ -276,11 +354,11 @@ static bool visit_one(void *context, const struct store_key *key, const struct s
     struct walk *walk = context;
     struct greylist_entry entry = {
         .key = *key, .kind = (enum greylist_kind)kept->kind, .expires_s = kept->expires_s, .text = text};
-    if (!keep_read_record(kept, &entry.record)) {
-        walk->foreign++;
+    if (!keep_read_record(&walk->greylist->keeper, kept, &entry.record)) {
+        walk->foreign += kept->kind != GUARD_KIND;
         return true;
     }
-    if (kept->expires_s <= walk->greylist->now_us / 1000000)
+    if (store_is_expired(kept, walk->greylist->now_us / 1000000))
         return true;
     entry.about = keep_read_text(entry.kind, text);
     return walk->visit(walk->context, &entry);
@@ -291,8 +369,13 @@ int greylist_walk(struct greylist *greylist, bool (*visit)(void *context, const 
 {
     char message[STORE_MESSAGE_BYTES_MAX];
     struct walk walk = {.greylist = greylist, .visit = visit, .context = context};
-    bool good = store_walk(greylist->store, visit_one, &walk, message, sizeof message);
+    bool good = store_walk(greylist->store, visit_one, &walk, &greylist->unread, message, sizeof message);
     *foreign = walk.foreign;
+    if (good && greylist->unread)
+        cmd_complain(CMD_GOOD,
+                     "%" PRIu64 " record%s left out: damaged, or of a later version; to keep the "
+                     "others, export them, move the store away and import them",
+                     greylist->unread, greylist->unread == 1 ? "" : "s");
     return good ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
 }
 
@@ -332,10 +415,16 @@ int greylist_printed(bool whole)
 
 const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES])
 {
-    struct tm utc;
+    struct tm local;
     time_t seconds = (time_t)(time_ms / 1000);
-    gmtime_r(&seconds, &utc);
-    strftime(text, GREYLIST_TIME_BYTES, "%Y-%m-%d %H:%M:%S", &utc);
+    localtime_r(&seconds, &local);
+    size_t len = strftime(text, GREYLIST_TIME_BYTES, "%Y-%m-%d %H:%M:%S", &local);
+    long ahead_min = local.tm_gmtoff / 60;
+    if (ahead_min == 0)
+        snprintf(text + len, GREYLIST_TIME_BYTES - len, " UTC");
+    else
+        snprintf(text + len, GREYLIST_TIME_BYTES - len, "%c%02ld:%02ld", ahead_min < 0 ? '-' : '+',
+                 labs(ahead_min) / 60 % 24, labs(ahead_min) % 60);
     return text;
 }
 

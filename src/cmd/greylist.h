@@ -19,17 +19,24 @@
 
 struct greylist {
     /* What the command line says. */
-    const char *rules, *store_uri; /* NULL: what holds without; what the rules say */
-    const char *helo, *format;     /* NULL: not said */
-    int64_t hold_ms;               /* how long a ruling holds; 0: for ever */
+    const char *rules, *store_uri;              /* NULL: what holds without; what the rules say */
+    const char *helo, *format;                  /* NULL: not said */
+    const char *comment;                        /* on a ruling; NULL: none */
+    const char *from, *to, *server, *direction; /* of `why` alone; NULL likewise */
+    const char *control;                        /* where the filter is asked for its rules; NULL: at its usual place */
+    int64_t hold_ms;                            /* how long a ruling holds; 0: for ever */
     bool as_json, all;
+    bool at;   /* the time was said: it is now_us */
+    bool told; /* what is wrong with one of them */
 
     bool changes; /* a store may be made for it, where there is none yet */
 
+    char *found_rules; /* those of the running filter, where none were named; `rules` is it then */
     struct conf conf;
     struct store *store;
     struct keeper keeper;
     int64_t now_us;
+    uint64_t unread; /* records that a walk could not read; it has said so */
 };
 
 /* Each takes its arguments without its own name, and returns an exit code, or -1 where they are not its own: usage. */
@@ -42,10 +49,14 @@ int greylist_forget(struct greylist *greylist, int count, char **words);
 int greylist_import(struct greylist *greylist, int count, char **words);
 int greylist_export(struct greylist *greylist, int count, char **words);
 
-/* Options into *greylist; words are put behind them, the first is at *first. CMD_USAGE without having said so. */
+/* Options into *greylist; words are put behind them, the first is at *first. CMD_USAGE, having said why where `told`.
+ */
 int greylist_options(struct greylist *greylist, int argc, char **argv, int *first);
 
-/* Read the rules and open the store; waits up to 3 s for a server. CMD_FAILED or CMD_USAGE, having said why. */
+/*
+ * Read the rules, those of the filter that runs where none are named, and open the store; waits up to 3 s for a server.
+ * CMD_FAILED or CMD_USAGE, having said why.
+ */
 int greylist_open(struct greylist *greylist);
 void greylist_close(struct greylist *greylist); /* writes what waits, for up to 10 s */
 
@@ -76,7 +87,8 @@ struct greylist_entry {
 
 /*
  * All records that have not expired, in no order, of redis some perhaps twice; *foreign of others that this version
- * does not know. False from `visit` ends it. CMD_FAILED, having said why.
+ * does not know. False from `visit` ends it. CMD_FAILED, having said why. Records that cannot be read are left out:
+ * that is said and counted in greylist->unread.
  */
 int greylist_walk(struct greylist *greylist, bool (*visit)(void *context, const struct greylist_entry *entry),
                   void *context, uint64_t *foreign);
@@ -94,7 +106,7 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
 /* What was printed has left; `whole`: there was memory for all of it. */
 int greylist_printed(bool whole);
 
-/* UTC: 2008-04-20 22:11:50. Returns `text`. */
+/* Local, with its zone: 2008-04-20 22:11:50 UTC, or 2008-04-20 22:11:50+02:00, as --now takes it. Returns `text`. */
 const char *greylist_time(int64_t time_ms, char text[GREYLIST_TIME_BYTES]);
 
 /* As rule files have them: 5m, 36d, 90s. Returns `text`. */

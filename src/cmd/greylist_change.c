@@ -102,6 +102,29 @@ static bool is_subject(const char *word)
     return strcmp(word, "client") == 0 || strcmp(word, "from") == 0 || strcmp(word, "to") == 0;
 }
 
+/* Mail of one sender for one recipient; the null sender is `<>`. */
+static int take_mail(char **words, struct subjects *subjects, bool to_rule)
+{
+    static char rooms[2][GREYLIST_ADDRESS_BYTES_MAX + 1];
+    struct greylist_attempt mail = {.ip_version = 4};
+    struct span *const parts[] = {&mail.sender, &mail.recipient};
+    for (int i = 0; i < 2; i++) {
+        if (i == 0 && strcmp(words[i], "<>") == 0)
+            continue;
+        int code = take_address(words[i], i == 0, subjects, rooms[i], sizeof rooms[i] - 1);
+        if (code == CMD_GOOD && (rooms[i][0] == '@' || (to_rule && !can_be_ruled(subjects))))
+            code = cmd_complain(CMD_USAGE, "'%.40s' is no address; write mail user@example.net user@example.com",
+                                words[i]);
+        if (code != CMD_GOOD)
+            return code;
+        *parts[i] = span_of(rooms[i]);
+    }
+    subjects->attempts[0] = mail;
+    subjects->kind = GREYLIST_RULED_MAIL;
+    subjects->count = 1;
+    return CMD_GOOD;
+}
+
 static int take_subjects(const char *what, const char *word, struct subjects *subjects, char *room, size_t size)
 {
     return strcmp(what, "client") == 0 ? take_networks(word, subjects)
@@ -137,7 +160,9 @@ static int rule_one(struct greylist *greylist, enum wish ruling, const struct su
         return forget_one(greylist, subjects, count);
     for (unsigned i = 0; i < subjects->count; i++) {
         struct store_key key = keep_key(&greylist->keeper, subjects->kind, &subjects->attempts[i]);
-        keep_put(&greylist->keeper, subjects->kind, &key, &subjects->attempts[i], &record);
+        struct greylist_attempt attempt = subjects->attempts[i];
+        attempt.comment = greylist->comment ? span_of(greylist->comment) : (struct span){0};
+        keep_put(&greylist->keeper, subjects->kind, &key, &attempt, &record);
     }
     *count += subjects->count;
     return CMD_GOOD;
@@ -153,12 +178,38 @@ static int take_good(enum wish ruling, const char *what, const char *word, struc
     return cmd_complain(CMD_USAGE, "'%.40s' is no address and no domain; " ADDRESS_ADVICE, word);
 }
 
-static int rule(struct greylist *greylist, enum wish ruling, int count, char **words)
+static int finish_ruling(struct greylist *greylist, enum wish ruling, uint64_t records)
 {
     static const char *const done[] = {"allowed", "denied", "forgotten"};
+    int code = greylist_finish(greylist);
+    if (code == CMD_GOOD && records == 0)
+        return cmd_complain(CMD_FAILED, "there is no such ruling; 'postern greylist list' shows those there are");
+    if (code == CMD_GOOD)
+        printf("%s: %" PRIu64 " record%s\n", done[ruling], records, records == 1 ? "" : "s");
+    return code;
+}
+
+static int rule_mail(struct greylist *greylist, enum wish ruling, int count, char **words)
+{
+    struct subjects subjects = {0};
+    uint64_t records = 0;
+    if (count != 3)
+        return -1;
+    int code = take_mail(words + 1, &subjects, ruling != FORGET);
+    if (code == CMD_GOOD)
+        code = greylist_open(greylist);
+    if (code == CMD_GOOD)
+        code = rule_one(greylist, ruling, &subjects, &records);
+    return code == CMD_GOOD ? finish_ruling(greylist, ruling, records) : code;
+}
+
+static int rule(struct greylist *greylist, enum wish ruling, int count, char **words)
+{
     char room[GREYLIST_ADDRESS_BYTES_MAX + 1];
     struct subjects subjects = {0};
     uint64_t records = 0;
+    if (count > 0 && strcmp(words[0], "mail") == 0)
+        return rule_mail(greylist, ruling, count, words);
     if (count < 2 || !is_subject(words[0]))
         return -1;
     int code = CMD_GOOD;
@@ -170,13 +221,7 @@ static int rule(struct greylist *greylist, enum wish ruling, int count, char **w
         take_subjects(words[0], words[i], &subjects, room, sizeof room - 1);
         code = rule_one(greylist, ruling, &subjects, &records);
     }
-    if (code == CMD_GOOD)
-        code = greylist_finish(greylist);
-    if (code == CMD_GOOD && records == 0)
-        return cmd_complain(CMD_FAILED, "there is no such ruling; 'postern greylist list' shows those there are");
-    if (code == CMD_GOOD)
-        printf("%s: %" PRIu64 " record%s\n", done[ruling], records, records == 1 ? "" : "s");
-    return code;
+    return code == CMD_GOOD ? finish_ruling(greylist, ruling, records) : code;
 }
 
 int greylist_allow(struct greylist *greylist, int count, char **words)
@@ -284,6 +329,8 @@ static int forget(struct forgetting *forgetting)
         code = cmd_complain(CMD_FAILED, "no memory");
     if (code == CMD_GOOD)
         code = drop_all(forgetting);
+    if (code == CMD_GOOD && forgetting->greylist->unread)
+        code = CMD_FAILED;
     free(forgetting->keys);
     return code;
 }
@@ -292,7 +339,8 @@ int greylist_forget(struct greylist *greylist, int count, char **words)
 {
     struct greylist_attempt attempt;
     struct forgetting forgetting = {.greylist = greylist, .attempt = greylist->all ? NULL : &attempt};
-    if (count > 0 && is_subject(words[0]) && !greylist->all && !greylist->helo)
+    bool ruled = count > 0 && (is_subject(words[0]) || strcmp(words[0], "mail") == 0);
+    if (ruled && !greylist->all && !greylist->helo)
         return rule(greylist, FORGET, count, words);
     if (greylist->all ? count > 0 : count < 1 || count > 3)
         return -1;

@@ -40,7 +40,7 @@ static bool put(struct import *import, const struct import_entry *entry, enum gr
     case STORE_FAILED:
         return false;
     }
-    struct store_record kept = keep_record(&greylist->conf.greylist, kind, &record);
+    struct store_record kept = keep_record(&greylist->keeper, kind, &record);
     if (entry->keyed)
         store_put(greylist->keeper.client, &key, &kept);
     else

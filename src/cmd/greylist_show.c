@@ -17,6 +17,7 @@ struct rows {
     const struct store_key *but;            /* these were shown already */
     size_t but_count;
     uint64_t shown, hashed; /* of those, how many have no text */
+    uint64_t hidden;        /* hashes that may be about it, too */
     bool full;              /* with everything that export writes, and nothing else */
     bool incomplete;        /* one could not be written */
 };
@@ -46,15 +47,16 @@ static bool for_ever(const struct greylist_entry *entry)
 
 static void print_head(void)
 {
-    printf("%-22s %-19s  %-19s %9s %6s  %-24s  %-19s  %s\n", "kind", "first seen (UTC)", "last seen", "attempts",
-           "passes", "state", "until", "about");
+    printf("%-22s %-25s  %-25s %9s %6s  %-30s  %-25s  %s\n", "kind", "first seen", "last seen", "attempts", "passes",
+           "state", "until", "about");
 }
 
 static void print_about(const struct greylist_entry *entry)
 {
     char text[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
     const struct keep_about *about = &entry->about;
-    bool of_mail = entry->kind == GREYLIST_TRIPLET || entry->kind == GREYLIST_POOL;
+    bool of_mail =
+        entry->kind == GREYLIST_TRIPLET || entry->kind == GREYLIST_POOL || entry->kind == GREYLIST_RULED_MAIL;
     const struct span parts[] = {about->network, about->helo, about->sender, about->recipient};
     if (entry->text.len == 0)
         for (size_t i = 0; i < sizeof entry->key.octets; i++)
@@ -66,6 +68,8 @@ static void print_about(const struct greylist_entry *entry)
         printf("%s%s", blank, parts[i].len ? text_escape(parts[i], text, sizeof text) : "<>");
         blank = "  ";
     }
+    if (about->comment.len)
+        printf("  # %s", text_escape(about->comment, text, sizeof text));
     putchar('\n');
 }
 
@@ -74,7 +78,7 @@ static void print_row(const struct greylist *greylist, const struct greylist_ent
     char first[GREYLIST_TIME_BYTES], last[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], state[64];
     const struct greylist_record *record = &entry->record;
     bool ruling = greylist_is_ruling(entry->kind);
-    printf("%-22s %s  %s %9" PRIu32 " %6u  %-24s  %-19s  ", greylist_kind_name(entry->kind),
+    printf("%-22s %-25s  %-25s %9" PRIu32 " %6u  %-30s  %-25s  ", greylist_kind_name(entry->kind),
            greylist_time(record->first_ms, first), greylist_time(record->last_ms, last), record->attempts,
            ruling ? 0u : record->passes, state_of(greylist, entry, state, sizeof state),
            for_ever(entry) ? "for ever" : greylist_time(entry->expires_s * 1000, until));
@@ -107,11 +111,12 @@ static bool write_json(const struct rows *rows, const struct greylist_entry *ent
 static bool show_entry(void *context, const struct greylist_entry *entry)
 {
     struct rows *rows = context;
-    if (rows->attempt && !greylist_is_about(rows->greylist, entry, rows->attempt))
-        return true;
     for (size_t i = 0; i < rows->but_count; i++)
         if (memcmp(&rows->but[i], &entry->key, sizeof entry->key) == 0)
             return true;
+    rows->hidden += rows->attempt && entry->text.len == 0;
+    if (rows->attempt && !greylist_is_about(rows->greylist, entry, rows->attempt))
+        return true;
     if (!rows->greylist->as_json && !rows->full && rows->shown == 0)
         print_head();
     rows->shown++;
@@ -129,6 +134,11 @@ static int finish_rows(const struct rows *rows, uint64_t foreign)
     if (eyes && rows->hashed)
         printf("%" PRIu64 " of %" PRIu64 " are hashes: whom they are about is kept with keep-addresses = yes only\n",
                rows->hashed, rows->shown);
+    if (eyes && rows->hidden)
+        printf("%s%" PRIu64 " record%s of mails %s hashed and may be its: a mail is found if it is named in full, "
+               "CLIENT FROM TO\n",
+               rows->shown ? "" : "nothing is known of it by its network alone; ", rows->hidden,
+               rows->hidden == 1 ? "" : "s", rows->hidden == 1 ? "is" : "are");
     if (foreign)
         cmd_complain(CMD_GOOD, "%" PRIu64 " records are of a kind that this version does not know", foreign);
     return greylist_printed(!rows->incomplete);
@@ -157,7 +167,9 @@ int greylist_export(struct greylist *greylist, int count, char **words)
     struct rows rows = {.greylist = greylist, .full = true};
     (void)words;
     int code = count ? -1 : greylist_open(greylist);
-    return code == CMD_GOOD ? show_all(&rows) : code;
+    if (code == CMD_GOOD)
+        code = show_all(&rows);
+    return code == CMD_GOOD && greylist->unread ? CMD_FAILED : code; /* a file that lacks some is no copy */
 }
 
 /* ---- what is known of one ---- */
@@ -172,8 +184,8 @@ static uint32_t kinds_known(const struct greylist_attempt *attempt)
         kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_SENDER_DOMAIN;
     if (!attempt->recipient.ptr)
         return kinds;
-    kinds |= 1u << GREYLIST_TRIPLET | 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK |
-             1u << GREYLIST_RULED_RECIPIENT | 1u << GREYLIST_RULED_RECIPIENT_DOMAIN;
+    kinds |= 1u << GREYLIST_TRIPLET | 1u << GREYLIST_ANSWER_ADDRESS | 1u << GREYLIST_ANSWER_NETWORK |
+             1u << GREYLIST_RULED_RECIPIENT | 1u << GREYLIST_RULED_RECIPIENT_DOMAIN | 1u << GREYLIST_RULED_MAIL;
     return kinds | (attempt->helo.len ? 1u << GREYLIST_POOL : 0);
 }
 
@@ -230,7 +242,7 @@ int greylist_show(struct greylist *greylist, int count, char **words)
         code = greylist_open(greylist);
     if (code == CMD_GOOD)
         code = show_known(&rows, &attempt);
-    if (code != CMD_GOOD || rows.shown > 0 || greylist->as_json)
+    if (code != CMD_GOOD || rows.shown > 0 || rows.hidden > 0 || greylist->as_json)
         return code;
     printf("nothing is known of %s%s\n", words[0], count > 1 ? " with this mail" : "");
     return greylist_printed(true);
@@ -277,7 +289,7 @@ static void print_stats(const struct stats *stats, uint64_t foreign)
     printf("%-24s %12" PRIu64 "   that waited for a refusal to its end\n", "patient", stats->patient);
     printf("%-24s %12" PRIu64 "   rulings\n%-24s %12" PRIu64 "   rulings\n", "allowed", stats->allowed, "denied",
            stats->denied);
-    printf("%-24s %s\n", "oldest (UTC)", oldest);
+    printf("%-24s %s\n", "oldest", oldest);
 }
 
 /* Not half of them, as in write_json. */

@@ -13,37 +13,45 @@ struct form {
     const char *synopsis; /* behind the program's name */
 };
 
-#define STORE_OPTIONS " [-r RULES] [--store URI]"
+#define STORE_OPTIONS " [-r RULES] [--control PATH] [--store URI]"
+#define LOOK_OPTIONS  " [--now TIME]" STORE_OPTIONS
 
 static const struct form forms[] = {
     {"run", cmd_run,
      "run [-r RULES] [-q FIRST[:LAST]] [--store URI] [-e EVENTS.jsonl|syslog:] [--control PATH] [--control-group "
-     "GROUP] "
-     "[--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER] [--user NAME | --stay-root]"},
+     "GROUP] [--metrics ADDRESS:PORT] [--mark-mask MASK] [--state FOLDER] [--user NAME | --stay-root]"},
     {"status", cmd_status, "status [--json | --list] [--control PATH]"},
     {"reload", cmd_reload, "reload [--control PATH]"},
     {"reopen", cmd_reopen, "reopen [--control PATH]"},
     {"top", cmd_top, "top [--once] [--control PATH]"},
     {"setup", cmd_setup,
-     "setup [--print | --apply | --remove] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]... "
-     "[--protect ADDRESS[/BITS]]... [--mark-mask MASK] [--variant legacy|nft]"},
+     "setup [--print | --apply | --remove | --check | --watch] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]"
+     "... [--protect ADDRESS[/BITS]]... [--mark-mask MASK] [--variant legacy|nft]"},
     {"replay", cmd_replay,
-     "replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|none] [--stats] "
-     "CAPTURE..."},
-    {"greylist", cmd_greylist, "greylist list [--json]" STORE_OPTIONS},
-    {"greylist", cmd_greylist, "greylist show CLIENT [FROM [TO]] [--helo NAME] [--json]" STORE_OPTIONS},
-    {"greylist", cmd_greylist, "greylist stats [--json]" STORE_OPTIONS},
+     "replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|html|none] "
+     "[--html] [--stats] CAPTURE..."},
+    {"greylist", cmd_greylist, "greylist list [--json]" LOOK_OPTIONS},
+    {"greylist", cmd_greylist, "greylist show CLIENT [FROM [TO]] [--helo NAME] [--json]" LOOK_OPTIONS},
+    {"greylist", cmd_greylist, "greylist stats [--json]" LOOK_OPTIONS},
     {"greylist", cmd_greylist,
-     "greylist allow client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]" STORE_OPTIONS},
+     "greylist allow client NETWORK...|from ADDRESS...|to ADDRESS...|mail FROM TO [--for DURATION] "
+     "[--comment TEXT]" STORE_OPTIONS},
     {"greylist", cmd_greylist,
-     "greylist deny client NETWORK...|from ADDRESS...|to ADDRESS... [--for DURATION]" STORE_OPTIONS},
+     "greylist deny client NETWORK...|from ADDRESS...|to ADDRESS...|mail FROM TO [--for DURATION] "
+     "[--comment TEXT]" STORE_OPTIONS},
     {"greylist", cmd_greylist,
      "greylist forget CLIENT [FROM [TO]] [--helo NAME]|client NETWORK...|from ADDRESS...|to "
-     "ADDRESS...|--all" STORE_OPTIONS},
+     "ADDRESS...|mail FROM TO|--all" STORE_OPTIONS},
     {"greylist", cmd_greylist, "greylist import --format postgrey|spamd|postern FILE..." STORE_OPTIONS},
-    {"greylist", cmd_greylist, "greylist export" STORE_OPTIONS},
-    {"why", cmd_why, "why CLIENT [FROM [TO]] [--helo NAME] [--json]" STORE_OPTIONS},
-    {"check", cmd_check, "check RULES... | --keys"},
+    {"greylist", cmd_greylist, "greylist export" LOOK_OPTIONS},
+    {"why", cmd_why,
+     "why CLIENT [FROM [TO]] [--helo NAME] [--server ADDRESS] [--direction inbound|outbound|internal] "
+     "[--json]" LOOK_OPTIONS},
+    {"why", cmd_why, "why [--from ADDRESS] [--to ADDRESS]" LOOK_OPTIONS},
+    {"track", cmd_track,
+     "track [--from ADDRESS] [--to ADDRESS] [--client NETWORK] [--since DURATION] [--json] [FILE...]"},
+    {"report", cmd_report, "report [--since DURATION] [--json | --html] [FILE...]"},
+    {"check", cmd_check, "check [--root FOLDER] RULES... | --keys"},
 };
 
 enum { FORMS = sizeof forms / sizeof forms[0] };

@@ -10,8 +10,8 @@
 struct mark {
     uint32_t mask;     /* the bits that are ours; 0: no marks */
     uint32_t released; /* the lowest: nothing more is to be seen or done here, the connection may pass */
-    uint32_t offset;   /* the next one: lines were taken out, so it must never pass untranslated */
-};
+    uint32_t promised; /* the next one: something was promised to its ends, so it must never pass without the filter */
+};                     /* both: all that was promised is kept */
 
 #define MARK_ADVICE "give two bits, for example 0x30000000, or 0 for no marks"
 

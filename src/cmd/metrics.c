@@ -31,13 +31,52 @@ static void head(FILE *out, const char *name, const char *suffix, const char *ty
     fprintf(out, "# HELP postern_%s%s %s\n# TYPE postern_%s%s %s\n", name, suffix, help, name, suffix, type);
 }
 
+/* Figures in other units than Prometheus' own, seconds and bytes; the others are as `postern status` has them. */
+static const struct unit {
+    const char *figure, *metric, *help;
+    double factor;
+} units[] = {
+    {"tarpit_ms", "tarpit_seconds", "seconds by which replies were to leave later, in all", 1e-3},
+    {"tarpit_hangup_ms", "tarpit_hangup_seconds", "seconds that replies had waited when their clients hung up, in all",
+     1e-3},
+    {"blocks_now", "kept_bytes_now", "memory in use for octets of connections that are kept", ENGINE_BLOCK_BYTES},
+};
+
+static const struct unit *unit_of(const struct figure *figure)
+{
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (strcmp(units[i].figure, figure->name) == 0)
+            return &units[i];
+    return NULL;
+}
+
+/* HELP and TYPE of a figure; its metric's whole name into `name`. */
+static void figure_head(FILE *out, const struct figure *figure, char *name, size_t size)
+{
+    const struct unit *unit = unit_of(figure);
+    const char *suffix = figure->gauge ? "" : "_total", *metric = unit ? unit->metric : figure->name;
+    head(out, metric, suffix, figure->gauge ? "gauge" : "counter", unit ? unit->help : figure->help);
+    snprintf(name, size, "postern_%s%s", metric, suffix);
+}
+
+static void write_value(FILE *out, const struct figure *figure, const void *structure)
+{
+    const struct unit *unit = unit_of(figure);
+    uint64_t value = figure_value(figure, structure);
+    if (unit && unit->factor < 1)
+        fprintf(out, " %.3f\n", (double)value * unit->factor);
+    else
+        fprintf(out, " %" PRIu64 "\n", unit ? value * (uint64_t)unit->factor : value);
+}
+
 static void write_workers(FILE *out, const struct figure *figure, const struct worker_status *workers, unsigned count)
 {
-    const char *suffix = figure->gauge ? "" : "_total";
-    head(out, figure->name, suffix, figure->gauge ? "gauge" : "counter", figure->help);
-    for (unsigned i = 0; i < count; i++)
-        fprintf(out, "postern_%s%s{worker=\"%u\"} %" PRIu64 "\n", figure->name, suffix, i,
-                figure_value(figure, &workers[i]));
+    char name[96];
+    figure_head(out, figure, name, sizeof name);
+    for (unsigned i = 0; i < count; i++) {
+        fprintf(out, "%s{worker=\"%u\"}", name, i);
+        write_value(out, figure, &workers[i]);
+    }
 }
 
 static void write_reasons(FILE *out, const struct worker_status *workers, unsigned count)
@@ -49,23 +88,78 @@ static void write_reasons(FILE *out, const struct worker_status *workers, unsign
                     greylist_reason_name((enum greylist_reason)reason), workers[i].greylist.reasons[reason]);
 }
 
+/* A label's value: what would end it is escaped. */
+static void write_label(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        fprintf(out, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text == '\n' ? ' ' : *text);
+}
+
+static void write_rule_hits(FILE *out, const struct policy *policy, const struct worker_status *workers, unsigned count)
+{
+    head(out, FIGURES_RULES, "_total", "counter", FIGURES_RULES_HELP);
+    for (unsigned i = 0; i < count; i++)
+        for (uint32_t number = 0; number < policy->rule_count; number++) {
+            const struct rule *rule = &policy->rules[number];
+            if (!rule->does)
+                continue;
+            fprintf(out, "postern_" FIGURES_RULES "_total{worker=\"%u\",rule=\"", i);
+            write_label(out, rule->name);
+            fprintf(out, "\",action=\"%s\"} %" PRIu64 "\n", rule->does, workers[i].rule_hits[number]);
+        }
+}
+
+static void write_gauge(FILE *out, const char *name, const char *help, int64_t value)
+{
+    head(out, name, "", "gauge", help);
+    fprintf(out, "postern_%s %" PRId64 "\n", name, value);
+}
+
+static void write_rules(FILE *out, const struct service *service)
+{
+    struct rules_about about = rules_about(service->rules);
+    head(out, "rules_info", "", "gauge", "the rule file, and a hash of it with what it includes and its lists");
+    fputs("postern_rules_info{file=\"", out);
+    write_label(out, service->rules->path ? service->rules->path : "");
+    fprintf(out, "\",hash=\"%s\"} 1\n", about.hash);
+    write_gauge(out, "dry_run", "1 where the rules change nothing and only tell what would have happened",
+                about.dry_run);
+    write_gauge(out, "last_reload_successful", "1 unless the last reload failed, and the rules from before it hold",
+                !service->reload_failed);
+    write_gauge(out, "last_reload_success_timestamp_seconds", "when the rules in use were read, since 1970",
+                service->reloaded_us / 1000000);
+}
+
+/* Where a store is in use. */
+static void write_store(FILE *out, const struct service *service)
+{
+    char fault[256];
+    if (service->store)
+        write_gauge(out, "store_up", "1 unless the store fails, and what the rules say of a lost store holds",
+                    !store_fault(service->store, fault, sizeof fault));
+}
+
 static void write_page(FILE *out, struct service *service)
 {
     static struct worker_status workers[QUEUES_WORKERS_MAX];
     struct common_status common = service_common(service);
     for (unsigned i = 0; i < service->queues.workers; i++)
         worker_ask(service->workers[i], &workers[i], SERVICE_ANSWER_MS);
-    head(out, "info", "", "gauge", "the version that runs");
+    head(out, "info", "", "gauge", "the version of the filter that runs");
     fputs("postern_info{version=\"" POSTERN_VERSION "\"} 1\n", out);
-    head(out, "uptime_seconds", "", "gauge", "since the start");
+    head(out, "uptime_seconds", "", "gauge", "seconds since the filter was started");
     fprintf(out, "postern_uptime_seconds %" PRId64 "\n", (clock_now_us() - service->began_us) / 1000000);
+    write_rules(out, service);
+    write_store(out, service);
     for (size_t i = 0; i < worker_figure_count; i++)
         write_workers(out, &worker_figures[i], workers, service->queues.workers);
     write_reasons(out, workers, service->queues.workers);
+    write_rule_hits(out, &service->rules->now->policy, workers, service->queues.workers);
     for (size_t i = 0; i < common_figure_count; i++) {
-        head(out, common_figures[i].name, "_total", "counter", common_figures[i].help);
-        fprintf(out, "postern_%s_total %" PRIu64 "\n", common_figures[i].name,
-                figure_value(&common_figures[i], &common));
+        char name[96];
+        figure_head(out, &common_figures[i], name, sizeof name);
+        fputs(name, out);
+        write_value(out, &common_figures[i], &common);
     }
 }
 

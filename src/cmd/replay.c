@@ -8,12 +8,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/uri.h"
 #include "cmd/answers.h"
 #include "cmd/cmd.h"
+#include "cmd/replay_html.h"
 #include "cmd/watch.h"
 #include "io/capture.h"
 #include "report/dialogue.h"
 #include "report/json.h"
+#include "report/secrets.h"
 #include "report/session.h"
 #include "report/table.h"
 
@@ -24,6 +27,7 @@ enum format {
     FORMAT_TABLE,
     FORMAT_JSON,
     FORMAT_NONE,
+    FORMAT_HTML,
 };
 
 /* A frame whose packet waits for its verdict. */
@@ -49,7 +53,9 @@ struct replay {
     struct capture_writer *writer;
     int link_type;
     struct log logs[2]; /* standard output, and the file of -e */
+    struct secrets *secrets;
     struct dialogue dialogue;
+    struct replay_page *page; /* NULL: none is wanted */
     struct table *table;
     struct engine *engine;
     const char *store_uri; /* NULL: memory: where rules ask, else none */
@@ -93,10 +99,13 @@ static bool show_events(struct replay *replay)
     while (engine_next_event(replay->engine, &event)) {
         if (event.kind == EVENT_GUARD && !watch_take(replay->watch, &event))
             continue;
+        secrets_mask(replay->secrets, &event);
         if (replay->format == FORMAT_DIALOGUE)
             dialogue_show(&replay->dialogue, &event);
         else if (replay->format == FORMAT_TABLE)
             table_take(replay->table, &event);
+        else if (replay->page)
+            good = replay_page_take(replay->page, &event) && good;
         for (int i = 0; i < 2 && replay->logs[i].out; i++)
             good = json_write_event(replay->logs[i].out, &event) &&
                    sessions_take(replay->logs[i].sessions, &event, replay->logs[i].out) && good;
@@ -172,10 +181,18 @@ static bool give_answers(struct replay *replay, const struct capture_packet *fra
     return decided;
 }
 
+/* Whatever has to do with time goes by the capture's clock. */
+static void set_time(struct replay *replay, int64_t now_us)
+{
+    if (replay->store)
+        store_set_time(replay->store, now_us);
+}
+
 static bool take_frame(struct replay *replay, struct capture_packet *frame)
 {
     bool good = true;
     for (int64_t due; (due = engine_next_due(replay->engine)) <= frame->time_us;) {
+        set_time(replay, due);
         engine_tick(replay->engine, due);
         carry_out(replay, NULL, due);
         give_answers(replay, NULL, due, &good);
@@ -192,6 +209,7 @@ static bool take_frame(struct replay *replay, struct capture_packet *frame)
         .token = ++replay->tokens,
         .checksum = ENGINE_CHECKSUM_GOOD,
     };
+    set_time(replay, frame->time_us);
     engine_packet(replay->engine, &packet, frame->time_us);
     bool decided = carry_out(replay, frame, frame->time_us);
     if (!give_answers(replay, frame, frame->time_us, &good) && !decided)
@@ -228,7 +246,6 @@ static void show_stats(const struct replay *replay, const char *path, uint64_t n
 static int open_writer(struct replay *replay, const char *path, int link_type)
 {
     char message[CMD_MESSAGE_BYTES];
-    struct stat in, out;
     if (!replay->out_path)
         return CMD_GOOD;
     if (replay->writer && replay->link_type != link_type)
@@ -236,8 +253,6 @@ static int open_writer(struct replay *replay, const char *path, int link_type)
                             "%s: its link type differs from the first capture's; write it to a file of its own", path);
     if (replay->writer)
         return CMD_GOOD;
-    if (stat(path, &in) == 0 && stat(replay->out_path, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return cmd_complain(CMD_FAILED, "%s: would be overwritten while it is read; give -w another name", path);
     if (capture_create(replay->out_path, link_type, &replay->writer, message, sizeof message) != CAPTURE_OK)
         return cmd_complain(CMD_FAILED, "%s", message);
     replay->link_type = link_type;
@@ -275,6 +290,8 @@ static int replay_capture(struct replay *replay, const char *path)
     carry_out(replay, NULL, last_us);
     good = show_events(replay) && good;
     good = stop_logs(replay, last_us) && good;
+    if (replay->page)
+        replay_page_next_capture(replay->page);
     if (replay->stats)
         show_stats(replay, path, cpu_ns() - began_ns);
     answers_free(replay->answers);
@@ -292,6 +309,10 @@ static int finish(struct replay *replay, int code)
     if (replay->table)
         table_show(replay->table, stdout);
     table_free(replay->table);
+    if (replay->page && !replay_page_write(replay->page, stdout))
+        code = cmd_complain(CMD_FAILED, "the page cannot be written");
+    replay_page_free(replay->page);
+    secrets_free(replay->secrets);
     if (capture_finish(replay->writer, message, sizeof message) != CAPTURE_OK)
         code = cmd_complain(CMD_FAILED, "%s", message);
     for (int i = 0; i < 2; i++) {
@@ -322,7 +343,8 @@ static bool open_store(struct replay *replay)
     char message[CMD_MESSAGE_BYTES];
     struct store_settings settings = store_settings_default();
     const char *uri = replay->store_uri ? replay->store_uri : "memory:";
-    replay->store = store_open(uri, &settings, time(NULL), message, sizeof message);
+    settings.is_guest = true;                                               /* by the time of the capture, that is */
+    replay->store = store_open(uri, &settings, 0, message, sizeof message); /* until the first packet says what it is */
     if (!replay->store || message[0])
         cmd_complain(CMD_FAILED, "%s", message);
     return replay->store != NULL;
@@ -330,7 +352,7 @@ static bool open_store(struct replay *replay)
 
 static bool format_of(const char *word, enum format *format)
 {
-    static const char *const names[] = {"dialogue", "table", "json", "none"};
+    static const char *const names[] = {"dialogue", "table", "json", "none", "html"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(word, names[i]) == 0) {
             *format = (enum format)i;
@@ -340,13 +362,10 @@ static bool format_of(const char *word, enum format *format)
 }
 
 static const struct option options[] = {
-    {"rules", required_argument, NULL, 'r'},
-    {"write", required_argument, NULL, 'w'},
-    {"events", required_argument, NULL, 'e'},
-    {"format", required_argument, NULL, 'f'},
-    {"stats", no_argument, NULL, 's'},
-    {"store", required_argument, NULL, 'd'},
-    {0},
+    {"rules", required_argument, NULL, 'r'},  {"write", required_argument, NULL, 'w'},
+    {"events", required_argument, NULL, 'e'}, {"format", required_argument, NULL, 'f'},
+    {"html", no_argument, NULL, 'h'},         {"stats", no_argument, NULL, 's'},
+    {"store", required_argument, NULL, 'd'},  {0},
 };
 
 static int take_options(struct replay *replay, int argc, char **argv, const char **events_path)
@@ -366,12 +385,17 @@ static int take_options(struct replay *replay, int argc, char **argv, const char
             break;
         case 'f':
             if (!format_of(optarg, &replay->format))
-                return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json or none", optarg);
+                return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json, html or none",
+                                    optarg);
             break;
         case 'd':
             if (!conf_is_store(optarg))
-                return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, optarg);
+                return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE,
+                                    uri_shown(optarg, message, sizeof message));
             replay->store_uri = optarg;
+            break;
+        case 'h':
+            replay->format = FORMAT_HTML;
             break;
         case 's':
             replay->stats = true;
@@ -392,7 +416,8 @@ static int prepare(struct replay *replay, const char *events_path)
     if ((replay->store_uri || answers_wanted(&replay->conf.policy)) && !open_store(replay))
         return CMD_FAILED;
     replay->watch = watch_new(&replay->conf.guard);
-    if (!replay->watch)
+    replay->secrets = secrets_new(engine->flows_max);
+    if (!replay->watch || !replay->secrets)
         return cmd_complain(CMD_FAILED, "no memory");
     engine->peers = ENGINE_PEERS_RECORDED;
     engine->questions = replay->store ? answers_questions() : 0;
@@ -401,13 +426,38 @@ static int prepare(struct replay *replay, const char *events_path)
     replay->dialogue = (struct dialogue){.out = stdout, .colour = isatty(STDOUT_FILENO)};
     if (replay->format == FORMAT_DIALOGUE)
         engine->events = dialogue_events();
+    if (replay->format == FORMAT_HTML) {
+        replay->page = replay_page_new();
+        engine->events = dialogue_events();
+    }
     if (replay->format == FORMAT_TABLE) {
         replay->table = table_new();
         engine->events = table_events();
     }
-    if ((replay->format == FORMAT_TABLE && !replay->table) ||
+    if ((replay->format == FORMAT_TABLE && !replay->table) || (replay->format == FORMAT_HTML && !replay->page) ||
         (replay->format == FORMAT_JSON && !add_log(replay, stdout)) || (events && !add_log(replay, events)))
         return cmd_complain(CMD_FAILED, "no memory");
+    return CMD_GOOD;
+}
+
+static bool is_same_file(const char *one, const char *other)
+{
+    struct stat first, second;
+    return one && other && stat(one, &first) == 0 && stat(other, &second) == 0 && S_ISREG(first.st_mode) &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+/* What is written must be none of what is read; known before anything is. */
+static int check_paths(const struct replay *replay, const char *events_path, char **captures, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (is_same_file(captures[i], replay->out_path))
+            return cmd_complain(CMD_FAILED, "%s: would be overwritten; give -w another name", captures[i]);
+        if (is_same_file(captures[i], events_path))
+            return cmd_complain(CMD_FAILED, "%s: would be overwritten; give -e another name", captures[i]);
+    }
+    if (is_same_file(replay->out_path, events_path))
+        return cmd_complain(CMD_FAILED, "%s: -w and -e name the same file", events_path);
     return CMD_GOOD;
 }
 
@@ -417,6 +467,8 @@ int cmd_replay(int argc, char **argv)
     const char *events_path = NULL;
     conf_init(&replay.conf);
     int code = take_options(&replay, argc, argv, &events_path);
+    if (code == CMD_GOOD)
+        code = check_paths(&replay, events_path, argv + optind, argc - optind);
     if (code == CMD_GOOD)
         code = prepare(&replay, events_path);
     if (code != CMD_GOOD)

@@ -102,6 +102,13 @@ bool rules_answer(const struct rules *rules, const struct conf *conf)
     return good;
 }
 
+struct rules_about rules_about(const struct rules *rules)
+{
+    struct rules_about about = {.dry_run = rules->now->policy.dry_run};
+    snprintf(about.hash, sizeof about.hash, "%s", rules->now->hash);
+    return about;
+}
+
 /* ---- reload ---- */
 
 /* Give back what nobody needs any more. Returns a free place; RULES_KEPT_MAX where there is none. */
@@ -126,9 +133,10 @@ static const char *not_changed(const struct conf *conf_now, const struct conf *c
     bool same = conf_now->queue_length == conf_then->queue_length &&
                 conf_now->queue_buffer == conf_then->queue_buffer && now->flows_max == then->flows_max &&
                 now->blocks_max == then->blocks_max && now->held_max == then->held_max &&
-                now->flow_blocks_max == then->flow_blocks_max && now->line_hold_ms == then->line_hold_ms &&
-                now->order_hold_ms == then->order_hold_ms && now->ports_count == then->ports_count &&
-                memcmp(now->ports, then->ports, sizeof now->ports) == 0 &&
+                now->network_percent == then->network_percent && now->prefix_v4 == then->prefix_v4 &&
+                now->prefix_v6 == then->prefix_v6 && now->flow_blocks_max == then->flow_blocks_max &&
+                now->line_hold_ms == then->line_hold_ms && now->order_hold_ms == then->order_hold_ms &&
+                now->ports_count == then->ports_count && memcmp(now->ports, then->ports, sizeof now->ports) == 0 &&
                 now->liberal_conntrack == then->liberal_conntrack && now->strip_mptcp == then->strip_mptcp &&
                 now->pass_on_overload == then->pass_on_overload && now->ask_hold_ms == then->ask_hold_ms &&
                 now->idle_s == then->idle_s && now->offset_idle_s == then->offset_idle_s &&
@@ -136,9 +144,8 @@ static const char *not_changed(const struct conf *conf_now, const struct conf *c
     return same ? "" : "; what changed outside of rules and lists holds from the next start on";
 }
 
-int rules_reload(void *context, char *message, size_t message_size)
+int rules_reload(struct rules *rules, char *message, size_t message_size)
 {
-    struct rules *rules = context;
     if (!rules->path) {
         snprintf(message, message_size, "there is no rule file to read again; start postern with -r FILE");
         return CMD_FAILED;

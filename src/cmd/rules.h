@@ -24,6 +24,14 @@ struct rules {
     unsigned worker_count;
 };
 
+/* What there is to say of the rules in use. */
+struct rules_about {
+    char hash[CONF_HASH_BYTES]; /* of the file with all that it reads; empty: there is none */
+    bool dry_run;
+};
+
+struct rules_about rules_about(const struct rules *rules);
+
 /* What holds without a file. False where there is no memory. */
 bool rules_init(struct rules *rules);
 
@@ -33,7 +41,7 @@ bool rules_answer(const struct rules *rules, const struct conf *conf);
 /* No worker may use them any more. */
 void rules_fini(struct rules *rules);
 
-/* For struct service: read the file again. Returns an exit code, with a message in any case; 1: nothing has changed. */
-int rules_reload(void *context, char *message, size_t message_size);
+/* Read the file again. Returns an exit code, with a message in any case; 1: nothing has changed. */
+int rules_reload(struct rules *rules, char *message, size_t message_size);
 
 #endif

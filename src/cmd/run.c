@@ -3,22 +3,26 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/uri.h"
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/metrics.h"
 #include "cmd/rules.h"
 #include "cmd/service.h"
 #include "report/session.h"
+#include "sys/file.h"
 #include "sys/notify.h"
 #include "sys/privileges.h"
 
 enum {
-    STORE_WAIT_MS = 2000, /* for what is not written yet when the filter ends */
+    LOG_WAIT_MS = 1000, /* for what is not written yet when the filter ends */
+    STORE_WAIT_MS = 2000,
     MAPPED_BYTES = 131072,
 };
 
@@ -51,7 +55,7 @@ static int processor_of(const struct run *run, unsigned number)
     return (int)cpu;
 }
 
-/* Where a worker's connections with an offset are kept; NULL where the usual folder is not there. */
+/* Where the records of a worker's connections are kept; NULL where the usual folder is not there. */
 static const char *offsets_of(struct run *run, unsigned number)
 {
     const char *folder = run->state ? run->state : SERVICE_FOLDER;
@@ -89,11 +93,10 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
 static int open_log(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
-    struct feed *feeds[QUEUES_WORKERS_MAX];
-    for (unsigned i = 0; i < run->service.queues.workers; i++)
-        feeds[i] = worker_feed(run->service.workers[i]);
-    run->service.log = log_open(run->events, feeds, run->service.queues.workers, message, sizeof message);
-    return run->service.log ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
+    run->service.log = log_open(run->events, message, sizeof message);
+    if (message[0])
+        cmd_complain(CMD_FAILED, "%s", message);
+    return run->service.log ? CMD_GOOD : CMD_FAILED;
 }
 
 /* The control socket. Without a path the usual one is used, where its folder was made for it. */
@@ -110,7 +113,16 @@ static int open_control(struct run *run)
     return run->control ? CMD_FAILED : CMD_GOOD;
 }
 
-/* All that may need privileges. */
+static int open_workers(struct run *run)
+{
+    char message[CMD_MESSAGE_BYTES];
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
+        if (!open_worker(run, i, message, sizeof message))
+            return cmd_complain(CMD_FAILED, "%s", message);
+    return CMD_GOOD;
+}
+
+/* All that may need privileges; the queues last, for from then on mail waits for us. */
 static int open_all(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
@@ -120,34 +132,55 @@ static int open_all(struct run *run)
     run->service.watch = run->rules.watch = watch_new(&run->rules.now->guard);
     if (!run->service.watch)
         return cmd_complain(CMD_FAILED, "no memory for the guard, or no random numbers: %m");
-    if (!service_take_signals(&run->service))
-        return cmd_complain(CMD_FAILED, "cannot take signals: %m");
-    for (unsigned i = 0; i < run->service.queues.workers; i++)
-        if (!open_worker(run, i, message, sizeof message))
-            return cmd_complain(CMD_FAILED, "%s", message);
-    if (run->metrics && !(run->service.metrics = metrics_open(run->metrics, &run->service, message, sizeof message)))
-        return cmd_complain(CMD_FAILED, "%s", message);
+    if (!service_open(&run->service))
+        return cmd_complain(CMD_FAILED, "no file descriptor: %m");
+    run->service.queue_rules = queue_rules_new(
+        run->service.queues.first, (uint16_t)(run->service.queues.first + 2 * run->service.queues.workers - 1));
     int code = run->events ? open_log(run) : CMD_GOOD;
-    return code == CMD_GOOD ? open_control(run) : code;
+    if (code == CMD_GOOD && run->metrics &&
+        !(run->service.metrics = metrics_open(run->metrics, &run->service, message, sizeof message)))
+        code = cmd_complain(CMD_FAILED, "%s", message);
+    if (code == CMD_GOOD)
+        code = open_control(run);
+    return code == CMD_GOOD ? open_workers(run) : code;
 }
 
-/* Where what is asked is remembered. As the user that the filter runs as. */
+/* Whether guarded mail is to be counted together with other gateways, so that a store is of use. */
+static bool shares_guard(const struct conf *conf)
+{
+    static const char shared[] = "redis://";
+    return conf->policy.guard != RULES_MAX && strncmp(conf->store, shared, sizeof shared - 1) == 0;
+}
+
+static int share_guard(struct run *run)
+{
+    watch_share(run->service.watch, run->rules.store);
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
+        if (!worker_share(run->service.workers[i], run->rules.store))
+            return cmd_complain(CMD_FAILED, "no memory for the guard");
+    return CMD_GOOD;
+}
+
+/* Where what is asked is remembered, and guarded mail counted. As the user that the filter runs as. */
 static int open_store(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
     struct store_settings settings = store_settings_default();
     const struct conf *conf = run->rules.now;
     const char *uri = run->store_uri ? run->store_uri : conf->store;
-    if (!run->store_uri && !answers_wanted(&conf->policy))
+    bool asks = run->store_uri || answers_wanted(&conf->policy);
+    if (!asks && !shares_guard(conf))
         return CMD_GOOD;
-    settings.clients_max = 2 * run->service.queues.workers; /* at a reload two each */
+    settings.clients_max = 3 * run->service.queues.workers; /* for the guard, and the greylist: at a reload two each */
     run->rules.store = run->service.store =
         store_open(uri, &settings, clock_now_us() / 1000000, message, sizeof message);
     if (!run->rules.store)
         return cmd_complain(CMD_FAILED, "%s", message);
     if (message[0])
         cmd_complain(CMD_GOOD, "%s", message);
-    return rules_answer(&run->rules, conf) ? CMD_GOOD : cmd_complain(CMD_FAILED, "no memory for the greylist");
+    if (asks && !rules_answer(&run->rules, conf))
+        return cmd_complain(CMD_FAILED, "no memory for the greylist");
+    return share_guard(run);
 }
 
 /* What was made as root will be made anew as that user. */
@@ -161,9 +194,15 @@ static int drop_privileges(const struct run *run)
     return privileges_drop(run->user, message, sizeof message) ? CMD_GOOD : cmd_complain(CMD_FAILED, "%s", message);
 }
 
+/* Until here SIGTERM ends the process as it is: whatever the start waits for. */
 static int start_threads(struct run *run)
 {
-    bool good = !run->service.log || log_start(run->service.log);
+    if (!service_take_signals(&run->service))
+        return cmd_complain(CMD_FAILED, "cannot take signals: %m");
+    struct feed *feeds[QUEUES_WORKERS_MAX];
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
+        feeds[i] = worker_feed(run->service.workers[i]);
+    bool good = !run->service.log || log_start(run->service.log, feeds, run->service.queues.workers);
     for (unsigned i = 0; good && i < run->service.queues.workers; i++)
         good = worker_start(run->service.workers[i], run->service.log);
     if (!good)
@@ -177,43 +216,60 @@ static int start_threads(struct run *run)
     return CMD_GOOD;
 }
 
-static void tell_counts(struct run *run, struct log_counters log)
+static void tell_counts(const struct worker_status *sum, struct log_counters log)
 {
-    struct worker_status sum;
-    service_ask_workers(&run->service, &sum);
     fprintf(stderr,
             "postern: stopped after %llu packets (%llu accepted, %llu dropped), %llu connections; %llu keywords "
             "stripped, %llu commands refused; %llu overruns, %llu dropped at a full queue\n",
-            (unsigned long long)sum.engine.packets, (unsigned long long)sum.engine.accepted,
-            (unsigned long long)sum.engine.dropped, (unsigned long long)sum.engine.flows_created,
-            (unsigned long long)sum.engine.keywords_stripped, (unsigned long long)sum.engine.commands_refused,
-            (unsigned long long)sum.queue.overruns, (unsigned long long)sum.queue.queue_full);
+            (unsigned long long)sum->engine.packets, (unsigned long long)sum->engine.accepted,
+            (unsigned long long)sum->engine.dropped, (unsigned long long)sum->engine.flows_created,
+            (unsigned long long)sum->engine.keywords_stripped, (unsigned long long)sum->engine.commands_refused,
+            (unsigned long long)sum->queue.overruns, (unsigned long long)sum->queue.queue_full);
     if (log.dropped || log.failed)
         fprintf(stderr, "postern: %llu events were lost for want of room, %llu could not be written\n",
                 (unsigned long long)log.dropped, (unsigned long long)log.failed);
 }
 
-/* Every packet that waits gets its verdict, every event its line. */
-static void stop(struct run *run)
+/*
+ * Every packet that waits gets its verdict, and the queues are let go before anything else is waited for. Then every
+ * event gets its line. False where the log's thread does not come back: it may still use what the workers have.
+ */
+static bool stop(struct run *run)
 {
+    struct worker_status sum;
+    struct log_counters log;
     for (unsigned i = 0; i < run->service.queues.workers; i++)
         worker_stop(run->service.workers[i]);
-    tell_counts(run, log_close(run->service.log, clock_now_us()));
+    service_ask_workers(&run->service, &sum);
+    for (unsigned i = 0; i < run->service.queues.workers; i++)
+        worker_let_go(run->service.workers[i]);
+    bool ended = log_close(run->service.log, clock_now_us(), LOG_WAIT_MS, &log);
     run->service.log = NULL;
+    tell_counts(&sum, log);
+    return ended;
 }
 
-static void close_all(struct run *run)
+static void close_all(struct run *run, bool log_ended)
 {
-    log_close(run->service.log, clock_now_us());
-    for (unsigned i = 0; i < run->service.queues.workers; i++)
+    struct log_counters log;
+    log_ended = log_close(run->service.log, clock_now_us(), LOG_WAIT_MS, &log) && log_ended;
+    for (unsigned i = 0; log_ended && i < run->service.queues.workers; i++)
         worker_free(run->service.workers[i]);
     watch_free(run->service.watch);
+    queue_rules_free(run->service.queue_rules);
     control_close(run->service.control);
     metrics_close(run->service.metrics);
     if (run->service.signals >= 0)
         close(run->service.signals);
     if (run->service.ended >= 0)
         close(run->service.ended);
+}
+
+static void close_store(struct run *run)
+{
+    uint64_t lost = store_close(run->rules.store, STORE_WAIT_MS);
+    if (lost)
+        cmd_complain(CMD_GOOD, "%llu records could not be written to the store in time", (unsigned long long)lost);
 }
 
 /*
@@ -223,6 +279,19 @@ static void close_all(struct run *run)
 static void keep_tables_apart(void)
 {
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+}
+
+/* Whoever reads what we write may end, or stop: mail goes on. What asks for a reload or a new event file waits until we
+   are ready; until then it would end us. */
+static void stand_alone(void)
+{
+    sigset_t later;
+    signal(SIGPIPE, SIG_IGN);
+    file_never_wait(STDERR_FILENO);
+    sigemptyset(&later);
+    sigaddset(&later, SIGHUP);
+    sigaddset(&later, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &later, NULL);
 }
 
 static const struct option options[] = {
@@ -242,7 +311,9 @@ static int take_option(struct run *run, int option)
     case 'r':
         if (!conf_read(run->rules.now, optarg, message, sizeof message))
             return cmd_complain(CMD_FAILED, "%s", message);
-        run->service.rules = run->rules.path = optarg;
+        if (run->rules.now->warnings)
+            cmd_complain(CMD_GOOD, "%s: taken, with warnings; postern check %s says them", optarg, optarg);
+        run->rules.path = optarg;
         return CMD_GOOD;
     case 'q':
         if (!queues_parse(optarg, &run->service.queues))
@@ -268,7 +339,8 @@ static int take_option(struct run *run, int option)
         return CMD_GOOD;
     case 'd':
         if (!conf_is_store(optarg))
-            return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE, optarg);
+            return cmd_complain(CMD_USAGE, "--store %s: " CONF_STORE_ADVICE,
+                                uri_shown(optarg, message, sizeof message));
         run->store_uri = optarg;
         return CMD_GOOD;
     case 's':
@@ -288,7 +360,9 @@ int cmd_run(int argc, char **argv)
     static struct run run = {
         .user = "postern", .mark = MARK_DEFAULT, .service = {.queues = QUEUES_DEFAULT, .signals = -1, .ended = -1}};
     int code = CMD_GOOD;
+    bool log_ended = true;
     keep_tables_apart();
+    stand_alone();
     if (!rules_init(&run.rules))
         return cmd_complain(CMD_FAILED, "no memory");
     for (int c; (c = getopt_long(argc, argv, "r:q:e:", options, NULL)) != -1;)
@@ -304,9 +378,8 @@ int cmd_run(int argc, char **argv)
     run.rules.now->engine.release = run.mark.mask != 0;
     run.rules.now->engine.questions = answers_questions();
     clock_begin();
-    run.service.began_us = clock_now_us();
-    run.service.reload = rules_reload;
-    run.service.reload_context = &run.rules;
+    run.service.began_us = run.service.reloaded_us = clock_now_us();
+    run.service.rules = &run.rules;
     code = open_all(&run);
     run.rules.workers = run.service.workers;
     run.rules.worker_count = run.service.queues.workers;
@@ -320,10 +393,10 @@ int cmd_run(int argc, char **argv)
         notify("READY=1");
         code = service_run(&run.service);
         notify("STOPPING=1");
-        stop(&run);
+        log_ended = stop(&run);
     }
-    close_all(&run);
-    store_close(run.rules.store, STORE_WAIT_MS);
+    close_all(&run, log_ended);
+    close_store(&run);
     rules_fini(&run.rules);
     return code;
 }

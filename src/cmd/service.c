@@ -18,7 +18,12 @@
 #include "sys/mapping.h"
 #include "sys/notify.h"
 
-enum { LOOK_MS = 1000, /* at what other threads count */ TELL_AGAIN_S = 60 };
+enum {
+    LOOK_MS = 1000, /* at what other threads count */
+    TELL_AGAIN_S = 60,
+    LOOK_AT_RULES_S = 5,
+    RULES_LATE_S = 30, /* a filter may be started before its rules are applied */
+};
 
 /* ---- what there is to tell ---- */
 
@@ -49,6 +54,21 @@ static json_t *reasons_of(const struct worker_status *status)
     return object;
 }
 
+/* The rules in use, in order, and how often each of them held. */
+static json_t *rules_of(const struct policy *policy, const struct worker_status *status)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < policy->rule_count; i++) {
+        const struct rule *rule = &policy->rules[i];
+        if (rule->does)
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:s, s:s, s:I}", "rule", rule->name, "on",
+                                            rule_event_name(rule->on), "action", rule->does, "place",
+                                            rule->place ? rule->place : "", "hits", (json_int_t)status->rule_hits[i]));
+    }
+    return list;
+}
+
 static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
 {
     struct worker_status status;
@@ -68,6 +88,8 @@ struct common_status service_common(const struct service *service)
     if (service->store)
         store_counters(service->store, &common.store);
     common.watch = watch_counters(service->watch);
+    for (int family = 0; family < QUEUE_RULES_FAMILIES; family++)
+        common.queue_rules_missing += service->rules_seen.missing[family];
     return common;
 }
 
@@ -78,12 +100,19 @@ json_t *service_describe(struct service *service)
     for (unsigned i = 0; i < service->queues.workers; i++)
         json_array_append_new(workers, describe_worker(service, i, &sum));
     struct common_status common = service_common(service);
-    json_t *object =
-        json_pack("{s:s, s:i, s:I, s:s?, s:o, s:o, s:o, s:b, s:b, s:o}", "version", POSTERN_VERSION, "pid",
-                  (int)getpid(), "uptime_s", (json_int_t)((clock_now_us() - service->began_us) / 1000000), "rules",
-                  service->rules, "figures", figures_of(worker_figures, worker_figure_count, &sum), FIGURES_REASONS,
-                  reasons_of(&sum), "workers", workers, "events", service->log != NULL, "store", service->store != NULL,
-                  "common_figures", figures_of(common_figures, common_figure_count, &common));
+    char *rules = service->rules->path ? realpath(service->rules->path, NULL) : NULL;
+    json_t *object = json_pack("{s:s, s:i, s:I, s:s?, s:o, s:o, s:o, s:b, s:b, s:o}", "version", POSTERN_VERSION, "pid",
+                               (int)getpid(), "uptime_s", (json_int_t)((clock_now_us() - service->began_us) / 1000000),
+                               "rules", rules ? rules : service->rules->path, "figures",
+                               figures_of(worker_figures, worker_figure_count, &sum), FIGURES_REASONS, reasons_of(&sum),
+                               "workers", workers, "events", service->log != NULL, "store", service->store != NULL,
+                               "common_figures", figures_of(common_figures, common_figure_count, &common));
+    free(rules);
+    struct rules_about about = rules_about(service->rules);
+    json_object_set_new(object, FIGURES_RULES, rules_of(&service->rules->now->policy, &sum));
+    json_object_set_new(object, "rules_hash", json_string(about.hash));
+    json_object_set_new(object, "dry_run", json_boolean(about.dry_run));
+    json_object_set_new(object, "last_reload", json_string(service->reload_failed ? "failed" : "good"));
     char fault[CMD_MESSAGE_BYTES];
     bool faulty = service->store && store_fault(service->store, fault, sizeof fault);
     json_object_set_new(object, "store_fault", faulty ? json_string(fault) : json_null());
@@ -100,7 +129,9 @@ static json_t *plain_answer(int code, const char *message)
 static int reload(struct service *service, char *message, size_t message_size)
 {
     notify("RELOADING=1");
-    int code = service->reload(service->reload_context, message, message_size);
+    int code = rules_reload(service->rules, message, message_size);
+    service->reload_failed = code != CMD_GOOD;
+    service->reloaded_us = code == CMD_GOOD ? clock_now_us() : service->reloaded_us;
     cmd_complain((enum cmd_exit)code, "%s", message);
     notify("READY=1");
     return code;
@@ -133,6 +164,12 @@ static char *answer(void *context, const char *request)
 
 /* ---- signals ---- */
 
+bool service_open(struct service *service)
+{
+    service->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return service->ended >= 0;
+}
+
 bool service_take_signals(struct service *service)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
@@ -143,8 +180,7 @@ bool service_take_signals(struct service *service)
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
     service->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    service->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return service->signals >= 0 && service->ended >= 0;
+    return service->signals >= 0;
 }
 
 /* False where it is time to end. */
@@ -229,9 +265,47 @@ static void tell_shortage(struct service *service)
                      (unsigned long long)descriptors);
     if (worth_telling(&service->offsets, offsets))
         cmd_complain(CMD_GOOD,
-                     "the disk of the state folder is full: %llu connections with an offset, or places for them, would "
+                     "the disk of the state folder is full: %llu connections that were promised something would "
                      "not outlive this process",
                      (unsigned long long)offsets);
+}
+
+/* A family that had rules and has none any more, or has them again. */
+static void tell_rules_of(struct rules_seen *rules, enum queue_rules_family family, bool there)
+{
+    static const char *const names[QUEUE_RULES_FAMILIES] = {"IPv4", "IPv6"};
+    if (there && rules->seen[family] && rules->missing[family])
+        cmd_complain(CMD_GOOD, "rules send %s packets to the queues again", names[family]);
+    else if (!there && rules->seen[family] && !rules->missing[family])
+        cmd_complain(
+            CMD_GOOD,
+            "no rule sends %s packets to the queues any more: mail passes unfiltered; run 'postern setup --check', "
+            "and 'postern setup --apply'",
+            names[family]);
+    rules->seen[family] = rules->seen[family] || there;
+    rules->missing[family] = rules->seen[family] && !there;
+}
+
+/* Rules vanish without a word to us when somebody loads others. */
+static void look_at_rules(struct service *service)
+{
+    struct rules_seen *rules = &service->rules_seen;
+    int64_t now_us = clock_now_us();
+    if (!service->queue_rules || (rules->looked_us && now_us - rules->looked_us < LOOK_AT_RULES_S * INT64_C(1000000)))
+        return;
+    rules->looked_us = now_us;
+    struct queue_rules_state state = queue_rules_look(service->queue_rules);
+    if (!state.known)
+        return;
+    for (enum queue_rules_family family = 0; family < QUEUE_RULES_FAMILIES; family++)
+        tell_rules_of(rules, family, state.there[family]);
+    if (rules->seen[QUEUE_RULES_IPV4] || rules->seen[QUEUE_RULES_IPV6])
+        return;
+    rules->missing[QUEUE_RULES_IPV4] = rules->missing[QUEUE_RULES_IPV6] = true;
+    if (!rules->told_none && now_us - service->began_us >= RULES_LATE_S * INT64_C(1000000)) {
+        rules->told_none = true;
+        cmd_complain(CMD_GOOD, "no rule sends packets to the queues: nothing is filtered; run 'postern setup --apply'");
+    }
 }
 
 int service_run(struct service *service)
@@ -262,6 +336,7 @@ int service_run(struct service *service)
         if (service->store)
             tell_store(service);
         tell_shortage(service);
+        look_at_rules(service);
         if (watchdog_due_ms(watchdog_ms, told_us) == 0) {
             tell_watchdog(service);
             told_us = clock_now_us();

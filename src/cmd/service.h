@@ -2,9 +2,10 @@
  * cmd/service - what runs beside the workers: signals, requests of the administrator, and the end of it all.
  *
  * In:     signals (SIGTERM and SIGINT end it, SIGHUP reads the rules again, SIGUSR1 opens the event file anew);
- * requests on the control socket: status, reload, reopen. Out:    answers in JSON: `code` as an exit code, `message`
- * for people, and of a status its `status`. Owner:  who fills the structure owns all that it names. Thread: the main
- * one.
+ *         requests on the control socket: status, reload, reopen.
+ * Out:    answers in JSON: `code` as an exit code, `message` for people, and of a status its `status`.
+ * Owner:  who fills the structure owns all that it names.
+ * Thread: the main one.
  */
 #ifndef POSTERN_CMD_SERVICE_H
 #define POSTERN_CMD_SERVICE_H
@@ -13,15 +14,14 @@
 
 #include "cmd/figures.h"
 #include "cmd/queues.h"
+#include "cmd/rules.h"
 #include "cmd/worker.h"
+#include "io/queue_rules.h"
 #include "report/log.h"
 #include "sys/control.h"
 
 #define SERVICE_FOLDER       "/run/postern"
 #define SERVICE_CONTROL_PATH SERVICE_FOLDER "/control"
-
-/* Read the rules again. Returns an exit code, with a message of one line in any case. */
-typedef int service_reload(void *context, char *message, size_t message_size);
 
 enum { SERVICE_ANSWER_MS = 500 }; /* how long a worker may be busy before it describes itself */
 
@@ -33,6 +33,14 @@ struct told {
     int64_t at_us;
 };
 
+/* What is known of the rules that send packets to the queues. */
+struct rules_seen {
+    int64_t looked_us;                  /* the last time */
+    bool seen[QUEUE_RULES_FAMILIES];    /* there were some */
+    bool missing[QUEUE_RULES_FAMILIES]; /* there are none any more, or there never were any of either family */
+    bool told_none;                     /* that there never were any was said */
+};
+
 struct service {
     struct queues queues;
     struct worker *workers[QUEUES_WORKERS_MAX];
@@ -42,16 +50,21 @@ struct service {
     bool store_faulty;       /* it was said that it fails */
     struct control *control; /* NULL: none */
     struct metrics *metrics; /* NULL: none */
-    const char *rules;       /* their file; NULL: what holds without one */
-    service_reload *reload;
-    void *reload_context;
+    struct rules *rules;
+    bool reload_failed;  /* the last one; the rules from before hold */
+    int64_t reloaded_us; /* when the rules in use were read; the start counts */
     int64_t began_us;
     struct told descriptors, offsets;
+    struct queue_rules *queue_rules; /* NULL: not looked at */
+    struct rules_seen rules_seen;
     int signals; /* signalfd */
     int ended;   /* eventfd: a worker failed */
 };
 
-/* Block the signals and open both descriptors; before any thread is made. False where that fails. */
+/* Open `ended`; workers are told of it. False where that fails. */
+bool service_open(struct service *service);
+
+/* Block the signals and open their descriptor; before any thread is made that takes signals. False where that fails. */
 bool service_take_signals(struct service *service);
 
 /* Serve until a signal ends it (0), or a worker or a descriptor fails (1). */

@@ -1,3 +1,5 @@
+#include "cmd/setup.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -7,140 +9,17 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
-#include "cmd/mark.h"
-#include "cmd/queues.h"
 #include "sys/tables.h"
 
-enum { LIST_MAX = 32, PORTS_MAX = 15 /* of one multiport match */ };
-
-enum family { IPV4, IPV6, FAMILIES };
-
-struct setup {
-    enum { SETUP_PRINT, SETUP_APPLY, SETUP_REMOVE } work;
-    const char *variant; /* "", "-legacy" or "-nft" */
-    const char *ports;   /* as iptables takes them */
-    struct queues queues;
-    struct mark mark;
-    const char *interfaces[LIST_MAX];
-    unsigned interface_count;
-    const char *protect[FAMILIES][LIST_MAX]; /* addresses, or networks */
-    unsigned protect_count[FAMILIES];
-};
-
-/* What iptables is called for each family. */
-static const char *const programs[FAMILIES] = {"iptables", "ip6tables"};
-
-/* ---- the rules ---- */
-
-static void print_queue(FILE *out, const struct setup *setup, bool to_servers)
-{
-    unsigned first = setup->queues.first + (to_servers ? 0 : setup->queues.workers);
-    if (setup->queues.workers == 1)
-        fprintf(out, " -j NFQUEUE --queue-num %u", first);
-    else
-        fprintf(out, " -j NFQUEUE --queue-balance %u:%u", first, first + setup->queues.workers - 1);
-}
-
-/* One rule for each way. `mark` is what a connection must have; the others may pass while nobody listens. */
-static void print_ways(FILE *out, const struct setup *setup, uint32_t mark)
-{
-    for (int way = 0; way < 2; way++) {
-        fprintf(out, "-A " TABLES_CHAIN "-QUEUE -p tcp -m multiport --%cports %s", way == 0 ? 'd' : 's', setup->ports);
-        if (mark)
-            fprintf(out, " -m connmark --mark 0x%x/0x%x", mark, setup->mark.mask);
-        print_queue(out, setup, way == 0);
-        fputs(mark ? "\n" : " --queue-bypass\n", out);
-    }
-}
-
-/*
- * A connection that begins has no mark yet, whatever one of the same addresses had. What was released passes. What has
- * an offset never passes by the filter: nobody would translate it. Its packets say so, for the case that the filter
- * does not know of it any more.
- */
-static void print_queue_chain(FILE *out, const struct setup *setup)
-{
-    if (setup->mark.mask) {
-        fprintf(out, "-A " TABLES_CHAIN "-QUEUE -p tcp -m tcp --tcp-flags SYN SYN -j CONNMARK --set-xmark 0x0/0x%x\n",
-                setup->mark.mask);
-        fprintf(out, "-A " TABLES_CHAIN "-QUEUE -m connmark --mark 0x%x/0x%x -j RETURN\n", setup->mark.released,
-                setup->mark.mask);
-        fprintf(out, "-A " TABLES_CHAIN "-QUEUE -m connmark --mark 0x%x/0x%x -j MARK --set-xmark 0x%x/0x%x\n",
-                setup->mark.offset, setup->mark.mask, setup->mark.offset, setup->mark.mask);
-        print_ways(out, setup, setup->mark.offset);
-    }
-    print_ways(out, setup, 0);
-}
-
-/* The mark that a verdict gave a packet becomes its connection's, and the packet loses it. */
-static void print_mark_chain(FILE *out, const struct setup *setup)
-{
-    unsigned mask = setup->mark.mask;
-    fprintf(out,
-            "-A " TABLES_CHAIN "-MARK -m mark ! --mark 0x0/0x%x -j CONNMARK --save-mark --nfmask 0x%x --ctmask 0x%x\n",
-            mask, mask, mask);
-    fprintf(out, "-A " TABLES_CHAIN "-MARK -j MARK --set-xmark 0x0/0x%x\n", mask);
-}
-
-/* A place on the way to the queue: one interface, one address, either way; "" for all. */
-static void print_selected(FILE *out, const char *interface_match, const char *address_match)
-{
-    fprintf(out, "-A " TABLES_CHAIN "%s%s -j " TABLES_CHAIN "-QUEUE\n", interface_match, address_match);
-}
-
-static void print_addresses(FILE *out, const struct setup *setup, enum family family, const char *interface_match)
-{
-    char match[64];
-    for (unsigned i = 0; i < setup->protect_count[family]; i++)
-        for (int way = 0; way < 2; way++) {
-            snprintf(match, sizeof match, " -%c %s", way == 0 ? 'd' : 's', setup->protect[family][i]);
-            print_selected(out, interface_match, match);
-        }
-    if (setup->protect_count[IPV4] + setup->protect_count[IPV6] == 0)
-        print_selected(out, interface_match, "");
-}
-
-static void print_selection(FILE *out, const struct setup *setup, enum family family)
-{
-    char match[64];
-    for (unsigned i = 0; i < setup->interface_count; i++)
-        for (int way = 0; way < 2; way++) {
-            snprintf(match, sizeof match, " -%c %s", way == 0 ? 'i' : 'o', setup->interfaces[i]);
-            print_addresses(out, setup, family, match);
-        }
-    if (setup->interface_count == 0)
-        print_addresses(out, setup, family, "");
-}
-
-/* All rules of a family, in the form of sys/tables; from malloc. */
-static char *rules_of(const struct setup *setup, enum family family)
-{
-    char *text = NULL;
-    size_t len;
-    FILE *out = open_memstream(&text, &len);
-    if (!out)
-        return NULL;
-    fputs(":" TABLES_CHAIN " - [0:0]\n:" TABLES_CHAIN "-QUEUE - [0:0]\n", out);
-    if (setup->mark.mask)
-        fputs(":" TABLES_CHAIN "-MARK - [0:0]\n", out);
-    print_selection(out, setup, family);
-    print_queue_chain(out, setup);
-    fprintf(out, "-I FORWARD -p tcp -m multiport --ports %s -j " TABLES_CHAIN "\n", setup->ports);
-    if (setup->mark.mask) {
-        print_mark_chain(out, setup);
-        fprintf(out, "-I POSTROUTING -p tcp -m multiport --ports %s -j " TABLES_CHAIN "-MARK\n", setup->ports);
-    }
-    fclose(out);
-    return text;
-}
+const char *const setup_programs[SETUP_FAMILIES] = {"iptables", "ip6tables"};
 
 static int print_all(const struct setup *setup)
 {
-    for (enum family family = IPV4; family < FAMILIES; family++) {
-        char *rules = rules_of(setup, family);
+    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
+        char *rules = setup_rules(setup, family);
         if (!rules)
             return cmd_complain(CMD_FAILED, "no memory");
-        printf("# %s%s-restore --noflush\n*mangle\n%sCOMMIT\n", programs[family], setup->variant, rules);
+        printf("# %s%s-restore --noflush\n*mangle\n%sCOMMIT\n", setup_programs[family], setup->variant, rules);
         free(rules);
     }
     return CMD_GOOD;
@@ -156,21 +35,21 @@ struct work {
     char *change;
 };
 
-static bool has_ipv6(void)
+bool setup_has_family(enum setup_family family)
 {
-    return access("/proc/net/if_inet6", F_OK) == 0;
+    return family == SETUP_IPV4 || access("/proc/net/if_inet6", F_OK) == 0;
 }
 
-static bool prepare(struct work *work, const struct setup *setup, enum family family, const char *variant,
+static bool prepare(struct work *work, const struct setup *setup, enum setup_family family, const char *variant,
                     char *message, size_t message_size)
 {
     char save[48];
-    snprintf(save, sizeof save, "%s%s-save", programs[family], variant);
-    snprintf(work->restore, sizeof work->restore, "%s%s-restore", programs[family], variant);
+    snprintf(save, sizeof save, "%s%s-save", setup_programs[family], variant);
+    snprintf(work->restore, sizeof work->restore, "%s%s-restore", setup_programs[family], variant);
     work->saved = tables_save(save, message, message_size);
     if (!work->saved)
         return false;
-    work->ours = setup->work == SETUP_APPLY ? rules_of(setup, family) : strdup("");
+    work->ours = setup->work == SETUP_REMOVE ? strdup("") : setup_rules(setup, family);
     work->change = work->ours ? tables_change(work->saved, work->ours) : NULL;
     if (work->change)
         return true;
@@ -201,37 +80,37 @@ static void undo(const struct work *work, const char *save)
 }
 
 /* All families are checked before one is changed. */
-static int change_all(struct work works[FAMILIES], const char *variant)
+static int change_all(struct work works[SETUP_FAMILIES], const char *variant)
 {
     char message[CMD_MESSAGE_BYTES], save[48];
     for (int step = 0; step < 2; step++)
-        for (enum family family = IPV4; family < FAMILIES; family++) {
+        for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
             struct work *work = &works[family];
             if (!work->saved || tables_restore(work->restore, work->change, step == 0, message, sizeof message))
                 continue;
-            if (step == 1 && family == IPV6) {
-                snprintf(save, sizeof save, "%s%s-save", programs[IPV4], variant);
-                undo(&works[IPV4], save);
+            if (step == 1 && family == SETUP_IPV6) {
+                snprintf(save, sizeof save, "%s%s-save", setup_programs[SETUP_IPV4], variant);
+                undo(&works[SETUP_IPV4], save);
             }
             return cmd_complain(CMD_FAILED, "nothing is changed: %s", message);
         }
     return CMD_GOOD;
 }
 
-static int apply(const struct setup *setup)
+int setup_apply(const struct setup *setup)
 {
     char message[CMD_MESSAGE_BYTES];
-    struct work works[FAMILIES] = {0};
+    struct work works[SETUP_FAMILIES] = {0};
     int code = CMD_GOOD;
-    for (enum family family = IPV4; family < FAMILIES && code == CMD_GOOD; family++)
-        if ((family == IPV4 || has_ipv6()) &&
+    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES && code == CMD_GOOD; family++)
+        if (setup_has_family(family) &&
             !prepare(&works[family], setup, family, setup->variant, message, sizeof message))
             code = cmd_complain(CMD_FAILED, "nothing is changed: %s", message);
     if (code == CMD_GOOD)
         code = change_all(works, setup->variant);
-    for (enum family family = IPV4; family < FAMILIES; family++) {
+    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
         if (code == CMD_GOOD && works[family].saved)
-            printf("%s%s: applied\n", programs[family], setup->variant);
+            printf("%s%s: applied\n", setup_programs[family], setup->variant);
         clear(&works[family]);
     }
     return code;
@@ -245,14 +124,14 @@ static int remove_all(const struct setup *setup)
     int code = CMD_GOOD;
     bool any = false, readable = false;
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
-        for (enum family family = IPV4; family < FAMILIES; family++) {
+        for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
             struct work work = {0};
             bool prepared = prepare(&work, setup, family, variants[i], message, sizeof message);
             readable = readable || prepared;
             if (prepared && tables_has_ours(work.saved)) {
                 any = true;
                 if (tables_restore(work.restore, work.change, false, message, sizeof message))
-                    printf("%s%s: removed\n", programs[family], variants[i]);
+                    printf("%s%s: removed\n", setup_programs[family], variants[i]);
                 else
                     code = cmd_complain(CMD_FAILED, "%s", message);
             }
@@ -273,7 +152,7 @@ static bool good_ports(const char *text)
     for (const char *at = text;; at++) {
         char *end;
         unsigned long port = strtoul(at, &end, 10);
-        if (*at < '0' || *at > '9' || port == 0 || port > 65535 || ++count > PORTS_MAX)
+        if (*at < '0' || *at > '9' || port == 0 || port > 65535 || ++count > SETUP_PORTS_MAX)
             return false;
         if (!*end)
             return true;
@@ -290,28 +169,41 @@ static bool good_interface(const char *name)
     return len > 0 && len < 16 && (!name[len] || strcmp(name + len, "+") == 0) && name[0] != '-';
 }
 
+/* As iptables-save prints it: with its bits, and without those of a host behind them. */
+static void print_network(enum setup_family family, const struct in6_addr *address, unsigned bits, char *out)
+{
+    struct in6_addr network = *address;
+    char text[INET6_ADDRSTRLEN];
+    for (unsigned i = 0; i < sizeof network; i++)
+        if (i * 8 + 8 > bits)
+            network.s6_addr[i] &= (uint8_t)(i * 8 >= bits ? 0 : 0xff << (i * 8 + 8 - bits));
+    inet_ntop(family == SETUP_IPV4 ? AF_INET : AF_INET6, &network, text, sizeof text);
+    snprintf(out, SETUP_ADDRESS_BYTES, "%s/%u", text, bits);
+}
+
 static bool add_protected(struct setup *setup, char *text)
 {
-    struct in6_addr address;
+    struct in6_addr address = {0};
     char *slash = strchr(text, '/'), *end = NULL;
+    enum setup_family family = strchr(text, ':') ? SETUP_IPV6 : SETUP_IPV4;
+    unsigned most = family == SETUP_IPV4 ? 32 : 128;
+    unsigned long bits = slash ? strtoul(slash + 1, &end, 10) : most;
+    bool good = !slash || (slash[1] >= '0' && slash[1] <= '9' && !*end && bits <= most);
     if (slash)
         *slash = '\0';
-    enum family family = strchr(text, ':') ? IPV6 : IPV4;
-    bool good = inet_pton(family == IPV4 ? AF_INET : AF_INET6, text, &address) == 1;
-    if (slash) {
+    good = good && inet_pton(family == SETUP_IPV4 ? AF_INET : AF_INET6, text, &address) == 1;
+    if (slash)
         *slash = '/';
-        unsigned long bits = strtoul(slash + 1, &end, 10);
-        good = good && slash[1] >= '0' && slash[1] <= '9' && !*end && bits <= (family == IPV4 ? 32 : 128);
-    }
-    if (!good || setup->protect_count[family] == LIST_MAX)
+    if (!good || setup->protect_count[family] == SETUP_LIST_MAX)
         return false;
-    setup->protect[family][setup->protect_count[family]++] = text;
+    print_network(family, &address, (unsigned)bits, setup->protect[family][setup->protect_count[family]++]);
     return true;
 }
 
 static const struct option options[] = {
     {"print", no_argument, NULL, 'P'},         {"apply", no_argument, NULL, 'A'},
-    {"remove", no_argument, NULL, 'R'},        {"ports", required_argument, NULL, 'p'},
+    {"remove", no_argument, NULL, 'R'},        {"check", no_argument, NULL, 'C'},
+    {"watch", no_argument, NULL, 'W'},         {"ports", required_argument, NULL, 'p'},
     {"queues", required_argument, NULL, 'q'},  {"interface", required_argument, NULL, 'i'},
     {"protect", required_argument, NULL, 't'}, {"mark-mask", required_argument, NULL, 'm'},
     {"variant", required_argument, NULL, 'v'}, {0},
@@ -330,10 +222,16 @@ static int parse(struct setup *setup, int argc, char **argv)
         case 'R':
             setup->work = SETUP_REMOVE;
             break;
+        case 'C':
+            setup->work = SETUP_CHECK;
+            break;
+        case 'W':
+            setup->work = SETUP_WATCH;
+            break;
         case 'p':
             if (!good_ports(optarg))
                 return cmd_complain(CMD_USAGE, "--ports %s: give up to %d TCP ports, for example 25,587", optarg,
-                                    PORTS_MAX);
+                                    SETUP_PORTS_MAX);
             setup->ports = optarg;
             break;
         case 'q':
@@ -341,7 +239,7 @@ static int parse(struct setup *setup, int argc, char **argv)
                 return cmd_complain(CMD_USAGE, "-q %s: %s", optarg, QUEUES_ADVICE);
             break;
         case 'i':
-            if (!good_interface(optarg) || setup->interface_count == LIST_MAX)
+            if (!good_interface(optarg) || setup->interface_count == SETUP_LIST_MAX)
                 return cmd_complain(CMD_USAGE, "--interface %s: give the name of a network interface", optarg);
             setup->interfaces[setup->interface_count++] = optarg;
             break;
@@ -374,9 +272,13 @@ int cmd_setup(int argc, char **argv)
     case SETUP_PRINT:
         return print_all(&setup);
     case SETUP_APPLY:
-        return apply(&setup);
+        return setup_apply(&setup);
     case SETUP_REMOVE:
         return remove_all(&setup);
+    case SETUP_CHECK:
+        return setup_check(&setup);
+    case SETUP_WATCH:
+        return setup_watch(&setup);
     }
     return CMD_FAILED;
 }

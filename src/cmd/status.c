@@ -1,10 +1,14 @@
 #include <getopt.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
 #include "cmd/figures.h"
+#include "cmd/greylist.h"
 #include "cmd/service.h"
 
 enum { WORKER_COLUMNS_MAX = 8, NAME_WIDTH = 22 };
@@ -16,8 +20,76 @@ static void print_list(void)
         printf("%-*s %-8s %s\n", NAME_WIDTH, worker_figures[i].name, worker_figures[i].gauge ? "gauge" : "counter",
                worker_figures[i].help);
     printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_REASONS, "counter", FIGURES_REASONS_HELP);
+    printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_RULES, "counter", FIGURES_RULES_HELP);
     for (size_t i = 0; i < common_figure_count; i++)
-        printf("%-*s %-8s %s\n", NAME_WIDTH, common_figures[i].name, "counter", common_figures[i].help);
+        printf("%-*s %-8s %s\n", NAME_WIDTH, common_figures[i].name, common_figures[i].gauge ? "gauge" : "counter",
+               common_figures[i].help);
+}
+
+/* ---- what a person wants to know first ---- */
+
+static uint64_t figure(const json_t *status, const char *name)
+{
+    return ask_number(status, "figures", name);
+}
+
+static uint64_t common(const json_t *status, const char *name)
+{
+    return ask_number(status, "common_figures", name);
+}
+
+static void print_sessions(const json_t *status)
+{
+    char began[GREYLIST_TIME_BYTES];
+    json_int_t up_s = json_integer_value(json_object_get(status, "uptime_s"));
+    printf("Since %s %" PRIu64 " sessions: %" PRIu64 " inbound, %" PRIu64 " outbound, %" PRIu64 " internal, %" PRIu64
+           " neither; %" PRIu64 " now.\n",
+           greylist_time(((json_int_t)time(NULL) - up_s) * 1000, began), figure(status, "flows_created"),
+           figure(status, "flows_inbound"), figure(status, "flows_outbound"), figure(status, "flows_internal"),
+           figure(status, "flows_neither"), figure(status, "flows_now"));
+}
+
+static void print_deeds(const json_t *status)
+{
+    printf("%s %" PRIu64 " of %" PRIu64 " mails that the greylist was asked about, refused %" PRIu64
+           " commands, closed %" PRIu64 " and reset %" PRIu64 " sessions, delayed %" PRIu64 " replies.\n",
+           json_is_true(json_object_get(status, "dry_run")) ? "A dry run, nothing is changed: put off" : "Put off",
+           figure(status, "greylist_deferred"), figure(status, "greylist_asked"), figure(status, "commands_refused"),
+           figure(status, "connections_closed"), figure(status, "connections_reset"), figure(status, "tarpits"));
+}
+
+/* One more thing that is wrong, behind those before. */
+static void __attribute__((format(printf, 2, 3))) say_wrong(unsigned *count, const char *format, ...)
+{
+    va_list args;
+    fputs((*count)++ ? "; " : "Wrong: ", stdout);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+}
+
+static void print_wrong(const json_t *status)
+{
+    unsigned count = 0;
+    const char *reload = json_string_value(json_object_get(status, "last_reload"));
+    const char *fault = json_string_value(json_object_get(status, "store_fault"));
+    uint64_t neither = figure(status, "flows_neither"), lost = common(status, "events_failed");
+    if (reload && strcmp(reload, "failed") == 0)
+        say_wrong(&count, "the last reload failed, and the rules from before it hold");
+    if (common(status, "queue_rules_missing"))
+        say_wrong(&count, "no rule of the kernel sends packets to the queues, see 'postern setup --check'");
+    if (fault)
+        say_wrong(&count, "%s", fault);
+    if (neither && neither == figure(status, "flows_created"))
+        say_wrong(&count,
+                  "no session was to or from a network of 'protected', so rules with a direction match nothing: "
+                  "write the networks of your servers there, as this gateway sees them");
+    if (lost)
+        say_wrong(&count, "%" PRIu64 " events could not be written", lost);
+    for (size_t w = 0; w < json_array_size(json_object_get(status, "workers")); w++)
+        if (!json_is_true(json_object_get(json_array_get(json_object_get(status, "workers"), w), "answers")))
+            say_wrong(&count, "worker %zu did not answer in time; its figures are older", w);
+    puts(count ? "." : "Nothing is wrong.");
 }
 
 static void print_head(const json_t *status, size_t workers)
@@ -25,7 +97,7 @@ static void print_head(const json_t *status, size_t workers)
     json_int_t up_s = json_integer_value(json_object_get(status, "uptime_s"));
     const char *rules = json_string_value(json_object_get(status, "rules"));
     const char *version = json_string_value(json_object_get(status, "version"));
-    printf("postern %s, process %" JSON_INTEGER_FORMAT ", up %" JSON_INTEGER_FORMAT ":%02d:%02d, rules: %s\n",
+    printf("\npostern %s, process %" JSON_INTEGER_FORMAT ", up %" JSON_INTEGER_FORMAT ":%02d:%02d, rules: %s\n",
            version ? version : "?", json_integer_value(json_object_get(status, "pid")), up_s / 3600,
            (int)(up_s / 60 % 60), (int)(up_s % 60), rules ? rules : "as they hold without a file");
     printf("\n%-*s %14s", NAME_WIDTH, "", "all");
@@ -81,10 +153,31 @@ static void print_greylist(const json_t *status)
     print_answers(status, "greylist_failed", "without an answer of the store, left to on-lost-store");
 }
 
+/* What each rule did. */
+static void print_rules(const json_t *status)
+{
+    size_t index;
+    json_t *rule;
+    const json_t *rules = json_object_get(status, FIGURES_RULES);
+    if (json_array_size(rules) > 0)
+        printf("\nrules: %s\n", FIGURES_RULES_HELP);
+    json_array_foreach(rules, index, rule)
+    {
+        const char *name, *action, *place;
+        json_int_t hits;
+        if (json_unpack(rule, "{s:s, s:s, s:s, s:I}", "rule", &name, "action", &action, "place", &place, "hits",
+                        &hits) == 0)
+            printf("  %14" JSON_INTEGER_FORMAT "  %-8s  %s  (%s)\n", hits, action, name, place);
+    }
+}
+
 static void print_table(const json_t *status)
 {
     size_t all = json_array_size(json_object_get(status, "workers"));
     size_t workers = all < WORKER_COLUMNS_MAX ? all : WORKER_COLUMNS_MAX;
+    print_sessions(status);
+    print_deeds(status);
+    print_wrong(status);
     print_head(status, workers);
     print_queues(status, workers);
     for (size_t i = 0; i < worker_figure_count; i++) {
@@ -97,13 +190,8 @@ static void print_table(const json_t *status)
     for (size_t i = 0; i < common_figure_count; i++)
         printf("%-*s %14" PRIu64 "\n", NAME_WIDTH, common_figures[i].name,
                ask_number(status, "common_figures", common_figures[i].name));
-    for (size_t w = 0; w < all; w++)
-        if (!json_is_true(json_object_get(worker_at(status, w), "answers")))
-            printf("worker %zu did not answer in time; its figures are older\n", w);
     print_greylist(status);
-    const char *fault = json_string_value(json_object_get(status, "store_fault"));
-    if (fault)
-        printf("store: %s\n", fault);
+    print_rules(status);
 }
 
 int cmd_status(int argc, char **argv)

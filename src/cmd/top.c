@@ -1,5 +1,6 @@
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <locale.h>
 #include <ncurses.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
+#include "cmd/figures.h"
 #include "cmd/service.h"
 
 /*
@@ -18,6 +20,7 @@ struct frame {
     const json_t *now;
     const json_t *before; /* NULL: none */
     double seconds;       /* between them */
+    int lines;            /* that there is room for; INT_MAX: for all */
     FILE *out;
 };
 
@@ -50,6 +53,48 @@ static void print_rate(const struct frame *frame, const char *name)
     fputc('\n', frame->out);
 }
 
+static json_int_t hits_of(const json_t *status, size_t index)
+{
+    return json_integer_value(json_object_get(json_array_get(json_object_get(status, FIGURES_RULES), index), "hits"));
+}
+
+/* The rule that held most often after those that were shown; the count of them where there is none left. */
+static size_t next_rule(const json_t *status, size_t count, const bool *shown)
+{
+    size_t best = count;
+    for (size_t i = 0; i < count; i++)
+        if (!shown[i] && hits_of(status, i) > 0 && (best == count || hits_of(status, i) > hits_of(status, best)))
+            best = i;
+    return best;
+}
+
+/* The rules that held most often. */
+static void print_rules(const struct frame *frame, int most)
+{
+    bool shown[RULES_MAX] = {0};
+    const json_t *rules = json_object_get(frame->now, FIGURES_RULES);
+    size_t count = json_array_size(rules) < RULES_MAX ? json_array_size(rules) : RULES_MAX;
+    /* With other rules than a second ago there are no rates. */
+    const char *now = json_string_value(json_object_get(frame->now, "rules_hash"));
+    const char *before = json_string_value(json_object_get(frame->before, "rules_hash"));
+    bool same = now && before && strcmp(now, before) == 0 && frame->seconds > 0;
+    for (int line = 0; line < most; line++) {
+        size_t i = next_rule(frame->now, count, shown);
+        if (i == count)
+            return;
+        if (line == 0)
+            fputs("rules\n", frame->out);
+        shown[i] = true;
+        const json_t *rule = json_array_get(rules, i);
+        fprintf(frame->out, "  %-20.48s %14" JSON_INTEGER_FORMAT, json_string_value(json_object_get(rule, "rule")),
+                hits_of(frame->now, i));
+        if (same)
+            fprintf(frame->out, " %12.1f/s",
+                    (double)(hits_of(frame->now, i) - hits_of(frame->before, i)) / frame->seconds);
+        fputc('\n', frame->out);
+    }
+}
+
 static void print_workers(const struct frame *frame)
 {
     const json_t *workers = json_object_get(frame->now, "workers");
@@ -66,8 +111,57 @@ static void print_workers(const struct frame *frame)
     }
 }
 
+enum { ROWS = sizeof rows / sizeof rows[0], ROW_FIGURES = 5, RULES_SHOWN = 5 };
+
+/* What of a frame is shown. */
+struct extent {
+    int figures; /* of each row */
+    int rules;
+    bool titles, workers;
+};
+
+static int rows_height(int figures)
+{
+    int height = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        for (int n = 0; n < figures && rows[i].figures[n]; n++)
+            height++;
+    return height;
+}
+
+static int height_of(const struct frame *frame, struct extent extent)
+{
+    size_t workers = json_array_size(json_object_get(frame->now, "workers"));
+    int rules = (int)json_array_size(json_object_get(frame->now, FIGURES_RULES));
+    rules = rules < extent.rules ? rules : extent.rules;
+    return 1 + rows_height(extent.figures) + (extent.titles ? (int)ROWS : 0) + (rules ? rules + 1 : 0) +
+           (extent.workers && workers > 1 ? (int)workers + 1 : 0);
+}
+
+/* As much as there is room for: what a terminal of 24 lines has no room for is the last of each row, then titles. */
+static struct extent extent_of(const struct frame *frame)
+{
+    struct extent extent = {.figures = ROW_FIGURES, .rules = RULES_SHOWN, .titles = true, .workers = true};
+    while (height_of(frame, extent) > frame->lines) {
+        if (extent.workers)
+            extent.workers = false;
+        else if (extent.figures > 2)
+            extent.figures--;
+        else if (extent.titles)
+            extent.titles = false;
+        else if (extent.rules > 0)
+            extent.rules--;
+        else if (extent.figures > 0)
+            extent.figures--;
+        else
+            break;
+    }
+    return extent;
+}
+
 static void print_frame(const struct frame *frame)
 {
+    struct extent extent = extent_of(frame);
     json_int_t up_s = json_integer_value(json_object_get(frame->now, "uptime_s"));
     const char *version = json_string_value(json_object_get(frame->now, "version"));
     fprintf(frame->out,
@@ -77,11 +171,14 @@ static void print_frame(const struct frame *frame)
             ask_number(frame->now, "common_figures", "events_dropped") +
                 ask_number(frame->now, "common_figures", "events_failed"));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        fprintf(frame->out, "%s\n", rows[i].title);
-        for (int n = 0; n < 5 && rows[i].figures[n]; n++)
+        if (extent.titles)
+            fprintf(frame->out, "%s\n", rows[i].title);
+        for (int n = 0; n < extent.figures && rows[i].figures[n]; n++)
             print_rate(frame, rows[i].figures[n]);
     }
-    print_workers(frame);
+    print_rules(frame, extent.rules);
+    if (extent.workers)
+        print_workers(frame);
 }
 
 static double now_s(void)
@@ -97,6 +194,7 @@ static void show(const struct frame *frame)
     char *text = NULL;
     size_t len = 0;
     struct frame copy = *frame;
+    copy.lines = LINES - 1; /* the last one says how to quit */
     copy.out = open_memstream(&text, &len);
     if (!copy.out)
         return;
@@ -114,7 +212,7 @@ static int once(const char *path)
     json_t *answer = ask(path, "status");
     if (!answer)
         return CMD_FAILED;
-    print_frame(&(struct frame){.now = json_object_get(answer, "status"), .out = stdout});
+    print_frame(&(struct frame){.now = json_object_get(answer, "status"), .lines = INT_MAX, .out = stdout});
     json_decref(answer);
     return CMD_GOOD;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/octets.h"
 #include "cmd/cmd.h"
 #include "report/text.h"
 
@@ -12,7 +13,12 @@ struct watch {
     struct guard_settings settings;
     struct watch_counters counters;
     struct guard guard;
+    uint32_t counted[GUARD_SETS]; /* attempts of the messages that the hash puts together */
+    int64_t lag_ms;               /* of the store's time */
 };
+
+static_assert(STORE_KEY_BYTES == SIPHASH_BYTES && STORE_SECRET_BYTES == SIPHASH_KEY_BYTES, "a store's keys are ours");
+static_assert(STORE_VALUE_BYTES >= GUARD_VALUE_BYTES, "a record has room for what is known");
 
 struct watch *watch_new(const struct guard_settings *settings)
 {
@@ -42,7 +48,7 @@ void watch_use(struct watch *watch, const struct guard_settings *settings)
     pthread_mutex_unlock(&watch->lock);
 }
 
-static void number(struct watch *watch, struct event *event)
+static struct guard_mail mail_of(const struct event *event)
 {
     struct guard_mail mail = {
         .ip_version = event->ip_version,
@@ -51,6 +57,12 @@ static void number(struct watch *watch, struct event *event)
         .size = event->octets,
     };
     memcpy(mail.server, event->client.address, sizeof mail.server);
+    return mail;
+}
+
+static void number(struct watch *watch, struct event *event)
+{
+    struct guard_mail mail = mail_of(event);
     bool taken = event->code / 100 == 2;
     int64_t now_ms = event->time_us / 1000;
     event->attempts = watch->settings.attempts;
@@ -70,6 +82,58 @@ bool watch_take(struct watch *watch, struct event *event)
 {
     pthread_mutex_lock(&watch->lock);
     number(watch, event);
+    pthread_mutex_unlock(&watch->lock);
+    return event->attempt > 0;
+}
+
+void watch_share(struct watch *watch, const struct store *store)
+{
+    memcpy(watch->guard.secret, store_secret(store), sizeof watch->guard.secret);
+    watch->lag_ms = store_lag_s(store) * 1000;
+}
+
+static uint32_t *counted_at(struct watch *watch, const struct store_key *key)
+{
+    return &watch->counted[load_be16(key->octets) % GUARD_SETS];
+}
+
+struct watch_place watch_place(struct watch *watch, const struct event *event)
+{
+    struct watch_place place;
+    struct guard_mail mail = mail_of(event);
+    guard_key(&watch->guard, &mail, place.key.octets);
+    pthread_mutex_lock(&watch->lock);
+    place.counted = *counted_at(watch, &place.key);
+    pthread_mutex_unlock(&watch->lock);
+    return place;
+}
+
+static void save(struct watch *watch, const struct event *event, const struct store_key *key,
+                 struct store_client *client)
+{
+    int64_t now_ms = event->time_us / 1000;
+    struct store_record record = {
+        .kind = GUARD_KIND,
+        .len = GUARD_VALUE_BYTES,
+        .expires_s = (now_ms + event->delay_ms) / 1000 + watch->settings.retry_gap_s + 1,
+    };
+    guard_save(&watch->guard, &watch->settings, key->octets, now_ms, watch->lag_ms, record.value);
+    store_put(client, key, &record);
+}
+
+bool watch_take_shared(struct watch *watch, struct event *event, const struct watch_place *place,
+                       const struct store_record *record, struct store_client *client)
+{
+    pthread_mutex_lock(&watch->lock);
+    uint32_t *counted = counted_at(watch, &place->key);
+    if (record && record->kind == GUARD_KIND && *counted == place->counted)
+        guard_load(&watch->guard, &watch->settings, place->key.octets, event->time_us / 1000, watch->lag_ms,
+                   (struct span){record->value, record->len});
+    number(watch, event);
+    if (event->attempt > 0) {
+        ++*counted;
+        save(watch, event, &place->key, client);
+    }
     pthread_mutex_unlock(&watch->lock);
     return event->attempt > 0;
 }

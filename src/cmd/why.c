@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/greylist.h"
+#include "cmd/why_rules.h"
 #include "report/json.h"
 #include "report/text.h"
 
@@ -11,8 +12,12 @@ enum { MAILS_MAX = 1000 };
 struct why {
     struct greylist greylist;
     struct greylist_attempt attempt;
-    uint64_t mails;
-    bool failed; /* the store gave no answer */
+    struct why_rules rules;
+    uint8_t server[16];
+    bool has_server;
+    uint64_t mails, hashed;
+    bool failed;     /* the store gave no answer */
+    bool incomplete; /* an object could not be written */
 };
 
 /* ---- what is known ---- */
@@ -118,6 +123,24 @@ static bool rules_ask(const struct why *why)
     return asks;
 }
 
+/* What the rules say to this client, where there is a file of them; `memory` has what is known of its network. */
+static void judge_by_rules(struct why *why, const struct greylist_attempt *attempt,
+                           const struct greylist_memory *memory)
+{
+    const struct greylist *greylist = &why->greylist;
+    struct greylist_memory copy = *memory;
+    bool known = greylist_knows_client(&greylist->conf.greylist, &greylist->conf.exempt, &copy, attempt,
+                                       greylist->now_us / 1000);
+    why_rules_judge(&why->rules, &greylist->conf.policy, attempt, why->has_server ? why->server : NULL,
+                    greylist->direction, known);
+}
+
+/* Whether the greylist would be asked about it: where other rules decide before, what it would say is of no use. */
+static bool is_asked(const struct why *why)
+{
+    return !why->greylist.rules || why->rules.asks || !rules_ask(why);
+}
+
 /* Why nothing is put off, whatever is remembered. */
 static void print_unasked(const struct why *why)
 {
@@ -151,7 +174,7 @@ static void print_client(const struct why *why, const struct greylist_memory *me
     if (!greylist_knows(memory, GREYLIST_CLIENT))
         printf(": no mail of its network was taken, as far as is remembered.\n");
     else
-        printf(": the server took %u mail%s of its network, the last on %s UTC%s.\n", record->passes,
+        printf(": the server took %u mail%s of its network, the last on %s%s.\n", record->passes,
                record->passes == 1 ? "" : "s", greylist_time(record->last_ms, last),
                record->passes >= enough && enough ? "; it is known" : "");
     if (enough)
@@ -178,14 +201,16 @@ static void print_ruling(const struct why *why, const struct greylist_attempt *a
     char said[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], text[STORE_TEXT_BYTES_MAX];
     char shown[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
     struct span about = ruled_text(why, attempt, kind, text);
+    for (size_t i = 0; i < about.len; i++) /* between sender and recipient */
+        text[i] = text[i] == '\t' && kind == GREYLIST_RULED_MAIL ? ' ' : text[i];
     const char *role = greylist_ruled_prefix(kind, 4)                                          ? "client"
+                       : kind == GREYLIST_RULED_MAIL                                           ? "mail"
                        : kind == GREYLIST_RULED_SENDER || kind == GREYLIST_RULED_SENDER_DOMAIN ? "from"
                                                                                                : "to";
-    printf("  An administrator %s %s %s on %s UTC, %s%s%s.\n", record->passes ? "allowed" : "denied", role,
+    printf("  An administrator %s %s %s on %s, %s%s.\n", record->passes ? "allowed" : "denied", role,
            text_escape(about, shown, sizeof shown), greylist_time(record->first_ms, said),
            record->waited_until_ms ? "until " : "for ever",
-           record->waited_until_ms ? greylist_time(record->waited_until_ms, until) : "",
-           record->waited_until_ms ? " UTC" : "");
+           record->waited_until_ms ? greylist_time(record->waited_until_ms, until) : "");
 }
 
 static void print_rulings(const struct why *why, const struct greylist_attempt *attempt,
@@ -206,7 +231,7 @@ static void print_attempts(const struct why *why, const struct greylist_attempt 
                greylist_duration((uint64_t)why->greylist.conf.greylist.retry_window_s * 1000, window));
         return;
     }
-    printf(": first seen on %s UTC, %" PRIu32 " attempt%s, the last on %s UTC", greylist_time(record->first_ms, first),
+    printf(": first seen on %s, %" PRIu32 " attempt%s, the last on %s", greylist_time(record->first_ms, first),
            record->attempts, record->attempts == 1 ? "" : "s", greylist_time(record->last_ms, last));
     if (record->patient)
         printf(", waited for %u refusal%s to the end, %" PRIu32 " s in all", record->patient,
@@ -251,8 +276,8 @@ static void print_decision(const struct why *why, const struct greylist_attempt 
                greylist_reason_text(decision->reason));
     else {
         printf("  It does not pass now: %s.\n", greylist_reason_text(decision->reason));
-        printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s UTC on (%s"
-                                                  : "  It passes from %s UTC on (%s",
+        printf(decision->reason == GREYLIST_FIRST ? "  If it came now, it would pass from %s on (%s"
+                                                  : "  It passes from %s on (%s",
                greylist_time(decision->passes_from_ms, from), setting);
         if (greylist_knows(memory, kind) && memory->records[kind].waited_ms)
             printf(", and the time that it waited for refusals");
@@ -266,23 +291,25 @@ static void print_decision(const struct why *why, const struct greylist_attempt 
 
 /* ---- JSON ---- */
 
-static json_t *client_json(const struct why *why, const struct greylist_memory *memory)
+static void add_client(const struct why *why, struct json_members *object, const struct greylist_memory *memory)
 {
     char client[KEEP_NETWORK_BYTES], network[KEEP_NETWORK_BYTES];
     bool known = greylist_knows(memory, GREYLIST_CLIENT);
     const struct greylist_record *record = &memory->records[GREYLIST_CLIENT];
-    json_t *object = json_object();
     client_text(why, client);
-    json_object_set_new(object, "client", json_string(client));
-    json_object_set_new(object, "network", json_string(network_text(why, network)));
-    json_object_set_new(object, "client_passes", json_integer(known ? record->passes : 0));
+    json_add(object, "client", json_string(client));
+    json_add(object, "network", json_string(network_text(why, network)));
+    json_add_number(object, "client_passes", known ? record->passes : 0);
     if (known)
-        json_object_set_new(object, "client_last_ms", json_integer(record->last_ms));
-    json_object_set_new(object, "exempt_client", json_boolean(is_exempt_client(why)));
-    json_object_set_new(object, "protected", json_boolean(is_protected_client(why)));
-    json_object_set_new(object, "dry_run", json_boolean(why->greylist.conf.policy.dry_run));
-    json_object_set_new(object, "rules_ask", json_boolean(rules_ask(why)));
-    return object;
+        json_add_number(object, "client_last_ms", record->last_ms);
+    json_add(object, "exempt_client", json_boolean(is_exempt_client(why)));
+    json_add(object, "protected", json_boolean(is_protected_client(why)));
+    json_add(object, "dry_run", json_boolean(why->greylist.conf.policy.dry_run));
+    json_add(object, "rules_ask", json_boolean(rules_ask(why)));
+    if (why->greylist.rules)
+        json_add(object, "rules", why_rules_json(&why->rules));
+    if (why->greylist.rules)
+        json_add(object, "asked", json_boolean(why->rules.asks));
 }
 
 static json_t *rulings_json(const struct why *why, const struct greylist_attempt *attempt,
@@ -290,65 +317,70 @@ static json_t *rulings_json(const struct why *why, const struct greylist_attempt
 {
     char text[STORE_TEXT_BYTES_MAX];
     json_t *rulings = json_array();
+    bool whole = rulings != NULL;
     for (int kind = GREYLIST_RULED_HOST; kind < GREYLIST_KINDS; kind++) {
         const struct greylist_record *record = &memory->records[kind];
         if (!greylist_knows(memory, (enum greylist_kind)kind))
             continue;
-        json_t *ruling = json_object();
-        json_object_set_new(ruling, "kind", json_string(greylist_kind_name((enum greylist_kind)kind)));
-        json_object_set_new(ruling, "about", json_text(ruled_text(why, attempt, (enum greylist_kind)kind, text)));
-        json_object_set_new(ruling, "allowed", json_boolean(record->passes));
-        json_object_set_new(ruling, "said_ms", json_integer(record->first_ms));
+        struct json_members ruling = {json_object(), false};
+        json_add(&ruling, "kind", json_string(greylist_kind_name((enum greylist_kind)kind)));
+        json_add(&ruling, "about", json_text(ruled_text(why, attempt, (enum greylist_kind)kind, text)));
+        json_add(&ruling, "allowed", json_boolean(record->passes));
+        json_add_number(&ruling, "said_ms", record->first_ms);
         if (record->waited_until_ms)
-            json_object_set_new(ruling, "until_ms", json_integer(record->waited_until_ms));
-        json_array_append_new(rulings, ruling);
+            json_add_number(&ruling, "until_ms", record->waited_until_ms);
+        whole = json_array_append_new(rulings, json_whole(&ruling)) == 0 && whole;
     }
-    return rulings;
+    if (whole)
+        return rulings;
+    json_decref(rulings);
+    return NULL;
 }
 
-static void add_attempts(json_t *object, const struct greylist_record *record)
+static void add_attempts(struct json_members *object, const struct greylist_record *record)
 {
-    json_object_set_new(object, "first_ms", json_integer(record->first_ms));
-    json_object_set_new(object, "last_ms", json_integer(record->last_ms));
-    json_object_set_new(object, "attempts", json_integer(record->attempts));
-    json_object_set_new(object, "waited_ms", json_integer(record->waited_ms));
-    json_object_set_new(object, "patient", json_integer(record->patient));
-    json_object_set_new(object, "excused", json_integer(record->excused));
-    json_object_set_new(object, "passes", json_integer(record->passes));
+    json_add_number(object, "first_ms", record->first_ms);
+    json_add_number(object, "last_ms", record->last_ms);
+    json_add_number(object, "attempts", record->attempts);
+    json_add_number(object, "waited_ms", record->waited_ms);
+    json_add_number(object, "patient", record->patient);
+    json_add_number(object, "excused", record->excused);
+    json_add_number(object, "passes", record->passes);
 }
 
-static void add_decision(const struct why *why, json_t *object, const struct greylist_decision *decision)
+static void add_decision(const struct why *why, struct json_members *object, const struct greylist_decision *decision)
 {
     char setting[160];
     setting_text(&why->greylist.conf.greylist, decision->reason, setting, sizeof setting);
-    json_object_set_new(object, "pass", json_boolean(decision->pass));
-    json_object_set_new(object, "reason", json_string(greylist_reason_name(decision->reason)));
-    json_object_set_new(object, "text", json_string(greylist_reason_text(decision->reason)));
-    json_object_set_new(object, "setting", json_string(setting));
+    json_add(object, "pass", json_boolean(decision->pass));
+    json_add(object, "reason", json_string(greylist_reason_name(decision->reason)));
+    json_add(object, "text", json_string(greylist_reason_text(decision->reason)));
+    json_add(object, "setting", json_string(setting));
     if (decision->passes_from_ms)
-        json_object_set_new(object, "passes_from_ms", json_integer(decision->passes_from_ms));
+        json_add_number(object, "passes_from_ms", decision->passes_from_ms);
 }
 
 /* `decision`: NULL of a client alone. */
-static void write_json(const struct why *why, const struct greylist_attempt *attempt,
-                       const struct greylist_memory *memory, const struct greylist_decision *decision)
+static void write_json(struct why *why, const struct greylist_attempt *attempt, const struct greylist_memory *memory,
+                       const struct greylist_decision *decision)
 {
     enum greylist_kind kind = kind_of(attempt);
-    json_t *object = client_json(why, memory);
-    json_object_set_new(object, "rulings", rulings_json(why, attempt, memory));
+    struct json_members object = {json_object(), false};
+    add_client(why, &object, memory);
+    json_add(&object, "rulings", rulings_json(why, attempt, memory));
     if (decision && attempt->tls) {
-        json_object_set_new(object, "helo", json_text(attempt->helo));
+        json_add(&object, "helo", json_text(attempt->helo));
     } else if (decision) {
-        json_object_set_new(object, "sender", json_text(attempt->sender));
-        json_object_set_new(object, "recipient", json_text(attempt->recipient));
+        json_add(&object, "sender", json_text(attempt->sender));
+        json_add(&object, "recipient", json_text(attempt->recipient));
     }
     if (decision)
-        json_object_set_new(object, "known", json_boolean(greylist_knows(memory, kind)));
+        json_add(&object, "known", json_boolean(greylist_knows(memory, kind)));
     if (decision && greylist_knows(memory, kind))
-        add_attempts(object, &memory->records[kind]);
+        add_attempts(&object, &memory->records[kind]);
     if (decision)
-        add_decision(why, object, decision);
-    json_write_line(stdout, object);
+        add_decision(why, &object, decision);
+    why->incomplete = !json_write_line(stdout, json_whole(&object)) || why->incomplete;
 }
 
 /* ---- one mail, or all of a client's ---- */
@@ -359,11 +391,13 @@ static void explain(struct why *why, const struct greylist_attempt *attempt)
     const struct greylist_exempt *exempt = &why->greylist.conf.exempt;
     struct greylist_memory memory = {0};
     struct greylist_needs needs = greylist_needs(settings, exempt, attempt);
-    if (!fetch(why, attempt, needs.first | needs.rest | 1u << kind_of(attempt), &memory))
+    uint32_t kinds = needs.first | needs.rest | 1u << kind_of(attempt) | GREYLIST_CLIENT_KINDS;
+    if (!fetch(why, attempt, kinds, &memory))
         return;
     struct greylist_memory after = memory; /* deciding notes an attempt */
     struct greylist_decision decision =
         greylist_decide(settings, exempt, needs, &after, attempt, why->greylist.now_us / 1000);
+    judge_by_rules(why, attempt, &memory);
     if (why->greylist.as_json) {
         write_json(why, attempt, &memory, &decision);
         return;
@@ -371,7 +405,12 @@ static void explain(struct why *why, const struct greylist_attempt *attempt)
     print_subject(why, attempt);
     print_attempts(why, attempt, &memory);
     print_rulings(why, attempt, &memory);
-    print_decision(why, attempt, &memory, &decision);
+    if (why->greylist.rules)
+        why_rules_print(&why->rules, why->greylist.rules);
+    if (is_asked(why))
+        print_decision(why, attempt, &memory, &decision);
+    else
+        printf("  The greylist is not asked about it.\n");
     print_unasked(why);
 }
 
@@ -395,6 +434,7 @@ static void explain_client(struct why *why)
         kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_SENDER_DOMAIN;
     if (!fetch(why, &why->attempt, kinds, &memory))
         return;
+    judge_by_rules(why, &why->attempt, &memory);
     if (why->greylist.as_json) {
         write_json(why, &why->attempt, &memory, NULL);
         return;
@@ -402,6 +442,8 @@ static void explain_client(struct why *why)
     print_client(why, &memory);
     print_rulings(why, &why->attempt, &memory);
     print_unasked(why);
+    if (why->greylist.rules)
+        why_rules_print(&why->rules, why->greylist.rules);
 }
 
 static bool explain_entry(void *context, const struct greylist_entry *entry)
@@ -433,30 +475,116 @@ static int explain_mails(struct why *why)
     return code;
 }
 
+/* ---- whoever the client is ---- */
+
+static bool same_address(const char *wanted, struct span address)
+{
+    struct span plain = span_of(wanted);
+    if (plain.len > 1 && wanted[0] == '<' && wanted[plain.len - 1] == '>')
+        plain = span_head(span_tail(plain, 1), plain.len - 2);
+    uint8_t a_room[GREYLIST_ADDRESS_BYTES_MAX], b_room[GREYLIST_ADDRESS_BYTES_MAX];
+    return span_equal_nocase(greylist_fold(plain, a_room), greylist_fold(address, b_room));
+}
+
+static bool show_client(void *context, const struct greylist_entry *entry)
+{
+    struct why *why = context;
+    struct greylist *greylist = &why->greylist;
+    char first[GREYLIST_TIME_BYTES], from[GREYLIST_TIME_BYTES], network[TEXT_BYTES(KEEP_NETWORK_BYTES)];
+    char sender[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)], recipient[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
+    if (entry->kind != GREYLIST_TRIPLET)
+        return true;
+    why->hashed += entry->text.len == 0;
+    if (entry->text.len == 0 || (greylist->from && !same_address(greylist->from, entry->about.sender)) ||
+        (greylist->to && !same_address(greylist->to, entry->about.recipient)))
+        return true;
+    struct greylist_decision standing = greylist_standing(greylist, entry->kind, &entry->record);
+    bool early = !standing.pass && standing.passes_from_ms;
+    printf("%s  from <%s> for <%s>: first seen on %s, %" PRIu32 " attempt%s; %s%s%s\n",
+           text_escape(entry->about.network, network, sizeof network),
+           text_escape(entry->about.sender, sender, sizeof sender),
+           text_escape(entry->about.recipient, recipient, sizeof recipient),
+           greylist_time(entry->record.first_ms, first), entry->record.attempts, entry->record.attempts == 1 ? "" : "s",
+           standing.pass ? (entry->record.passes ? "it was let through" : "it passes when it comes again")
+                         : "it waits to be tried again",
+           early ? ", and passes from " : "", early ? greylist_time(standing.passes_from_ms, from) : "");
+    return ++why->mails < MAILS_MAX && !ferror(stdout);
+}
+
+/* Which clients tried a mail. */
+static int explain_clients(struct why *why)
+{
+    uint64_t foreign;
+    int code = greylist_walk(&why->greylist, show_client, why, &foreign);
+    if (code == CMD_GOOD && why->mails == 0)
+        printf("no client is known that tried it\n");
+    if (code == CMD_GOOD && why->hashed)
+        printf("%" PRIu64 " mails are hashes, of which only a client that is named can be told (keep-addresses = yes "
+               "keeps them in clear from then on); 'postern track' looks into the event files\n",
+               why->hashed);
+    return code;
+}
+
+/* ---- the command ---- */
+
+static int take_server(struct why *why)
+{
+    uint8_t version = 0, prefix;
+    const char *server = why->greylist.server, *direction = why->greylist.direction;
+    why->has_server = server != NULL;
+    if (server && (strchr(server, '/') || !keep_read_network(span_of(server), &version, why->server, &prefix)))
+        return cmd_complain(CMD_USAGE, "--server %s: write an address like 192.0.2.25", server);
+    if (server && version != why->attempt.ip_version)
+        return cmd_complain(CMD_USAGE, "--server %s: client and server are of one family, IPv4 or IPv6", server);
+    if (direction && strcmp(direction, "inbound") != 0 && strcmp(direction, "outbound") != 0 &&
+        strcmp(direction, "internal") != 0)
+        return cmd_complain(CMD_USAGE, "--direction %s: write inbound, outbound or internal", direction);
+    return CMD_GOOD;
+}
+
+static int explain_all(struct why *why)
+{
+    if (why->attempt.recipient.ptr) {
+        explain(why, &why->attempt);
+        explain_tls(why);
+        return CMD_GOOD;
+    }
+    explain_client(why);
+    explain_tls(why);
+    return why->failed ? CMD_GOOD : explain_mails(why);
+}
+
+/* What stands on the command line besides options: a client, or none where sender or recipient are options. */
+static int take_words(struct why *why, int count, char **words)
+{
+    struct greylist *greylist = &why->greylist;
+    bool named = greylist->from || greylist->to;
+    if (named && count == 0)
+        return greylist->server || greylist->direction || greylist->as_json ? cmd_usage("why") : CMD_GOOD;
+    if (named || count < 1 || count > 3)
+        return cmd_usage("why");
+    int code = greylist_attempt_of(greylist, count, words, &why->attempt);
+    return code == CMD_GOOD ? take_server(why) : code;
+}
+
 int cmd_why(int argc, char **argv)
 {
     struct why why = {0};
     int first;
     struct greylist *greylist = &why.greylist;
-    if (greylist_options(greylist, argc, argv, &first) != CMD_GOOD || argc - first < 1 || argc - first > 3 ||
-        greylist->all || greylist->hold_ms || greylist->format)
-        return cmd_usage("why");
-    int code = greylist_attempt_of(greylist, argc - first, argv + first, &why.attempt);
+    if (greylist_options(greylist, argc, argv, &first) != CMD_GOOD || greylist->all || greylist->hold_ms ||
+        greylist->comment || greylist->format)
+        return greylist->told ? CMD_USAGE : cmd_usage("why");
+    int code = take_words(&why, argc - first, argv + first);
     if (code != CMD_GOOD)
         return code;
     code = greylist_open(greylist);
-    if (code == CMD_GOOD && why.attempt.recipient.ptr) {
-        explain(&why, &why.attempt);
-        explain_tls(&why);
-    } else if (code == CMD_GOOD) {
-        explain_client(&why);
-        explain_tls(&why);
-        code = why.failed ? CMD_GOOD : explain_mails(&why);
-    }
+    if (code == CMD_GOOD)
+        code = first == argc ? explain_clients(&why) : explain_all(&why);
     if (why.failed)
         code = cmd_complain(CMD_FAILED, "the store does not answer");
     if (code == CMD_GOOD)
-        code = greylist_printed(true);
+        code = greylist_printed(!why.incomplete);
     greylist_close(greylist);
     return code;
 }

@@ -13,6 +13,7 @@
 
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
+#include "cmd/watcher.h"
 #include "engine/handover.h"
 #include "report/log.h"
 #include "sys/mapping.h"
@@ -26,12 +27,14 @@ struct worker {
     struct engine *engine;
     struct mapping offsets;
     struct answers *answers; /* NULL: nobody answers */
+    struct watcher *watcher; /* NULL: guarded mail is counted here alone */
     struct feed *feed;
     struct log *log;
     pthread_t thread;
     bool started;
     bool failed;
     bool cut_short_seen;
+    bool unmarked_seen;
     int wake; /* eventfd */
     atomic_bool stop;
     struct nfqueue_packet packets[NFQUEUE_BATCH_MAX];
@@ -47,20 +50,40 @@ struct worker {
 
 /* ---- packets ---- */
 
+/* True where the log has something to read. */
+static bool give_event(const struct worker *worker, const struct event *event)
+{
+    if (event->kind == EVENT_GUARD && event->last)
+        watch_complain(event);
+    if (worker->feed)
+        feed_put(worker->feed, event);
+    return worker->feed != NULL;
+}
+
+static bool is_worth_telling(struct worker *worker, struct event *event)
+{
+    if (event->kind != EVENT_GUARD)
+        return true;
+    return worker->watcher ? watcher_take(worker->watcher, event) : watch_take(worker->settings.watch, event);
+}
+
 static void give_events(struct worker *worker)
 {
     struct event event;
     bool any = false;
-    while (engine_next_event(worker->engine, &event)) {
-        if (event.kind == EVENT_GUARD && !watch_take(worker->settings.watch, &event))
-            continue;
-        if (event.kind == EVENT_GUARD && event.last)
-            watch_complain(&event);
-        if (worker->feed) {
-            feed_put(worker->feed, &event);
-            any = true;
-        }
-    }
+    while (engine_next_event(worker->engine, &event))
+        any = (is_worth_telling(worker, &event) && give_event(worker, &event)) || any;
+    if (any)
+        log_wake(worker->log);
+}
+
+/* Events of guarded mail that the store was asked about. */
+static void give_watched(struct worker *worker, int64_t now)
+{
+    struct event event;
+    bool any = false;
+    while (worker->watcher && watcher_next(worker->watcher, now, &event))
+        any = give_event(worker, &event) || any;
     if (any)
         log_wake(worker->log);
 }
@@ -69,8 +92,8 @@ static void give_events(struct worker *worker)
 static void give_verdict(struct worker *worker, const struct engine_verdict *verdict)
 {
     const struct mark *ours = &worker->settings.mark;
-    static_assert(ENGINE_MARK_OFFSET == 2, "each class has its bits");
-    const uint32_t bits[] = {0, ours->released, ours->offset};
+    static_assert(ENGINE_MARK_PROMISED == 2 && ENGINE_MARK_KEPT == 3, "each class has its bits");
+    const uint32_t bits[] = {0, ours->released, ours->promised, ours->mask};
     uint32_t mask = (verdict->mark_class ? ours->mask : 0) | (verdict->mark ? ~ours->mask : 0);
     if (mask && verdict->action == ENGINE_ACCEPT)
         nfqueue_accept_marked(worker->queue, verdict->token, verdict->packet, bits[verdict->mark_class] | verdict->mark,
@@ -114,7 +137,8 @@ static void take_packet(struct worker *worker, const struct nfqueue_packet *in, 
         .len = in->len,
         .room = in->room,
         .token = in->token,
-        .marked_offset = ours->mask && (in->mark & ours->mask) == ours->offset,
+        .marked_promised = ours->mask && (in->mark & ours->mask) == ours->promised,
+        .marked_elsewhere = ours->mask && (in->mark & ours->mask) == ours->mask,
         .checksum = in->csum_absent   ? ENGINE_CHECKSUM_ABSENT
                     : in->csum_unseen ? ENGINE_CHECKSUM_UNSEEN
                                       : ENGINE_CHECKSUM_GOOD,
@@ -122,6 +146,17 @@ static void take_packet(struct worker *worker, const struct nfqueue_packet *in, 
     engine_packet(worker->engine, &packet, now);
     carry_out(worker);
     give_answers(worker, now);
+}
+
+/* Said once: connections that were promised something are not kept in the queue while nobody listens. */
+static void complain_of_marks(struct worker *worker)
+{
+    if (worker->unmarked_seen || !worker->settings.mark.mask || engine_counters(worker->engine)->promises_unmarked == 0)
+        return;
+    worker->unmarked_seen = true;
+    cmd_complain(CMD_GOOD,
+                 "packets come without the marks that their connections were given: a restart may bounce mail; run "
+                 "'postern setup --apply', or set the marks as 'postern setup --print' does");
 }
 
 /* What waits in the socket, up to a bound; false where the socket is of no more use. */
@@ -135,6 +170,7 @@ static bool take_packets(struct worker *worker)
             take_packet(worker, &worker->packets[i], now);
         nfqueue_flush(worker->queue);
     }
+    complain_of_marks(worker);
     return count >= 0;
 }
 
@@ -147,6 +183,7 @@ static void look(const struct worker *worker, struct worker_status *status)
         .gauges = engine_gauges(worker->engine),
         .queue = *nfqueue_counters(worker->queue),
     };
+    memcpy(status->rule_hits, engine_rule_hits(worker->engine), sizeof status->rule_hits);
     if (worker->answers)
         answers_counters(worker->answers, &status->greylist);
 }
@@ -260,7 +297,9 @@ static int64_t next_due(const struct worker *worker)
 {
     int64_t due = engine_next_due(worker->engine);
     int64_t answers = worker->answers ? answers_due_us(worker->answers) : INT64_MAX;
-    return due < answers ? due : answers;
+    int64_t watcher = worker->watcher ? watcher_due_us(worker->watcher) : INT64_MAX;
+    due = due < answers ? due : answers;
+    return due < watcher ? due : watcher;
 }
 
 static int timeout_ms(const struct worker *worker)
@@ -276,14 +315,15 @@ static int timeout_ms(const struct worker *worker)
 
 static bool serve(struct worker *worker)
 {
-    struct pollfd fds[3] = {
+    struct pollfd fds[] = {
         {.fd = nfqueue_fd(worker->queue), .events = POLLIN},
         {.fd = worker->wake, .events = POLLIN},
         {.events = POLLIN},
+        {.fd = worker->watcher ? watcher_fd(worker->watcher) : -1, .events = POLLIN},
     };
     while (!atomic_load(&worker->stop)) {
         fds[2].fd = worker->answers ? answers_fd(worker->answers) : -1;
-        if (poll(fds, 3, timeout_ms(worker)) < 0 && errno != EINTR) {
+        if (poll(fds, sizeof fds / sizeof fds[0], timeout_ms(worker)) < 0 && errno != EINTR) {
             cmd_complain(CMD_FAILED, "cannot wait for packets: %m");
             return false;
         }
@@ -299,6 +339,7 @@ static bool serve(struct worker *worker)
             carry_out(worker);
         }
         give_answers(worker, now);
+        give_watched(worker, now);
         nfqueue_flush(worker->queue);
     }
     return true;
@@ -317,6 +358,7 @@ static void *run_worker(void *argument)
     engine_stop(worker->engine, clock_now_us());
     carry_out(worker);
     nfqueue_flush(worker->queue);
+    give_watched(worker, INT64_MAX);
     pthread_mutex_lock(&worker->lock);
     worker->over = true;
     pthread_cond_broadcast(&worker->answer);
@@ -345,6 +387,12 @@ bool worker_start(struct worker *worker, struct log *log)
     return worker->started;
 }
 
+bool worker_share(struct worker *worker, struct store *store)
+{
+    worker->watcher = watcher_new(worker->settings.watch, store);
+    return worker->watcher != NULL;
+}
+
 void worker_stop(struct worker *worker)
 {
     if (!worker->started)
@@ -353,6 +401,12 @@ void worker_stop(struct worker *worker)
     wake(worker);
     pthread_join(worker->thread, NULL);
     worker->started = false;
+}
+
+void worker_let_go(struct worker *worker)
+{
+    nfqueue_close(worker->queue);
+    worker->queue = NULL;
 }
 
 bool worker_failed(const struct worker *worker)
@@ -375,11 +429,20 @@ static void init_lock(struct worker *worker)
 static struct handover_result take_parts(struct worker *worker, const struct mapping *old)
 {
     struct handover_result sum = {0};
+    size_t from, to = 0;
     for (size_t at = 0, len; old->memory && mapping_part(old, &at, &len); at += len) {
+        /* Parts are pages, and a place has several: take all places of which a page was written, each once. */
+        from = at / HANDOVER_PLACE_BYTES * HANDOVER_PLACE_BYTES;
+        from = from > to ? from : to;
+        to = (at + len + HANDOVER_PLACE_BYTES - 1) / HANDOVER_PLACE_BYTES * HANDOVER_PLACE_BYTES;
+        to = to < old->len ? to : old->len;
+        if (from >= to)
+            continue;
         struct handover_result part =
-            handover_take(worker->engine, (const uint8_t *)old->memory + at, len, clock_now_us());
+            engine_take_over(worker->engine, (const uint8_t *)old->memory + from, to - from, clock_now_us());
         sum.taken += part.taken;
         sum.damaged += part.damaged;
+        sum.reset += part.reset;
         sum.left += part.left;
     }
     return sum;
@@ -389,6 +452,8 @@ static struct handover_result take_parts(struct worker *worker, const struct map
 static bool take_over(struct worker *worker, char *message, size_t message_size)
 {
     const char *path = worker->settings.offsets;
+    if (!mapping_may_take(path, message, message_size))
+        return false;
     struct mapping old = mapping_read(path);
     struct handover_result result = {0};
     worker->offsets = mapping_new(path, handover_bytes(worker->settings.engine.flows_max));
@@ -401,13 +466,16 @@ static bool take_over(struct worker *worker, char *message, size_t message_size)
         snprintf(message, message_size, "%s: cannot be made: %m", path);
         return false;
     }
-    if (result.damaged || result.left)
+    if (result.damaged)
         cmd_complain(CMD_GOOD,
-                     "%s: of the last process's connections %u can be gone on with, %u cannot: %u for damage "
-                     "(the file is kept as %s.damaged), %u for want of room",
-                     path, result.taken, result.damaged + result.left, result.damaged, path, result.left);
-    else if (result.taken)
-        cmd_complain(CMD_GOOD, "%s: %u connections of the last process are gone on with", path, result.taken);
+                     "%s: records of %u connections are damaged, or another version's; the file is kept as %s.damaged",
+                     path, result.damaged, path);
+    if (result.taken + result.reset + result.left > 0)
+        cmd_complain(
+            CMD_GOOD,
+            "%s: of the connections of the last process %u are resumed, %u are reset because what was promised "
+            "to them could not be recorded, and for %u there is no room",
+            path, result.taken, result.reset, result.left);
     return true;
 }
 
@@ -448,6 +516,7 @@ void worker_free(struct worker *worker)
     nfqueue_close(worker->queue);
     cmd_engine_free(worker->engine, &worker->settings.engine);
     answers_free(worker->answers);
+    watcher_free(worker->watcher);
     mapping_close(&worker->offsets);
     feed_free(worker->feed);
     if (worker->wake >= 0)

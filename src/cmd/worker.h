@@ -40,10 +40,11 @@ struct worker_status {
     struct engine_gauges gauges;
     struct nfqueue_counters queue;
     struct greylist_counters greylist;
+    uint64_t rule_hits[RULES_MAX]; /* of the rules in use, by number, since they are */
 };
 
 /*
- * Bind the queues, lay out the engine, and take over the connections with an offset that the last process left. NULL on
+ * Bind the queues, lay out the engine, and take over the connections that the last process promised something. NULL on
  * failure, with a message.
  */
 struct worker *worker_new(const struct worker_settings *settings, char *message, size_t message_size);
@@ -66,8 +67,14 @@ bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void
  */
 bool worker_use_answers(struct worker *worker, struct answers *answers);
 
+/* Before it is started: attempts of guarded mail are counted in this store, too. False where there is no memory. */
+bool worker_share(struct worker *worker, struct store *store);
+
 /* Ask it to give every packet that waits its verdict, and wait until its thread has ended. */
 void worker_stop(struct worker *worker);
+
+/* Unbind its queues, once its thread has ended; after that it is not asked any more. */
+void worker_let_go(struct worker *worker);
 
 /* Whether its queue failed. */
 bool worker_failed(const struct worker *worker);

@@ -5,20 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/uri.h"
 #include "conf/keys.h"
+#include "conf/synonyms.h"
+
+enum { KEY_BYTES_MAX = 63 };
 
 static _Thread_local struct {
-    char *text;
-    size_t size;
+    struct remarks *remarks;
     const struct source *source;
+    char unknown_key[KEY_BYTES_MAX + 1]; /* empty: none */
+    int unknown_line;
 } out;
 
-void complain_begin(char *text, size_t size, const struct source *source)
+void complain_begin(struct remarks *remarks, const struct source *source)
 {
-    text[0] = '\0';
-    out.text = text;
-    out.size = size;
+    out.remarks = remarks;
     out.source = source;
+    out.unknown_key[0] = '\0';
 }
 
 const struct source *complain_source(void)
@@ -66,34 +70,75 @@ const char *complain_nearest(const char *word, const char *const *words, size_t 
     return best;
 }
 
-static void keep(cfg_t *cfg, const char *text)
+char *complain_printable(char *text)
 {
-    if (out.text[0])
-        return; /* the first is the cause */
+    for (char *at = text; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    return text;
+}
+
+static void keep(cfg_t *cfg, bool warns, const char *text)
+{
+    char line[1024];
     struct source_line place = source_place(out.source, cfg ? cfg->line : 0);
-    int before = snprintf(out.text, out.size, "%s:%u: ", out.source->files[place.file], place.line);
-    if (before < 0 || (size_t)before >= out.size)
-        return;
-    snprintf(out.text + before, out.size - (size_t)before, "%s", text);
+    snprintf(line, sizeof line, "%s:%u: %s%s", out.source->files[place.file], place.line, warns ? "warning: " : "",
+             text);
+    complain_printable(line);
+    remarks_add(out.remarks, &(struct remark){.text = line, .file = place.file, .line = place.line, .warns = warns});
 }
 
 int complain(cfg_t *cfg, const char *format, ...)
 {
-    char text[512];
+    char text[700];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    keep(cfg, text);
-    return -1;
+    keep(cfg, false, text);
+    return 0;
 }
 
-/* libConfuse: "no such option 'WORD'" */
+void complain_warn(cfg_t *cfg, const char *format, ...)
+{
+    char text[700];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    keep(cfg, true, text);
+}
+
+bool complain_section(cfg_t *cfg)
+{
+    struct source_line last = source_place(out.source, cfg->line);
+    cfg->line = source_section_line(out.source, cfg->line, cfg_name(cfg), cfg_title(cfg));
+    struct source_line first = source_place(out.source, cfg->line);
+    for (unsigned i = 0; i < out.remarks->kept; i++) {
+        const struct remark *known = &out.remarks->list[i];
+        if (!known->warns && known->file == first.file && known->line >= first.line && known->line <= last.line)
+            return false;
+    }
+    return true;
+}
+
+const char *complain_unknown_key(int *line)
+{
+    static _Thread_local char key[sizeof out.unknown_key];
+    memcpy(key, out.unknown_key, sizeof key);
+    *line = out.unknown_line;
+    out.unknown_key[0] = '\0';
+    return key[0] ? key : NULL;
+}
+
+/* libConfuse: "no such option 'WORD'", whose end a long word has lost. */
 static bool unknown_word(const char *text, char *word, size_t size)
 {
     const char *from = strchr(text, '\'');
     const char *to = from ? strrchr(text, '\'') : NULL;
-    if (strncmp(text, "no such option", 14) != 0 || to <= from || (size_t)(to - from) > size)
+    if (to && to == from)
+        to += strlen(to);
+    if (strncmp(text, "no such option", 14) != 0 || !from || (size_t)(to - from) > size)
         return false;
     memcpy(word, from + 1, (size_t)(to - from) - 1);
     word[to - from - 1] = '\0';
@@ -116,10 +161,10 @@ static bool places_of(const char *word, char *places, size_t size)
 
 void complain_confuse(cfg_t *cfg, const char *format, va_list args)
 {
-    char text[512], word[64];
+    char text[512], word[512];
     vsnprintf(text, sizeof text, format, args);
     if (!unknown_word(text, word, sizeof word)) {
-        keep(cfg, text);
+        keep(cfg, false, text);
         return;
     }
     const char *names[KEYS_MAX + 4];
@@ -133,13 +178,20 @@ void complain_confuse(cfg_t *cfg, const char *format, va_list args)
         names[count++] = "include";
     }
     const char *nearest = complain_nearest(word, names, count);
+    const char *advice = synonym_advice(NULL, word);
     char places[96];
+    char shown[64];
+    snprintf(out.unknown_key, sizeof out.unknown_key, "%.*s", KEY_BYTES_MAX, word);
+    out.unknown_line = cfg->line;
     if (strcmp(word, "include") == 0)
         complain(cfg, "write include \"FILE\", in quotes and on a line of its own outside of sections");
+    else if (advice)
+        complain(cfg, "unknown key '%s'; %s", word, advice);
     else if (nearest)
         complain(cfg, "unknown key '%s'; did you mean '%s'?", word, nearest);
     else if (places_of(word, places, sizeof places))
         complain(cfg, "'%s' has no place here; it belongs %s", word, places);
     else
-        complain(cfg, "unknown key '%s'; `postern check --keys` lists the known ones", word);
+        complain(cfg, "unknown key '%s'; `postern check --keys` lists the known ones",
+                 uri_shown(word, shown, sizeof shown));
 }

@@ -1,21 +1,26 @@
 #include "conf/conf.h"
+#include "conf/idna.h"
 
 #include <confuse.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/uri.h"
+#include "conf/advice.h"
 #include "conf/complain.h"
 #include "conf/entries.h"
 #include "conf/guard_section.h"
 #include "conf/keys.h"
 #include "conf/regex.h"
 #include "conf/rule_section.h"
+#include "conf/synonyms.h"
 #include "conf/units.h"
 #include "conf/unreachable.h"
-#include "tcp/retain.h"
 
 /* What a callback of libConfuse adds rules to: it has no context of ours. */
 static _Thread_local struct conf *taking;
+
+static_assert(CONF_HASH_BYTES == SOURCE_HASH_BYTES, "one hash");
 
 static const char *section_of(cfg_t *cfg)
 {
@@ -26,22 +31,26 @@ static const char *section_of(cfg_t *cfg)
 /* Called at each value as it is read, so that the complaint names its line. */
 static int check_value(cfg_t *cfg, cfg_opt_t *option)
 {
-    char wrong[128], room[256];
+    char wrong[128], room[256], shown[61];
     const char *words[KEYS_MAX];
     const struct key *key = key_find(section_of(cfg), cfg_opt_name(option));
     const char *text = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
     if (!text || key_check(key, text, wrong, sizeof wrong))
         return 0;
+    text = uri_shown(text, shown, sizeof shown); /* a store's, at another key */
     char title[96] = "";
     if (cfg_title(cfg))
         snprintf(title, sizeof title, "rule \"%.64s\": ", cfg_title(cfg));
     if (key->type != KEY_WORD)
-        return complain(cfg, "%s%s = %.60s: %s", title, key->name, text, wrong);
+        return complain(cfg, "%s%s = %s: %s", title, key->name, text, wrong);
+    const char *advice = synonym_advice(key->name, text);
+    if (advice)
+        return complain(cfg, "%sunknown %s '%s'; %s", title, key->name, text, advice);
     size_t count = key_words(key, room, sizeof room, words);
     const char *nearest = complain_nearest(text, words, count);
     if (nearest)
-        return complain(cfg, "%sunknown %s '%.60s'; did you mean '%s'?", title, key->name, text, nearest);
-    return complain(cfg, "%sunknown %s '%.60s'; write one of: %s", title, key->name, text, key->words);
+        return complain(cfg, "%sunknown %s '%s'; did you mean '%s'?", title, key->name, text, nearest);
+    return complain(cfg, "%sunknown %s '%s'; write one of: %s", title, key->name, text, key->words);
 }
 
 static int check_port(cfg_t *cfg, cfg_opt_t *option)
@@ -58,7 +67,7 @@ static int check_port(cfg_t *cfg, cfg_opt_t *option)
 
 bool conf_is_store(const char *uri)
 {
-    static const char *const schemes[] = {"lmdb:", "redis://"};
+    static const char *const schemes[] = {"sqlite:", "redis://"};
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
         if (strncmp(uri, schemes[i], strlen(schemes[i])) == 0)
             return uri[strlen(schemes[i])] != '\0' && strlen(uri) < CONF_STORE_BYTES;
@@ -68,19 +77,24 @@ bool conf_is_store(const char *uri)
 static int check_store(cfg_t *cfg, cfg_opt_t *option)
 {
     const char *uri = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
-    return conf_is_store(uri) ? 0 : complain(cfg, "store = \"%.60s\": %s", uri, CONF_STORE_ADVICE);
+    char shown[64];
+    if (conf_is_store(uri))
+        return 0;
+    return complain(cfg, "store = \"%s\": %s", uri_shown(uri, shown, sizeof shown), CONF_STORE_ADVICE);
 }
 
 static int check_network(cfg_t *cfg, cfg_opt_t *option)
 {
-    return entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1)) ? 0 : -1;
+    entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1));
+    return 0;
 }
 
 /* A list of who is never greylisted. */
 static int check_exempt(cfg_t *cfg, cfg_opt_t *option)
 {
     const char *entry = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
-    return entries_take_exempt(taking, cfg, cfg_opt_name(option), entry) ? 0 : -1;
+    entries_take_exempt(taking, cfg, cfg_opt_name(option), entry);
+    return 0;
 }
 
 static int check_keyword(cfg_t *cfg, cfg_opt_t *option)
@@ -97,13 +111,15 @@ static int check_keyword(cfg_t *cfg, cfg_opt_t *option)
 static int check_rule(cfg_t *cfg, cfg_opt_t *option)
 {
     (void)cfg;
-    return rule_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking) ? 0 : -1;
+    rule_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking);
+    return 0;
 }
 
 static int check_guard(cfg_t *cfg, cfg_opt_t *option)
 {
     (void)cfg;
-    return guard_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking) ? 0 : -1;
+    guard_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking);
+    return 0;
 }
 
 void conf_init(struct conf *conf)
@@ -115,6 +131,7 @@ void conf_init(struct conf *conf)
     conf->queue_buffer = 64 << 20;
     snprintf(conf->store, sizeof conf->store, "%s", CONF_STORE_DEFAULT);
     policy_init_default(&conf->policy);
+    conf->policy.domain_to_ascii = idna_to_ascii;
 }
 
 void conf_free(struct conf *conf)
@@ -156,14 +173,6 @@ static uint32_t blocks_for(cfg_t *cfg, const char *key)
     return (uint32_t)(octets / ENGINE_BLOCK_BYTES);
 }
 
-static void take_pairing(struct policy *policy, bool reset)
-{
-    for (int i = 1; reset && i < SMTP_ANOMALIES; i++)
-        if (smtp_anomaly_loses_pairing((enum smtp_anomaly)i) && policy->verdicts[i].kind == SMTP_ACTION_PASS)
-            policy->verdicts[i] =
-                (struct smtp_action){.kind = SMTP_ACTION_RESET, .reason = smtp_anomaly_name((enum smtp_anomaly)i)};
-}
-
 /* A refusal of the greylist takes as long as its rule says, or else as all do. */
 static void take_stutter(struct conf *conf)
 {
@@ -185,9 +194,13 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
     snprintf(conf->events, sizeof conf->events, "%s", events ? events : "");
     conf->engine.flow_blocks_max = blocks_for(cfg, "flow-memory");
     conf->engine.blocks_max = blocks_for(cfg, "memory");
+    conf->engine.prefix_v4 = conf->greylist.prefix_v4;
+    conf->engine.prefix_v6 = conf->greylist.prefix_v6;
     conf->engine.pass_on_overload = is(cfg, "on-overload", "pass");
     conf->policy.defers_without_store = is(cfg, "on-lost-store", "defer");
-    take_pairing(&conf->policy, is(cfg, "on-lost-pairing", "reset"));
+    policy_set_lost(&conf->policy, is(cfg, "on-lost-pairing", "pass")    ? POLICY_LOST_PASS
+                                   : is(cfg, "on-lost-pairing", "reset") ? POLICY_LOST_RESET
+                                                                         : POLICY_LOST_CLOSE);
     conf->engine.ports_count = cfg_size(cfg, "ports");
     for (unsigned i = 0; i < conf->engine.ports_count; i++)
         conf->engine.ports[i] = (uint16_t)strtol(cfg_getnstr(cfg, "ports", i), NULL, 10);
@@ -196,51 +209,46 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
 }
 
 /* A first attempt that is forgotten before the delay is over would be put off for ever. */
-static bool check_greylist(cfg_t *greylist)
+static void check_greylist(cfg_t *greylist)
 {
-    if (duration_of(greylist, "retry-window") > duration_of(greylist, "delay"))
-        return true;
-    complain(greylist,
-             "greylist: retry-window = %s is not longer than delay = %s: who waits for its end would begin anew; make "
-             "it longer",
-             cfg_getstr(greylist, "retry-window"), cfg_getstr(greylist, "delay"));
-    return false;
+    if (duration_of(greylist, "retry-window") <= duration_of(greylist, "delay"))
+        complain(greylist,
+                 "greylist: retry-window = %s is not longer than delay = %s: who waits for its end would begin anew; "
+                 "make it longer",
+                 cfg_getstr(greylist, "retry-window"), cfg_getstr(greylist, "delay"));
+}
+
+/* Where nothing is protected every session is inbound. */
+static void check_directions(cfg_t *cfg)
+{
+    if (cfg_size(cfg, "guard") > 0)
+        complain(cfg_getsec(cfg, "guard"),
+                 "guard: no session is outbound: say which networks are ours with 'protected'");
+    for (unsigned i = 0; i < cfg_size(cfg, "rule"); i++) {
+        cfg_t *rule = cfg_getnsec(cfg, "rule", i);
+        const char *direction = cfg_getstr(rule, "direction");
+        if (direction && strcmp(direction, "any") != 0 && strcmp(direction, "inbound") != 0)
+            complain(rule, "rule \"%.64s\": direction = %s never holds: say which networks are ours with 'protected'",
+                     cfg_title(rule), direction);
+    }
 }
 
 /* Settings that are good alone, and not together. */
-static bool check_together(cfg_t *cfg)
+static void check_together(cfg_t *cfg)
 {
-    if (cfg_size(cfg, "ports") == 0) {
+    if (cfg_size(cfg, "ports") == 0)
         complain(cfg, "ports is empty: no connection would be SMTP; write for example ports = {25}");
-        return false;
-    }
-    if (blocks_for(cfg, "memory") < blocks_for(cfg, "flow-memory")) {
+    if (blocks_for(cfg, "memory") < blocks_for(cfg, "flow-memory"))
         complain(cfg, "memory = %s is less than flow-memory = %s, which one connection may take",
                  cfg_getstr(cfg, "memory"), cfg_getstr(cfg, "flow-memory"));
-        return false;
-    }
-    if (cfg_size(cfg, "protected") == 0 && cfg_size(cfg, "guard") > 0) {
-        complain(cfg_getsec(cfg, "guard"),
-                 "guard: no session is outbound: say which networks are ours with 'protected'");
-        return false;
-    }
-    if (number_of(cfg, "queue-length") <= number_of(cfg, "held-packets")) {
+    if (number_of(cfg, "queue-length") <= number_of(cfg, "held-packets"))
         complain(cfg,
                  "queue-length = %s leaves no room beside held-packets = %s, which wait in the kernel's queue; make it "
                  "larger",
                  cfg_getstr(cfg, "queue-length"), cfg_getstr(cfg, "held-packets"));
-        return false;
-    }
-    for (unsigned i = 0; cfg_size(cfg, "protected") == 0 && i < cfg_size(cfg, "rule"); i++) {
-        cfg_t *rule = cfg_getnsec(cfg, "rule", i);
-        const char *direction = cfg_getstr(rule, "direction");
-        if (direction && strcmp(direction, "any") != 0 && strcmp(direction, "inbound") != 0) {
-            complain(rule, "rule \"%.64s\": direction = %s never holds: say which networks are ours with 'protected'",
-                     cfg_title(rule), direction);
-            return false;
-        }
-    }
-    return check_greylist(cfg_getsec(cfg, "greylist"));
+    if (cfg_size(cfg, "protected") == 0)
+        check_directions(cfg);
+    check_greylist(cfg_getsec(cfg, "greylist"));
 }
 
 /* ---- reading ---- */
@@ -284,8 +292,24 @@ static cfg_t *set_up(struct options *options)
     return cfg;
 }
 
-/* Parse into a policy with `arena_bytes` for its texts. False; *full where that was not enough. */
-static bool parse(struct conf *conf, const struct source *source, size_t arena_bytes, bool *full)
+/* What was read of a file, and what is to be done then. */
+enum outcome {
+    OUTCOME_READ,        /* with its mistakes, if it has any */
+    OUTCOME_FULL,        /* there was no room for its texts */
+    OUTCOME_UNKNOWN_KEY, /* it ends at a key that nobody knows */
+};
+
+/* Seal the policy and take the settings of a file that was read without a mistake. */
+static void finish(struct conf *conf, cfg_t *cfg)
+{
+    if (policy_seal(&conf->policy) && greylist_exempt_seal(&conf->exempt, &conf->policy.arena))
+        take_settings(conf, cfg);
+    else
+        complain(cfg, "the rules have more text than there is room for");
+}
+
+/* Parse into a policy with `arena_bytes` for its texts. */
+static enum outcome parse(struct conf *conf, struct source *source, size_t arena_bytes, const struct remarks *remarks)
 {
     struct options options;
     conf_free(conf);
@@ -300,38 +324,75 @@ static bool parse(struct conf *conf, const struct source *source, size_t arena_b
     cfg_t *cfg = set_up(&options);
     if (!cfg || (arena_bytes > POLICY_OWN_BYTES && !conf->memory)) {
         complain(NULL, "no memory to read the rules");
-        return false;
+        cfg_free(cfg);
+        return OUTCOME_READ;
     }
-    bool good = cfg_parse_buf(cfg, source->text) == CFG_SUCCESS;
-    if (!good)
+    unsigned before = remarks->mistakes;
+    bool whole = cfg_parse_buf(cfg, source->text) == CFG_SUCCESS;
+    int line;
+    const char *key = complain_unknown_key(&line);
+    bool to_go_on = !whole && key && source_blank(source, line, key);
+    if (!whole && remarks->mistakes == before)
         complain(cfg, "syntax error");
-    good = good && check_together(cfg) && unreachable_check(cfg);
-    if (good && (!policy_seal(&conf->policy) || !greylist_exempt_seal(&conf->exempt, &conf->policy.arena)))
-        good = complain(cfg, "the rules have more text than there is room for") == 0;
-    if (good)
-        take_settings(conf, cfg);
-    *full = !good && conf->policy.arena.full;
+    if (whole && remarks->mistakes == before)
+        check_together(cfg);
+    if (whole)
+        unreachable_check(cfg);
+    if (remarks->mistakes == 0)
+        finish(conf, cfg);
+    if (remarks->mistakes == 0)
+        advice_check(cfg);
     cfg_free(cfg);
-    return good;
+    return conf->policy.arena.full ? OUTCOME_FULL : to_go_on ? OUTCOME_UNKNOWN_KEY : OUTCOME_READ;
+}
+
+/* Parse until everything has its room and every unknown key is told. */
+static void parse_all(struct conf *conf, struct source *source, struct remarks *remarks)
+{
+    enum { ARENA_BYTES_MAX = 1 << 30 };
+    size_t bytes = POLICY_OWN_BYTES;
+    for (;;) {
+        unsigned kept = remarks->kept;
+        enum outcome outcome = parse(conf, source, bytes, remarks);
+        bool full = outcome == OUTCOME_FULL;
+        if (outcome == OUTCOME_READ || (full ? bytes >= ARENA_BYTES_MAX : remarks->kept == REMARKS_MAX))
+            return;
+        if (full) {
+            bytes *= 4;
+            remarks_drop(remarks, kept);
+        }
+    }
+}
+
+bool conf_check(struct conf *conf, const char *path, const char *root, struct remarks *remarks)
+{
+    struct source source = {0};
+    char message[1024];
+    source_hash_begin();
+    source_root(root);
+    complain_begin(remarks, &source);
+    if (source_read(&source, path, message, sizeof message))
+        parse_all(conf, &source, remarks);
+    else
+        remarks_add(remarks, &(struct remark){.text = complain_printable(message)});
+    source_hash(conf->hash);
+    remarks_sort(remarks);
+    conf->warnings = remarks->warnings;
+    if (remarks->mistakes > 0)
+        conf_free(conf);
+    source_free(&source);
+    return remarks->mistakes == 0;
 }
 
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size)
 {
-    enum { ARENA_BYTES_MAX = 1 << 30 };
-    struct source source = {0};
-    bool good = false, full = true;
-    message[0] = '\0';
-    if (source_read(&source, path, message, size))
-        for (size_t bytes = POLICY_OWN_BYTES; !good && full && bytes <= ARENA_BYTES_MAX; bytes *= 4) {
-            complain_begin(message, size, &source);
-            good = parse(conf, &source, bytes, &full);
-        }
+    struct remarks remarks = {0};
+    bool good = conf_check(conf, path, NULL, &remarks);
     if (!good)
-        conf_free(conf);
-    /* What a file or its name holds must not act on a terminal. */
-    for (char *at = message; !good && *at; at++)
-        if (*at < ' ' || *at > '~')
-            *at = '?';
-    source_free(&source);
+        snprintf(message, size, "%s", remarks.kept ? remarks.list[0].text : "no memory to read the rules");
+    size_t len = good ? size : strlen(message);
+    if (remarks.mistakes > 1 && len < size)
+        snprintf(message + len, size - len, " (and %u more: postern check %s)", remarks.mistakes - 1, path);
+    remarks_free(&remarks);
     return good;
 }

@@ -4,20 +4,22 @@
  * In:     text files of the form of rules/default.conf, with what they include.
  * Out:    the engine's settings and a policy.
  * Owner:  conf_free gives everything back; reports point into the policy's texts.
- * Errors: one line that names file, line, what is wrong, what to write instead, and the nearest key where one is
- *         misspelled.
+ * Errors: remarks: for each a line that names file, line, what is wrong, what to write instead, and the nearest key
+ *         where one is misspelled.
  */
 #ifndef POSTERN_CONF_CONF_H
 #define POSTERN_CONF_CONF_H
 
+#include "conf/remarks.h"
 #include "engine/engine.h"
 #include "policy/greylist.h"
 #include "policy/guard.h"
 #include "policy/policy.h"
 
 #define CONF_STORE_BYTES   1024
-#define CONF_STORE_DEFAULT "lmdb:/var/lib/postern"
-#define CONF_STORE_ADVICE  "no store is named so; write lmdb:FOLDER, redis://HOST or memory:"
+#define CONF_HASH_BYTES    17
+#define CONF_STORE_DEFAULT "sqlite:/var/lib/postern"
+#define CONF_STORE_ADVICE  "no store is named so; write sqlite:FOLDER, redis://HOST or memory:"
 
 struct regex;
 
@@ -34,13 +36,24 @@ struct conf {
     uint32_t queue_buffer;         /* octets of packets on their way to a worker */
     char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
     char events[CONF_STORE_BYTES]; /* where events are written; empty: nowhere */
+    unsigned warnings;             /* that `postern check` has about the file */
+    char hash[CONF_HASH_BYTES];    /* of the file, what it includes and its lists, in digits; empty without a file */
 };
 
 /* What holds where no file says otherwise. On zeroed memory. */
 void conf_init(struct conf *conf);
 
-/* Read a file over what *conf holds. False, with a message of at most `size` octets, where anything in it is wrong. */
+/*
+ * Read a file over what *conf holds. False, with a message of at most `size` octets about the first mistake and how
+ * many more there are, where anything in it is wrong.
+ */
 bool conf_read(struct conf *conf, const char *path, char *message, size_t size);
+
+/*
+ * The same, with everything that is found in the file: its mistakes, with which it is not read, and its warnings.
+ * `root`: the folder below which absolute paths in it are to be found; NULL: /.
+ */
+bool conf_check(struct conf *conf, const char *path, const char *root, struct remarks *remarks);
 
 /* Whether a URI may name a store, as far as can be told without opening it; else CONF_STORE_ADVICE. */
 bool conf_is_store(const char *uri);

@@ -1,7 +1,6 @@
 #include "conf/entries.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@ struct where {
     cfg_t *cfg;
     const char *file; /* NULL: in the rule */
     unsigned line;
+    bool to_match; /* where nothing is in its list, nothing matches */
 };
 
 static bool wrong(const struct where *where, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -63,8 +63,10 @@ static char *trimmed(char *line)
     return line;
 }
 
-static bool take_lines(struct where where, char *text, take_entry take, void *context)
+/* Each line; *count of them have an entry. */
+static bool take_lines(struct where where, char *text, take_entry take, void *context, unsigned *count)
 {
+    bool good = true;
     for (char *rest = text; rest;) {
         char *line = rest;
         rest = strchr(line, '\n');
@@ -72,24 +74,40 @@ static bool take_lines(struct where where, char *text, take_entry take, void *co
             *rest++ = '\0';
         where.line++;
         line = trimmed(line);
-        if (*line && !take(context, &where, line))
-            return false;
+        *count += *line != '\0';
+        good = (!*line || take(context, &where, line)) && good;
     }
-    return true;
+    return good;
+}
+
+static void warn_of_empty(const struct where *where, const char *path)
+{
+    const char *title = cfg_title(where->cfg);
+    if (title)
+        complain_warn(where->cfg,
+                      "rule \"%.64s\" never matches: the list '%s' has no entry; write some, one a line, or "
+                      "take the rule out",
+                      title, path);
+    else
+        complain_warn(where->cfg, "the list '%s' has no entry; write some, one a line", path);
 }
 
 static bool take_file(const struct where *where, const char *name, take_entry take, void *context)
 {
     size_t len = 0;
+    char why[FILE_WHY_BYTES] = "no memory";
     char *path = source_path(complain_source(), where->cfg->line, name);
-    char *text = path ? source_file(path, LIST_BYTES_MAX, &len) : NULL;
+    char *text = path ? source_file(path, LIST_BYTES_MAX, &len, why) : NULL;
     struct where inside = {.cfg = where->cfg, .file = path};
     bool good = text != NULL;
     if (!good)
-        wrong(where, "cannot read the list '%s': %s", path ? path : name, strerror(errno));
+        wrong(where, "cannot read the list '%s': %s", path ? path : name, why);
     else if (strlen(text) != len)
         good = wrong(where, "the list '%s' is no text: it has a NUL at octet %zu", path, strlen(text) + 1);
-    good = good && take_lines(inside, text, take, context);
+    unsigned count = 0;
+    good = good && take_lines(inside, text, take, context, &count);
+    if (good && count == 0 && where->to_match)
+        warn_of_empty(where, path);
     free(text);
     free(path);
     return good;
@@ -104,13 +122,12 @@ static bool take_written(const struct where *where, const char *entry, take_entr
     return take(context, where, entry);
 }
 
-static bool take_all(cfg_t *cfg, const char *key, take_entry take, void *context)
+static bool take_all(const struct where *where, const char *key, take_entry take, void *context)
 {
-    struct where where = {.cfg = cfg};
-    for (unsigned i = 0; i < cfg_size(cfg, key); i++)
-        if (!take_written(&where, cfg_getnstr(cfg, key, i), take, context))
-            return false;
-    return true;
+    bool good = true;
+    for (unsigned i = 0; i < cfg_size(where->cfg, key); i++)
+        good = take_written(where, cfg_getnstr(where->cfg, key, i), take, context) && good;
+    return good;
 }
 
 /* ---- networks ---- */
@@ -189,7 +206,9 @@ static bool take_network(void *context, const struct where *where, const char *e
 bool entries_take_networks(struct rule_draft *draft, const char *key, enum policy_end end, bool except)
 {
     struct network_place place = {.conf = draft->conf, .rule = &draft->rule, .end = end, .except = except};
-    if (!take_all(draft->cfg, key, take_network, &place))
+    /* With one list of several that is empty the others still match. */
+    struct where where = {.cfg = draft->cfg, .to_match = !except && cfg_size(draft->cfg, key) == 1};
+    if (!take_all(&where, key, take_network, &place))
         return false;
     bool empty = cfg_size(draft->cfg, key) > 0 && !except &&
                  !(end == POLICY_CLIENT   ? draft->rule.has_clients
@@ -208,7 +227,7 @@ bool entries_take_networks(struct rule_draft *draft, const char *key, enum polic
 bool entries_take_protected(struct conf *conf, cfg_t *cfg, const char *entry)
 {
     struct network_place place = {.conf = conf};
-    struct where where = {.cfg = cfg};
+    struct where where = {.cfg = cfg, .to_match = true};
     return take_written(&where, entry, take_network, &place);
 }
 
@@ -330,7 +349,8 @@ static bool take_text(void *context, const struct where *where, const char *entr
 bool entries_take_word(struct rule_draft *draft, const char *word, bool except)
 {
     struct text_place place = {draft, except};
-    struct where where = {.cfg = draft->cfg};
+    struct where where = {.cfg = draft->cfg,
+                          .to_match = !except && cfg_title(draft->cfg) && cfg_size(draft->cfg, "match") == 1};
     return take_written(&where, word, take_text, &place);
 }
 

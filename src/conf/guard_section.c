@@ -32,6 +32,8 @@ static bool take_marks(struct rule_draft *draft, const char *key, bool except)
 bool guard_section_take(cfg_t *cfg, struct conf *conf)
 {
     struct rule_draft draft = {.conf = conf, .cfg = cfg, .rule = rule_of("guard", RULE_ON_REPLY)};
+    if (!complain_section(cfg))
+        return false;
     key_store("guard", cfg, conf);
     if (conf->policy.guard != RULES_MAX)
         return wrong(cfg, "a second section 'guard'; write all servers into one");

@@ -24,6 +24,15 @@ enum key_type {
     KEY_LIST,     /* texts; taken by code of their own */
 };
 
+/* How a key of a rule narrows what the rule matches: what conf/unreachable compares rules by. */
+enum key_narrows {
+    NARROWS_NOT,    /* it says what happens, or is compared by its own (`on`) */
+    NARROWS_LIST,   /* to what is in the list; empty: to nothing */
+    NARROWS_EXCEPT, /* by what is in the list */
+    NARROWS_WORD,   /* to that word; the first of them, and none, leaves it open */
+    NARROWS_LIMIT,  /* to what is more */
+};
+
 struct key {
     const char *section; /* "" outside of sections */
     const char *name;
@@ -34,7 +43,8 @@ struct key {
     size_t at;            /* where its value is kept in the section's structure */
     uint8_t width;        /* octets of that; 0: taken by code of its own */
     uint32_t unit_ms;     /* of a DURATION: 1, or 1000 for seconds */
-    const char *about;    /* a sentence or two for the reference */
+    enum key_narrows narrows;
+    const char *about; /* a sentence or two for the reference */
 };
 
 /* The table; its end has no name. */

@@ -54,13 +54,14 @@ static bool prepare(void)
     return true;
 }
 
-bool regex_matches(const void *regex, struct span text)
+enum rule_match regex_matches(const void *regex, struct span text)
 {
     static const unsigned char nothing[1];
     if (!prepare())
-        return false;
+        return RULE_MATCH_UNDECIDED;
     const struct regex *compiled = regex;
-    return pcre2_match(compiled->code, text.len ? text.ptr : nothing, text.len, 0, 0, own.data, own.context) >= 0;
+    int result = pcre2_match(compiled->code, text.len ? text.ptr : nothing, text.len, 0, 0, own.data, own.context);
+    return result >= 0 ? RULE_MATCH_YES : result == PCRE2_ERROR_NOMATCH ? RULE_MATCH_NO : RULE_MATCH_UNDECIDED;
 }
 
 const struct regex *regex_add(struct regex **list, struct span expression, char *wrong, size_t size)

@@ -3,15 +3,13 @@
  *
  * Owner:  a list of the configuration's; regex_free_all gives it back.
  * Thread: regex_matches may be called by several threads: what it writes to is each one's own.
- * Limits: a match that takes more than REGEX_STEPS_MAX steps, or REGEX_HEAP_KIB of memory, counts as none. The memory
- * is set aside, nothing is allocated while packets are judged.
+ * Limits: a match that takes more than REGEX_STEPS_MAX steps, or REGEX_HEAP_KIB of memory, is not decided. The memory
+ *         is set aside, nothing is allocated while packets are judged.
  */
 #ifndef POSTERN_CONF_REGEX_H
 #define POSTERN_CONF_REGEX_H
 
-#include <stdbool.h>
-
-#include "base/span.h"
+#include "policy/rule.h"
 
 #define REGEX_STEPS_MAX 20000
 #define REGEX_HEAP_KIB  64
@@ -23,7 +21,7 @@ struct regex;
 const struct regex *regex_add(struct regex **list, struct span expression, char *wrong, size_t size);
 
 /* For struct rule_pattern. */
-bool regex_matches(const void *regex, struct span text);
+enum rule_match regex_matches(const void *regex, struct span text);
 
 void regex_free_all(struct regex *list);
 

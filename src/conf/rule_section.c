@@ -7,6 +7,7 @@
 #include "conf/complain.h"
 #include "conf/entries.h"
 #include "conf/keys.h"
+#include "conf/units.h"
 
 enum { RULE_NAME_BYTES_MAX = 64 };
 
@@ -51,22 +52,23 @@ static const struct {
     [RULE_ON_REPLY] = {"the first line of each reply but the greeting, as the client reads it",
                        "codes (`550`), classes (`5xx`), patterns of its text; where both are given both must match"},
     [RULE_ON_LINE] = {"each line of a message, undecoded", "patterns; of longer lines the first 512 octets are seen"},
-    [RULE_ON_FILE_NAME] = {"the name of each attachment, undecoded", "patterns"},
+    [RULE_ON_FILE_NAME] = {"each name of each attachment, decoded",
+                           "patterns; of names longer than 252 octets the end is seen"},
     [RULE_ON_MESSAGE] = {"the end of a message", "nothing"},
     [RULE_ON_ANOMALY] = {"something that ought not to be", "names of anomalies"},
 };
 
 static const char *const entries_reference =
     "\nAddresses are written `user@example.net`, `user@` (whatever the domain), `example.net` (and all below it),\n"
-    "`@example.net` (it alone), `.example.net` (only below it), as a pattern or as an expression. A pattern has `*` "
-    "for any\n"
-    "octets and `?` for one. An expression stands between slashes, best in single quotes: `'/^a+@/'` (PCRE2). Case "
-    "never\n"
-    "counts. `file:PATH` stands for the entries of a file, one a line; a relative path is taken from the directory of "
-    "the\n"
-    "rule file. Lists in files are found as fast with 10,000 entries as with one, patterns and expressions are tried "
-    "one\n"
-    "after the other.\n";
+    "`@example.net` (it alone), `.example.net` (only below it), as a pattern or as an expression. A pattern has `*`\n"
+    "for any octets and `?` for one. An expression stands between slashes, best in single quotes: `'/^a+@/'` (PCRE2).\n"
+    "Case never counts. A domain is the same in U-labels and A-labels (RFC 5890); patterns and expressions see it as\n"
+    "it is written. `user+x@example.net` is another address than `user@example.net`: where the server takes them for\n"
+    "one, write `'/^user(\\+.*)?@example\\.net$/'`. `file:PATH` stands for the entries of a file, one a line; a\n"
+    "relative path is taken from the directory of the rule file. Lists in files are found as fast with 10,000 entries\n"
+    "as with one, patterns and expressions are tried one after the other. A text on which an expression takes more\n"
+    "than 20000 steps is not decided by it: a rule that refuses or delays then does, one that lets pass does not; the\n"
+    "anomaly `expression-limit` is told.\n";
 
 void rule_section_reference(FILE *out)
 {
@@ -126,11 +128,10 @@ static size_t word_of(cfg_t *cfg, const char *name, size_t otherwise)
     return otherwise;
 }
 
-static bool missing(cfg_t *cfg, const char *name)
+static void missing(cfg_t *cfg, const char *name)
 {
     complain(cfg, "rule \"%.64s\": '%s' is missing; write one of: %s", cfg_title(cfg), name,
              key_find("rule", name)->words);
-    return false;
 }
 
 /* ---- what it looks at ---- */
@@ -155,10 +156,10 @@ static bool take_verb_key(struct rule_draft *draft)
     cfg_t *cfg = draft->cfg;
     if (cfg_size(cfg, "verb") > 0 && draft->rule.on != RULE_ON_ARGUMENT && draft->rule.on != RULE_ON_REPLY)
         return wrong(cfg, "'verb' belongs to on = argument and on = reply; with on = command write match");
+    bool good = true;
     for (unsigned i = 0; i < cfg_size(cfg, "verb"); i++)
-        if (!find_verb(cfg, cfg_getnstr(cfg, "verb", i), &draft->rule.verbs))
-            return false;
-    return true;
+        good = find_verb(cfg, cfg_getnstr(cfg, "verb", i), &draft->rule.verbs) && good;
+    return good;
 }
 
 /* A verb of SMTP, `unknown` for those that are none, or any other word. */
@@ -253,19 +254,18 @@ static bool take_matches(struct rule_draft *draft)
     }
     if (on == RULE_ON_ANOMALY && cfg_size(cfg, "except") > 0)
         return wrong(cfg, "with on = anomaly name the anomalies in 'match'; take 'except' out");
+    bool good = true;
     for (unsigned i = 0; i < count; i++)
-        if (!take_match(draft, cfg_getnstr(cfg, "match", i)))
-            return false;
+        good = take_match(draft, cfg_getnstr(cfg, "match", i)) && good;
     /* Of a list file with nothing in it nothing is in the list. */
     if (count > 0 && draft->rule.match.count == 0 && on != RULE_ON_REPLY && on != RULE_ON_ANOMALY &&
         on != RULE_ON_COMMAND)
         draft->rule.has_words = true;
     for (unsigned i = 0; i < cfg_size(cfg, "except"); i++) {
         const char *word = cfg_getnstr(cfg, "except", i);
-        if (on == RULE_ON_COMMAND ? !take_command(draft, word, true) : !entries_take_word(draft, word, true))
-            return false;
+        good = (on == RULE_ON_COMMAND ? take_command(draft, word, true) : entries_take_word(draft, word, true)) && good;
     }
-    return true;
+    return good;
 }
 
 static bool take_ends(struct rule_draft *draft)
@@ -279,9 +279,9 @@ static bool take_ends(struct rule_draft *draft)
         {"peer", POLICY_PEER, false},           {"except-client", POLICY_CLIENT, true},
         {"except-server", POLICY_SERVER, true}, {"except-peer", POLICY_PEER, true},
     };
+    bool good = true;
     for (size_t i = 0; i < COUNT(ends); i++)
-        if (!entries_take_networks(draft, ends[i].key, ends[i].end, ends[i].except))
-            return false;
+        good = entries_take_networks(draft, ends[i].key, ends[i].end, ends[i].except) && good;
     enum { ANY, INBOUND, OUTBOUND, INTERNAL };
     static const uint8_t directions[] = {
         [ANY] = 0,
@@ -290,7 +290,7 @@ static bool take_ends(struct rule_draft *draft)
         [INTERNAL] = 1u << POLICY_INTERNAL,
     };
     draft->rule.directions = directions[word_of(draft->cfg, "direction", ANY)];
-    return true;
+    return good;
 }
 
 /* Conditions at a moment that has nothing of the kind. */
@@ -363,15 +363,16 @@ static bool add_refusal(struct rule_draft *draft, const char *line)
     return true;
 }
 
+enum method { METHOD_VOID, METHOD_SPOIL };
+
 /* How the transaction goes on, of a recipient that is refused. */
-static bool take_method(struct rule_draft *draft, bool temporary)
+static bool take_method(struct rule_draft *draft, enum method otherwise)
 {
-    enum { VOID, SPOIL };
     bool recipient = draft->rule.on == RULE_ON_RECIPIENT;
     if (cfg_getstr(draft->cfg, "method") && !recipient)
         return wrong(draft->cfg, "'method' belongs to on = recipient with action = refuse or greylist");
-    size_t method = word_of(draft->cfg, "method", temporary ? VOID : SPOIL);
-    draft->rule.action.kind = recipient && method == VOID ? SMTP_ACTION_VOID : SMTP_ACTION_REFUSE;
+    size_t method = word_of(draft->cfg, "method", otherwise);
+    draft->rule.action.kind = recipient && method == METHOD_VOID ? SMTP_ACTION_VOID : SMTP_ACTION_REFUSE;
     return true;
 }
 
@@ -393,7 +394,7 @@ static bool take_refusal(struct rule_draft *draft)
         return false;
     if (strncmp(line, "421", 3) == 0)
         return wrong(cfg, "421 says that the connection ends; write action = close, or another code");
-    return add_refusal(draft, line) && take_method(draft, line[0] == '4');
+    return add_refusal(draft, line) && take_method(draft, METHOD_SPOIL);
 }
 
 static bool take_close(struct rule_draft *draft)
@@ -416,7 +417,11 @@ static bool take_greylist(struct rule_draft *draft)
     if (line[0] != '4')
         return wrong(draft->cfg, "the greylist puts off, it does not refuse: write a code from 400 to 499");
     draft->rule.action.ask = true;
-    return add_refusal(draft, line) && take_method(draft, true);
+    const char *stutter = cfg_getstr(draft->cfg, "stutter"), *instead;
+    uint64_t stutter_ms = 0;
+    if (stutter && units_duration(stutter, &stutter_ms, &instead))
+        draft->rule.action.delay_ms = (uint32_t)stutter_ms;
+    return add_refusal(draft, line) && take_method(draft, METHOD_VOID);
 }
 
 static bool belongs(struct rule_draft *draft, const char *key, enum action action, uint32_t actions)
@@ -434,8 +439,6 @@ static bool take_action(struct rule_draft *draft)
     struct rule *rule = &draft->rule;
     char room[256], text[160];
     const char *words[KEYS_MAX];
-    if (!cfg_getstr(cfg, "action"))
-        return missing(cfg, "action");
     key_words(key_find("rule", "action"), room, sizeof room, words);
     enum action action = (enum action)word_of(cfg, "action", PASS);
     if (!(actions_of[rule->on] >> action & 1)) {
@@ -444,10 +447,14 @@ static bool take_action(struct rule_draft *draft)
         return wrong(cfg, text);
     }
     const uint32_t refusing = 1u << REFUSE | 1u << GREYLIST;
+    if (action == GREYLIST && cfg_getstr(cfg, "delay"))
+        return wrong(cfg, "how long a stranger is put off is 'delay' in greylist { }; how late the refusal leaves is "
+                          "'stutter' here");
     if (!belongs(draft, "code", action, refusing | 1u << CLOSE) ||
         !belongs(draft, "text", action, refusing | 1u << CLOSE) || !belongs(draft, "method", action, refusing) ||
-        !belongs(draft, "delay", action, refusing | 1u << TARPIT) ||
-        !belongs(draft, "delay-step", action, 1u << TARPIT) || !belongs(draft, "delay-max", action, 1u << TARPIT))
+        !belongs(draft, "delay", action, 1u << REFUSE | 1u << TARPIT) ||
+        !belongs(draft, "stutter", action, 1u << GREYLIST) || !belongs(draft, "delay-step", action, 1u << TARPIT) ||
+        !belongs(draft, "delay-max", action, 1u << TARPIT))
         return false;
     if (cfg_getstr(cfg, "delay-max") && rule->delay_max_ms < rule->action.delay_ms)
         return wrong(cfg, "'delay-max' is less than 'delay'");
@@ -478,27 +485,94 @@ static bool take_action(struct rule_draft *draft)
     return false;
 }
 
+/* What is only told or marked is decided by another rule. */
+bool rule_section_goes_on(cfg_t *cfg)
+{
+    const char *text = cfg_getstr(cfg, "continue"), *instead;
+    size_t action = word_of(cfg, "action", PASS);
+    bool yes = action == MARK || action == LOG;
+    if (text)
+        units_choice(text, &yes, &instead);
+    return yes;
+}
+
+/* A rule that exempts a session: decided when it begins, by what is known then. */
+static bool take_for(struct rule_draft *draft)
+{
+    static const char *const unknown[] = {"client-known", "authenticated", "early-talker",
+                                          "after",        "refused-over",  "commands-over"};
+    enum { MOMENT, SESSION };
+    if (word_of(draft->cfg, "for", MOMENT) == MOMENT)
+        return true;
+    draft->rule.for_session = true;
+    if (draft->rule.on != RULE_ON_CONNECT || word_of(draft->cfg, "action", PASS) != PASS)
+        return wrong(draft->cfg, "'for = session' goes with on = connect and action = pass");
+    for (size_t i = 0; i < COUNT(unknown); i++)
+        if (cfg_getstr(draft->cfg, unknown[i]))
+            return wrong(draft->cfg, "'for = session' is decided when the connection begins: name networks and a "
+                                     "direction, and nothing that comes later");
+    return true;
+}
+
 static bool check_continue(struct rule_draft *draft)
 {
     return !draft->rule.goes_on || draft->rule.action.kind == SMTP_ACTION_PASS ||
            wrong(draft->cfg, "'continue' goes with mark, log and tarpit; what refuses or strips decides");
 }
 
+/*
+ * A rule that limits recipients may refuse many of one message. Each refusal inside a group is an error to the server,
+ * and Postfix hangs up at the twentieth; of a client that sends one command at a time they are none (smtp/treatment).
+ */
+static bool hide_pipelining(struct rule_draft *draft)
+{
+    const struct rule *rule = &draft->rule;
+    bool limits = rule->on == RULE_ON_RECIPIENT && rule->recipients_over != RULE_ANY_OVER;
+    return !limits || rule->action.kind != SMTP_ACTION_REFUSE ||
+           policy_strip(&draft->conf->policy, span_of("PIPELINING")) ||
+           wrong(draft->cfg, "no room to strip PIPELINING, which 'recipients-over' does");
+}
+
+static const char *keep_place(struct policy *policy, cfg_t *cfg)
+{
+    struct source_line at = source_place(complain_source(), cfg->line);
+    char *place = NULL;
+    if (asprintf(&place, "%s:%u", complain_source()->files[at.file], at.line) < 0)
+        return NULL;
+    const char *kept = policy_keep(policy, span_of(place));
+    free(place);
+    return kept;
+}
+
 bool rule_section_take(cfg_t *cfg, struct conf *conf)
 {
     struct policy *policy = &conf->policy;
     struct rule_draft draft = {.conf = conf, .cfg = cfg};
+    if (!complain_section(cfg))
+        return false;
     if (strlen(cfg_title(cfg)) > RULE_NAME_BYTES_MAX || strpbrk(cfg_title(cfg), "\r\n"))
         return wrong(cfg, "a rule's name has at most 64 characters, on one line");
     if (!cfg_getstr(cfg, "on"))
-        return missing(cfg, "on");
+        missing(cfg, "on");
+    if (!cfg_getstr(cfg, "action"))
+        missing(cfg, "action");
+    if (!cfg_getstr(cfg, "on") || !cfg_getstr(cfg, "action"))
+        return false;
     enum rule_event on = (enum rule_event)word_of(cfg, "on", 0);
     const char *name = policy_keep(policy, span_of(cfg_title(cfg)));
     if (!name)
         return wrong(cfg, "the rules have more text than there is room for");
     draft.rule = rule_of(name, on);
+    draft.rule.does = policy_keep(policy, span_of(cfg_getstr(cfg, "action")));
+    draft.rule.place = keep_place(policy, cfg);
     key_store("rule", cfg, &draft.rule);
-    return take_verb_key(&draft) && take_matches(&draft) && take_ends(&draft) && check_conditions(&draft) &&
-           take_action(&draft) && check_continue(&draft) &&
+    bool good = take_verb_key(&draft);
+    good = take_matches(&draft) && good;
+    good = take_ends(&draft) && good;
+    good = check_conditions(&draft) && good;
+    good = take_action(&draft) && good;
+    good = take_for(&draft) && good;
+    draft.rule.goes_on = rule_section_goes_on(cfg);
+    return good && check_continue(&draft) && hide_pipelining(&draft) &&
            (policy_add_rule(policy, &draft.rule) || wrong(cfg, "more than 512 rules"));
 }

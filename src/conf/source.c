@@ -1,10 +1,14 @@
 #include "conf/source.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hex.h"
+#include "base/siphash.h"
 
 /* Where the reader is in a file. */
 struct reader {
@@ -20,23 +24,55 @@ struct reader {
     size_t size;
 };
 
-char *source_file(const char *path, size_t most, size_t *len)
+/* libConfuse gives its callbacks, which read lists, no context. */
+static _Thread_local uint8_t hash[SIPHASH_BYTES];
+
+static _Thread_local const char *root;
+
+void source_root(const char *folder)
+{
+    root = folder;
+}
+
+void source_hash_begin(void)
+{
+    memset(hash, 0, sizeof hash);
+}
+
+void source_hash(char text[SOURCE_HASH_BYTES])
+{
+    hex_write(hash, (SOURCE_HASH_BYTES - 1) / 2, text);
+    text[SOURCE_HASH_BYTES - 1] = '\0';
+}
+
+static void add_to_hash(const char *text, size_t len)
+{
+    uint8_t key[SIPHASH_KEY_BYTES];
+    memcpy(key, hash, sizeof key);
+    siphash128(key, (struct span){(const uint8_t *)text, len}, hash);
+}
+
+char *source_file(const char *path, size_t most, size_t *len, char why[FILE_WHY_BYTES])
 {
     struct stat about;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return NULL;
+    int fd = file_open(path, O_RDONLY, FILE_REGULAR, why);
+    FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     char *text = NULL;
+    if (fd < 0)
+        return NULL;
     errno = 0;
-    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode))
-        errno = S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
-    else if ((size_t)about.st_size > most)
+    if (file && fstat(fd, &about) == 0 && (size_t)about.st_size > most)
         errno = EFBIG;
-    else if ((text = calloc(1, (size_t)about.st_size + 1)) != NULL)
+    else if (file && errno == 0 && (text = calloc(1, (size_t)about.st_size + 1)) != NULL)
         *len = fread(text, 1, (size_t)about.st_size, file);
-    int fault = errno;
-    fclose(file);
-    errno = fault;
+    if (text)
+        add_to_hash(text, *len);
+    else
+        snprintf(why, FILE_WHY_BYTES, "%s", strerror(errno));
+    if (file)
+        fclose(file);
+    else
+        close(fd);
     return text;
 }
 
@@ -61,6 +97,8 @@ static char *beside(const char *file, const char *name)
 {
     const char *slash = strrchr(file, '/');
     char *path = NULL;
+    if (name[0] == '/' && root)
+        return asprintf(&path, "%s%s", root, name) < 0 ? NULL : path;
     if (name[0] == '/' || !slash)
         return strdup(name);
     return asprintf(&path, "%.*s/%s", (int)(slash - file), file, name) < 0 ? NULL : path;
@@ -69,6 +107,87 @@ static char *beside(const char *file, const char *name)
 char *source_path(const struct source *source, int line, const char *name)
 {
     return beside(source->files[source_place(source, line).file], name);
+}
+
+/* The text of line `line` (from 1) begins here, and ends before *end. */
+static char *line_of(const struct source *source, int line, const char **end)
+{
+    char *begin = source->text + source->lines[line - 1].at;
+    *end = begin + strcspn(begin, "\n");
+    return begin;
+}
+
+static bool is_of_word(char octet)
+{
+    return octet && !strchr(" \t\r\n\"'{}=+(),", octet);
+}
+
+/* `word` as a word of its own in a line; NULL where it is not there. */
+static char *find_word(char *line, const char *end, const char *word)
+{
+    size_t len = strlen(word);
+    for (char *at = line; len <= (size_t)(end - at); at++)
+        if (strncmp(at, word, len) == 0 && !is_of_word(at[len]) && (at == line || !is_of_word(at[-1])))
+            return at;
+    return NULL;
+}
+
+int source_section_line(const struct source *source, int line, const char *word, const char *title)
+{
+    const char *end;
+    size_t len = title ? strlen(title) : 0;
+    for (int at = line; at > 0 && (size_t)at <= source->line_count; at--) {
+        char *begin = line_of(source, at, &end);
+        const char *found = find_word(begin, end, word);
+        const char *quote = found ? found + strlen(word) + strspn(found + strlen(word), " \t") : "";
+        if (found && !title)
+            return at;
+        if (title && (*quote == '"' || *quote == '\'') && strncmp(quote + 1, title, len) == 0 &&
+            quote[1 + len] == *quote)
+            return at;
+    }
+    return line;
+}
+
+/* One character, or all of what is quoted or in braces, from `at` on: where it ends. */
+static char *skip(char *at)
+{
+    int braces = 0;
+    do {
+        char octet = *at++;
+        for (char quote = octet == '"' || octet == '\'' ? octet : '\0'; quote && *at;)
+            if (*at++ == quote)
+                quote = '\0';
+            else if (at[-1] == '\\' && *at)
+                at++;
+        braces += (octet == '{') - (octet == '}');
+    } while (braces > 0 && *at);
+    return at;
+}
+
+bool source_blank(struct source *source, int line, const char *key)
+{
+    const char *end;
+    char *begin = line > 0 && (size_t)line <= source->line_count ? line_of(source, line, &end) : NULL;
+    char *at = begin ? find_word(begin, end, key) : NULL;
+    if (!at)
+        return false;
+    char *to = at + strlen(key);
+    to += strspn(to, " \t\r\n+=");
+    if (*to == '"' || *to == '\'') { /* a value, or a section's title */
+        to = skip(to);
+        char *open = to + strspn(to, " \t\r\n");
+        to = *open == '{' ? skip(open) : to;
+    } else if (*to == '{') {
+        to = skip(to);
+    } else {
+        while (is_of_word(*to))
+            to++;
+    }
+    for (; at < to; at++)
+        if (*at != '\n')
+            *at = ' ';
+    return true;
 }
 
 static bool wrong(struct reader *reader, const char *text)
@@ -101,7 +220,7 @@ static bool append_line(struct reader *reader, const char *text, size_t len)
     if (!grow((void **)&source->text, &source->room, source->len, len + 2, 1) ||
         !grow((void **)&source->lines, &source->line_room, source->line_count, 1, sizeof *source->lines))
         return wrong(reader, "no memory to read it");
-    source->lines[source->line_count++] = (struct source_line){reader->file, reader->line};
+    source->lines[source->line_count++] = (struct source_line){reader->file, reader->line, source->len};
     memcpy(source->text + source->len, text, len);
     source->len += len;
     source->text[source->len++] = '\n';
@@ -237,17 +356,14 @@ static bool all_closed(struct reader *reader)
 static bool read_one(struct source *source, const char *path, uint32_t depth, char *message, size_t size)
 {
     size_t len = 0;
+    char why[FILE_WHY_BYTES];
     if (source->file_count == SOURCE_FILES_MAX) {
         snprintf(message, size, "%s: more than %d files are included", path, SOURCE_FILES_MAX);
         return false;
     }
-    char *text = source_file(path, SOURCE_BYTES_MAX, &len);
-    if (!text && errno == EINVAL) {
-        snprintf(message, size, "%s: cannot read the rules: it is no regular file", path);
-        return false;
-    }
+    char *text = source_file(path, SOURCE_BYTES_MAX, &len, why);
     if (!text || !(source->files[source->file_count] = strdup(path))) {
-        snprintf(message, size, "%s: cannot read the rules: %s", path, strerror(errno));
+        snprintf(message, size, "%s: cannot read the rules: %s", path, text ? "no memory" : why);
         free(text);
         return false;
     }

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sys/file.h"
+
 #define SOURCE_BYTES_MAX (4u << 20)
 #define SOURCE_FILES_MAX 64
 #define SOURCE_DEPTH_MAX 8
@@ -22,6 +24,7 @@
 struct source_line {
     uint32_t file; /* index */
     uint32_t line; /* from 1 */
+    size_t at;     /* where it begins in the text */
 };
 
 struct source {
@@ -45,7 +48,28 @@ struct source_line source_place(const struct source *source, int line);
  */
 char *source_path(const struct source *source, int line, const char *name);
 
-/* The whole of a regular file of at most `most` octets, ended by NUL, to be freed; NULL with errno set. */
-char *source_file(const char *path, size_t most, size_t *len);
+/*
+ * The line on which the section `word "title"` begins that ends on line `line`, without a title where that is NULL;
+ * `line` itself where it is not found, as of a title with a quote in it.
+ */
+int source_section_line(const struct source *source, int line, const char *word, const char *title);
+
+/*
+ * Blank what begins with the key `key` on line `line`: it with its value, or its section. False where it is not there.
+ */
+bool source_blank(struct source *source, int line, const char *key);
+
+/* Absolute paths inside of rule files are below `folder`, in this thread, from here on; NULL: as they are. */
+void source_root(const char *folder);
+
+#define SOURCE_HASH_BYTES 17 /* digits, and a NUL */
+
+/* What all files that were read in this thread since then have in them, as a few digits: others where it is other. */
+void source_hash_begin(void);
+void source_hash(char text[SOURCE_HASH_BYTES]);
+
+/* The whole of a regular file of at most `most` octets, ended by NUL, to be freed; NULL with a reason. Waits for no
+ * FIFO. */
+char *source_file(const char *path, size_t most, size_t *len, char why[FILE_WHY_BYTES]);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * conf/units - durations and sizes as people write them.
+ * conf/units - durations, sizes and times as people write them.
  *
  * Errors: false, and *wrong says in a few words what to write instead.
  */
@@ -17,6 +17,12 @@ bool units_size(const char *text, uint64_t *octets, const char **wrong);
 
 /* A number without sign. */
 bool units_number(const char *text, uint64_t *number, const char **wrong);
+
+/*
+ * `2026-11-21T12:00:00Z` (RFC 3339): microseconds since 1970. A blank may stand for the T; without an offset it is UTC,
+ * as commands print it. `@1795262400`: seconds since 1970. Years 1970 to 9999.
+ */
+bool units_time(const char *text, int64_t *us, const char **wrong);
 
 /* yes, no; also on, off, true, false. */
 bool units_choice(const char *text, bool *yes, const char **wrong);

@@ -10,7 +10,10 @@
 #include <confuse.h>
 #include <stdbool.h>
 
-/* False, with a complaint about the first one, where there is such a rule among those of a file. */
-bool unreachable_check(cfg_t *cfg);
+/*
+ * A complaint about each such rule among those of a file; a warning about each that another one takes a part of what it
+ * names from.
+ */
+void unreachable_check(cfg_t *cfg);
 
 #endif

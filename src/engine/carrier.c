@@ -1,13 +1,13 @@
-#include "engine/state.h"
+#include "engine/carrier.h"
 
 #include "base/octets.h"
+#include "engine/budget.h"
 
 /* A packet on its way out. */
 struct carrier {
     struct engine *engine;
     const struct flow *flow;
-    bool cut; /* it leaves up to `limit` only (egress) */
-    uint32_t limit;
+    struct cut cut;           /* how far it leaves */
     struct half *half;        /* of its sender */
     const struct half *other; /* the one its acknowledgment is about */
     struct packet packet;
@@ -106,9 +106,9 @@ static uint32_t carry_payload(struct carrier *carrier, bool plain, bool *gone)
         return from;
     }
     uint32_t to = edit_forward(&half->log, &engine->entries, packet->seq + came);
-    bool cut = carrier->cut && seq_after(to, carrier->limit);
+    bool cut = carrier->cut.cut && seq_after(to, carrier->cut.limit);
     if (cut)
-        to = seq_max(from, carrier->limit);
+        to = seq_max(from, carrier->cut.limit);
     uint32_t len = to - from;
     if (plain && len == came)
         return from;
@@ -213,7 +213,9 @@ static void carry_acknowledgment(struct carrier *carrier, bool *gone)
     uint32_t came = packet->ack;
     uint32_t ack;
     if (recorded(carrier)) {
-        ack = seq_min(edit_forward(&other->log, entries, came), other->sent_egress);
+        ack = edit_forward(&other->log, entries, came);
+        if (!(packet->flags & PACKET_RST)) /* of which nobody reads it */
+            ack = seq_min(ack, other->sent_egress);
         /* It acknowledged what was taken out, or what has not left yet, and says nothing now. */
         bool empty = packet_seq_len(packet) == 0 && !(packet->flags & PACKET_RST);
         if (empty && came != carrier->half->ack_came && ack == carrier->half->ack_left && ack != came)
@@ -230,17 +232,28 @@ static void carry_acknowledgment(struct carrier *carrier, bool *gone)
     carry_sack(carrier);
 }
 
-/* No wider than what may be retained of the other direction (law 2 needs every octet that is not acknowledged). */
+/*
+ * The window as its reader may use it. Its right edge keeps its number though the acknowledgment goes up by the octets
+ * that were taken out: conntrack, which sees one end's numbers and the other's window, takes nothing behind that
+ * number. And no wider than what may be retained of the other direction (law 2 needs every octet that is not
+ * acknowledged).
+ */
 static void carry_window(struct carrier *carrier)
 {
     struct packet *packet = &carrier->packet;
     uint32_t shift = carrier->half->window_shift;
-    uint32_t bound = judge_window_max(carrier->engine);
-    if (carrier->flow->smtp.opaque || recorded(carrier) || (uint32_t)packet->window << shift <= bound)
+    if (recorded(carrier) || !(packet->flags & PACKET_ACK))
         return;
+    uint32_t came = (uint32_t)packet->window << shift;
+    int32_t taken_out = seq_diff(carrier->half->ack_left, carrier->half->ack_came);
+    uint32_t window = taken_out <= 0 ? came : came > (uint32_t)taken_out ? came - (uint32_t)taken_out : 0;
+    uint32_t bound = budget_window_max(carrier->engine);
     /* One step at least: a window of nothing would leave the sender to its persist timer (RFC 9293 3.8.6.1). */
-    uint32_t steps = bound >> shift ? bound >> shift : 1;
-    packet_set_window(packet, (uint16_t)steps, carrier->checksum_absent || carrier->checksum_stale);
+    if (!carrier->flow->smtp.opaque && window > bound)
+        window = bound >> shift ? bound : 1u << shift;
+    if (window >> shift == packet->window)
+        return;
+    packet_set_window(packet, (uint16_t)(window >> shift), carrier->checksum_absent || carrier->checksum_stale);
     carrier->edited = true;
 }
 
@@ -303,8 +316,10 @@ static void carry(struct carrier *carrier, enum manner manner, struct engine_ver
     carry_window(carrier);
     carry_urgent(carrier);
     carry_timestamp(carrier, manner == CARRY_WAITED || manner == CARRY_PROBE);
-    if (packet_seq_len(packet) > 0) /* an empty segment overtakes octets that wait */
-        half->sent_egress = seq_max(half->sent_egress, seq + packet_seq_len(packet));
+    if (packet_seq_len(packet) > 0) { /* an empty segment overtakes octets that wait */
+        uint32_t end = seq_min(seq + packet_seq_len(packet), half->log.end_egress);
+        half->sent_egress = seq_max(half->sent_egress, end);
+    }
 
     verdict->action = ENGINE_ACCEPT;
     if (!carrier->edited)
@@ -336,7 +351,7 @@ static void carry_header(struct carrier *carrier, uint8_t flags, struct engine_v
     verdict->packet = (struct span){packet->bytes, packet->len};
 }
 
-void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
+void carrier_load_current(struct engine *engine, struct cut cut, struct engine_verdict *verdict)
 {
     struct current *current = &engine->current;
     *verdict = (struct engine_verdict){.token = current->token, .action = ENGINE_ACCEPT};
@@ -361,13 +376,12 @@ void carrier_load_current(struct engine *engine, struct engine_verdict *verdict)
         struct carrier carrier = {
             .engine = engine,
             .flow = flow,
-            .cut = tarpit_holds(engine, flow, current->side),
             .half = &flow->halves[current->side],
             .other = &flow->halves[!current->side],
+            .cut = cut,
             .packet = current->packet,
             .checksum_absent = current->checksum_absent,
         };
-        carrier.limit = carrier.cut ? tarpit_allowed(engine, flow) : 0;
         enum manner manner = current->plain ? CARRY_PLAIN : CARRY_REBUILT;
         if (current->fate == FATE_CARRY || current->fate == FATE_PROBE)
             carry(&carrier, current->fate == FATE_PROBE ? CARRY_PROBE : manner, verdict);
@@ -388,7 +402,6 @@ void carrier_load_held(struct engine *engine, const struct held *held, struct en
         .engine = engine,
         .flow = flow,
         .cut = held->cut,
-        .limit = held->limit,
         .half = &flow->halves[held->side],
         .other = &flow->halves[!held->side],
         .checksum_absent = held->checksum == ENGINE_CHECKSUM_ABSENT,

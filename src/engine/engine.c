@@ -1,188 +1,22 @@
-#include "engine/state.h"
+#include "engine/engine.h"
 
-enum { ALIGNMENT = 64, ENTRIES_PER_FLOW = 4 };
+#include <stdalign.h>
 
-struct engine_settings engine_settings_default(void)
-{
-    return (struct engine_settings){
-        .flows_max = 65536,
-        .blocks_max = 32768,
-        .held_max = 8192,
-        .flow_blocks_max = 512,
-        .guarded_max = 4096,
-        .flow_held_max = 64,
-        .line_hold_ms = 30,
-        .order_hold_ms = 3000,
-        .idle_s = 3600,
-        .offset_idle_s = 5 * 24 * 3600,
-        .ask_hold_ms = 500,
-        .ports_count = 3,
-        .ports = {25, 587, 2525},
-        .peers = ENGINE_PEERS_LIVE,
-    };
-}
-
-/* ---- memory ---- */
-
-/* Hands out pieces of one block of memory; with base NULL it only counts. */
-struct layout {
-    uint8_t *base;
-    size_t used;
-};
-
-static void *lay_out(struct layout *layout, size_t octets)
-{
-    void *piece = layout->base ? layout->base + layout->used : NULL;
-    layout->used += (octets + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return piece;
-}
-
-struct pieces {
-    struct engine *engine;
-    void *flows, *buckets, *nodes, *entries, *blocks, *pieces, *held, *events, *arena, *scratch, *original;
-    void *inquiries, *inquiry_buckets, *questions, *tarpits, *offers, *guarded, *guarded_buckets;
-    size_t bytes;
-};
-
-/* A quarter of the memory for octets is whole blocks: lines, ledgers, what is kept of a message. */
-static uint32_t blocks_count(const struct engine_settings *settings)
-{
-    enum { LEAST = 4 };
-    uint32_t count = settings->blocks_max / 4 + LEAST;
-    return count < settings->blocks_max ? count : settings->blocks_max;
-}
-
-/* The rest is cut in pieces, most of which hold a reply that is not acknowledged. */
-static uint32_t pieces_count(const struct engine_settings *settings)
-{
-    return (settings->blocks_max - blocks_count(settings)) * JUDGE_PIECES_A_BLOCK;
-}
-
-static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
-{
-    struct layout layout = {.base = memory};
-    struct pieces p = {0};
-    p.engine = lay_out(&layout, sizeof *p.engine);
-    p.flows = lay_out(&layout, pool_bytes(sizeof(struct flow), s->flows_max));
-    p.buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
-    p.nodes = lay_out(&layout, ((size_t)s->flows_max + 1) * sizeof(struct timer_node));
-    p.entries = lay_out(&layout, pool_bytes(EDIT_ENTRY_BYTES, s->flows_max * ENTRIES_PER_FLOW));
-    p.blocks = lay_out(&layout, pool_bytes(ENGINE_BLOCK_BYTES, blocks_count(s)));
-    p.pieces = lay_out(&layout, pool_bytes(RETAIN_BLOCK_BYTES, pieces_count(s)));
-    p.held = lay_out(&layout, pool_bytes(sizeof(struct held), s->held_max));
-    p.guarded = lay_out(&layout, pool_bytes(sizeof(struct guarded), s->guarded_max));
-    p.guarded_buckets = lay_out(&layout, GUARDED_BUCKETS * sizeof(uint32_t));
-    p.events = lay_out(&layout, (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event));
-    p.arena = lay_out(&layout, EVENT_ARENA_BYTES);
-    p.tarpits = lay_out(&layout, pool_bytes(sizeof(struct tarpit), s->flows_max));
-    p.offers = lay_out(&layout, OFFERS_MAX * sizeof(struct offer));
-    if (s->questions) {
-        p.inquiries = lay_out(&layout, pool_bytes(sizeof(struct inquiry), s->flows_max));
-        p.inquiry_buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
-        p.questions = lay_out(&layout, EVENTS_MAX * sizeof(struct question_entry));
-    }
-    p.scratch = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
-    p.original = lay_out(&layout, ENGINE_PACKET_BYTES_MAX + 1);
-    p.bytes = layout.used;
-    return p;
-}
-
-size_t engine_bytes(const struct engine_settings *settings)
-{
-    return lay_out_all(NULL, settings).bytes;
-}
-
-struct engine *engine_init(void *memory, const struct engine_settings *settings, const struct policy *policy)
-{
-    assert(memory != NULL);
-    struct pieces p = lay_out_all(memory, settings);
-    struct engine *engine = p.engine;
-    engine->settings = *settings;
-    engine->policies[0] = policy;
-    flow_table_init(&engine->table, p.flows, p.buckets, settings->flows_max, settings->seed);
-    timer_init(&engine->wheel, p.nodes, settings->flows_max);
-    pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
-    pool_init(&engine->blocks, p.blocks, ENGINE_BLOCK_BYTES, blocks_count(settings));
-    pool_init(&engine->pieces, p.pieces, RETAIN_BLOCK_BYTES, pieces_count(settings));
-    pool_init(&engine->held, p.held, sizeof(struct held), settings->held_max);
-    pool_init(&engine->tarpits, p.tarpits, sizeof(struct tarpit), settings->flows_max);
-    if (settings->questions) {
-        pool_init(&engine->inquiries, p.inquiries, sizeof(struct inquiry), settings->flows_max);
-        engine->inquiry_buckets = p.inquiry_buckets;
-        engine->inquiry_mask = (uint32_t)(flow_table_buckets_bytes(settings->flows_max) / sizeof(uint32_t)) - 1;
-        engine->questions = p.questions;
-    }
-    pool_init(&engine->guarded, p.guarded, sizeof(struct guarded), settings->guarded_max);
-    engine->guarded_buckets = p.guarded_buckets;
-    engine->offers = p.offers;
-    engine->events = p.events;
-    engine->event_arena = p.arena;
-    engine->scratch = p.scratch;
-    engine->original = p.original;
-    for (uint32_t i = 0; i < settings->ports_count; i++)
-        engine->port_bits[settings->ports[i] / 8] |= (uint8_t)(1u << (settings->ports[i] % 8));
-    return engine;
-}
-
-/* ---- rules ---- */
-
-/* Connections of which nothing is read any more need no rules: they go over to the present ones. */
-static void let_go_of(struct engine *engine, uint8_t policy)
-{
-    for (int class = FLOW_CLASS_CHEAP; class <= FLOW_CLASS_OFFSET; class ++)
-        for (uint32_t i = engine->oldest[class]; i != POOL_NONE; i = flow_at(&engine->table, i)->age_newer) {
-            struct flow *flow = flow_at(&engine->table, i);
-            if (flow->policy != policy || (flow->state == FLOW_OPEN && !flow->smtp.opaque))
-                continue;
-            engine->policy_flows[policy]--;
-            flow->policy = engine->policy;
-            engine->policy_flows[engine->policy]++;
-        }
-}
-
-/* A place for another policy; ENGINE_POLICIES_MAX where there is none. */
-static uint8_t free_place(struct engine *engine)
-{
-    uint8_t place = ENGINE_POLICIES_MAX;
-    for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++) {
-        if (i != engine->policy && engine->policies[i])
-            let_go_of(engine, i);
-        if (i != engine->policy && engine->policy_flows[i] == 0)
-            engine->policies[i] = NULL;
-        if (!engine->policies[i])
-            place = i;
-    }
-    return place;
-}
-
-bool engine_has_policy_room(struct engine *engine)
-{
-    return free_place(engine) < ENGINE_POLICIES_MAX;
-}
-
-bool engine_use_policy(struct engine *engine, const struct policy *policy)
-{
-    uint8_t place = free_place(engine);
-    if (place == ENGINE_POLICIES_MAX)
-        return false;
-    engine->policies[place] = policy;
-    engine->policy = place;
-    return true;
-}
-
-bool engine_needs_policy(const struct engine *engine, const struct policy *policy)
-{
-    if (engine->event_next < engine->event_count)
-        return true; /* reasons point into it */
-    for (uint8_t i = 0; i < ENGINE_POLICIES_MAX; i++)
-        if (engine->policies[i] == policy)
-            return i == engine->policy || engine->policy_flows[i] > 0;
-    return false;
-}
+#include "engine/carrier.h"
+#include "engine/held.h"
+#include "engine/inquiry.h"
+#include "engine/judge.h"
+#include "engine/lifecycle.h"
+#include "engine/progress.h"
+#include "engine/relief.h"
+#include "engine/room.h"
+#include "engine/segment.h"
+#include "engine/tarpit.h"
 
 /* ---- packets and time ---- */
 
-void engine_begin_call(struct engine *engine, int64_t now_us)
+/* The time of a call; what the last one left unfetched of its events is lost. */
+static void begin_call(struct engine *engine, int64_t now_us)
 {
     assert(engine->current.fate == FATE_NONE && engine->before.head == POOL_NONE && engine->after.head == POOL_NONE);
     if (now_us > engine->now_us)
@@ -207,17 +41,28 @@ static bool selected(const struct engine *engine, const struct packet *packet)
 static enum fate judge_segment(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
+    if (flow->state == FLOW_OPENING && engine->current.marked) {
+        /* Nothing was promised to what begins: a SYN, which anybody can forge, hides an older connection. */
+        flow->state = FLOW_CLOSED;
+        flow->reset = FLOW_RESET_LOST;
+        flow->changed = true;
+    }
+    if (flow->reset == FLOW_RESET_LOST)
+        return segment_reset_lost(engine, index, side, packet);
+    flow->marked = flow->marked || engine->current.marked;
     if (packet->flags & PACKET_SYN)
         return lifecycle_syn(engine, index, side, packet);
     switch ((enum flow_state)flow->state) {
     case FLOW_MIDSTREAM:
+        if (!flow->answered && side == SMTP_SERVER && !(packet->flags & PACKET_RST)) {
+            flow->answered = true;
+            flow->changed = true;
+        }
         return FATE_PASS;
     case FLOW_OPENING:
-        if (packet->flags & PACKET_RST && side == SMTP_SERVER) {
-            flow->state = FLOW_CLOSED;
-            lifecycle_classify(engine, index);
-        }
-        if (flow->contested && packet->payload_len > 0) {
+        /* A reset, too: it may be the answer to what came before the SYN, and then the client will not look at it. */
+        if (packet->payload_len > 0 && (flow->contested || engine_forgets(engine))) {
+            /* Of the connection that another SYN has begun, which may be one that was forgotten. */
             engine->counters.bad_syn++;
             return FATE_DROP;
         }
@@ -231,6 +76,42 @@ static enum fate judge_segment(struct engine *engine, uint32_t index, enum smtp_
     }
     assert(false);
     return FATE_DROP;
+}
+
+/*
+ * Whether the kernel's rules know of marks: what was queued before a mark was set comes without it for a while; and
+ * what comes behind a reset is INVALID to conntrack, which then has no mark for it. A SYN may belong to the next
+ * connection.
+ */
+static void note_mark(struct engine *engine, uint32_t index, bool marked)
+{
+    enum { QUEUED_S = 5 };
+    const struct flow *flow = flow_at(&engine->table, index);
+    bool *seen = &engine->marks_seen[flow->ip_version == 6];
+    *seen = *seen || marked;
+    if (flow->in_doubt)
+        segment_end_doubt(engine, index, marked);
+    bool open = flow->state == FLOW_OPEN && !flow->reset;
+    if (open && flow->marked_s && !marked && engine_seconds(engine) - flow->marked_s > QUEUED_S) {
+        engine->counters.promises_unmarked++;
+        *seen = false;
+    }
+}
+
+/*
+ * A packet of no known connection. Of one that began on another gateway nobody knows what was promised to it, so it is
+ * reset; but not for an acknowledgment: it may be one of nothing, and who is there will send more.
+ */
+static enum fate begin_flow(struct engine *engine, const struct engine_packet *in, uint32_t *index)
+{
+    struct current *current = &engine->current;
+    bool opens = current->packet.flags & PACKET_SYN;
+    bool elsewhere = in->marked_elsewhere && !opens && !engine->policies[engine->policy]->dry_run;
+    if (elsewhere && packet_seq_len(&current->packet) == 0) {
+        engine->counters.connection_unknown++;
+        return FATE_DROP;
+    }
+    return lifecycle_begin(engine, &current->packet, current->marked || elsewhere, index, &current->side);
 }
 
 static enum fate judge_packet(struct engine *engine, const struct engine_packet *in)
@@ -264,46 +145,44 @@ static enum fate judge_packet(struct engine *engine, const struct engine_packet 
         lifecycle_end(engine, index, "reused");
         index = POOL_NONE;
     }
-    if (index == POOL_NONE && in->marked_offset && !(packet->flags & PACKET_SYN)) {
-        /* Nobody knows any more by how much its numbers are to be moved. Its ends give up, and mail is sent again. */
-        engine->counters.offset_unknown++;
-        return FATE_DROP;
+    bool opens = packet->flags & PACKET_SYN;
+    current->marked = in->marked_promised && !opens;
+    if (index == POOL_NONE) {
+        enum fate fate = begin_flow(engine, in, &index);
+        if (fate != FATE_NONE)
+            return fate;
     }
-    if (index == POOL_NONE && !lifecycle_begin(engine, packet, &index, &current->side))
-        return FATE_PASS;
     current->flow = index;
+    room_turn_to(engine, index);
+    if (packet_seq_len(packet) > 0)
+        relief_look(engine, index);
+    if (!opens)
+        note_mark(engine, index, in->marked_promised || in->marked_elsewhere);
     flow_at(&engine->table, index)->last_us = engine->now_us;
     return judge_segment(engine, index, current->side, packet);
 }
 
-/* Whether what must be held or retained may soon find no room. */
-static bool is_scarce(const struct engine *engine)
-{
-    enum { HELD_PART = 16, PIECES_PART = 4 };
-    return pool_free_count(&engine->held) <= engine->settings.held_max / HELD_PART ||
-           judge_spare_pieces(engine) <= engine->pieces.count / PIECES_PART;
-}
-
 void engine_packet(struct engine *engine, const struct engine_packet *packet, int64_t now_us)
 {
-    engine_begin_call(engine, now_us);
+    begin_call(engine, now_us);
     engine->counters.packets++;
-    if (engine->oldest_tarpit != POOL_NONE && is_scarce(engine))
-        tarpit_relieve(engine);
     engine->current.token = packet->token;
     engine->current.checksum_absent = packet->checksum == ENGINE_CHECKSUM_ABSENT;
-    engine->current.plain = false;
+    engine->current.plain = engine->current.settles = false;
     engine->current.flow = POOL_NONE;
     enum fate fate = judge_packet(engine, packet);
-    engine->current.fate = fate;
+    if (engine->current.flow == POOL_NONE)
+        engine->current.fate = fate;
+    else
+        progress_packet(engine, engine->current.flow, fate);
 }
 
 void engine_tick(struct engine *engine, int64_t now_us)
 {
-    engine_begin_call(engine, now_us);
+    begin_call(engine, now_us);
     uint32_t index;
     for (int i = 0; i < ENGINE_TICK_FLOWS_MAX && (index = timer_expired(&engine->wheel)) != 0; i++)
-        lifecycle_due(engine, index);
+        progress_due(engine, index);
 }
 
 int64_t engine_next_due(const struct engine *engine)
@@ -312,22 +191,99 @@ int64_t engine_next_due(const struct engine *engine)
     return ms >= INT64_MAX / 1000 ? INT64_MAX : (int64_t)ms * 1000;
 }
 
+/*
+ * What waits in a connection leaves in its last form, for what comes will pass without the filter; but where something
+ * was promised, a line that waits is left to whoever keeps the promise: its sender sends it again.
+ */
+static void stop_flow(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    room_turn_to(engine, index);
+    if (engine->settings.peers == ENGINE_PEERS_RECORDED) {
+        judge_release(engine, index);
+        progress(engine, index);
+        judge_give_up(engine, index, "packets-missing");
+    } else if (flow->promises == 0) {
+        judge_release(engine, index);
+    } else if (tarpit_due_us(engine, flow) != INT64_MAX) {
+        tarpit_end(engine, index, TARPIT_END_STOPPED);
+    }
+    progress(engine, index);
+    held_drop_all(engine, flow);
+}
+
 void engine_stop(struct engine *engine, int64_t now_us)
 {
-    engine_begin_call(engine, now_us);
+    begin_call(engine, now_us);
     engine->stopping = true;
-    for (int class = FLOW_CLASS_CHEAP; class <= FLOW_CLASS_OFFSET; class ++)
-        for (uint32_t index = engine->oldest[class], next; index != POOL_NONE; index = next) {
-            struct flow *flow = flow_at(&engine->table, index);
-            next = flow->age_newer;
-            if (flow->halves[SMTP_CLIENT].held == POOL_NONE && flow->halves[SMTP_SERVER].held == POOL_NONE)
-                continue;
-            segment_release_all(engine, index);
-            if (engine->settings.peers == ENGINE_PEERS_RECORDED)
-                judge_give_up(engine, index, "packets-missing");
-            held_drop_before(engine, &flow->halves[SMTP_CLIENT], INT64_MAX);
-            held_drop_before(engine, &flow->halves[SMTP_SERVER], INT64_MAX);
-        }
+    for (uint32_t index = room_first(engine), next; index != POOL_NONE; index = next) {
+        const struct flow *flow = flow_at(&engine->table, index);
+        next = room_next(engine, index);
+        if (flow->halves[SMTP_CLIENT].held != POOL_NONE || flow->halves[SMTP_SERVER].held != POOL_NONE)
+            stop_flow(engine, index);
+    }
+}
+
+void engine_answer(struct engine *engine, uint64_t id, struct finding finding, int64_t now_us)
+{
+    begin_call(engine, now_us);
+    uint32_t index = inquiry_answer(engine, id, finding);
+    if (index != POOL_NONE)
+        progress(engine, index);
+}
+
+/* ---- taking over ---- */
+
+/* False where there is no room for the connection of this record. */
+static bool take_over(struct engine *engine, const struct record *record)
+{
+    uint8_t addresses[32];
+    struct handover_flow known = handover_flow(record);
+    uint16_t len = known.ip_version == 4 ? 4 : 16;
+    memcpy(addresses, known.ends[SMTP_CLIENT].address, len);
+    memcpy(addresses + len, known.ends[SMTP_SERVER].address, len);
+    struct packet packet = {
+        .bytes = addresses,
+        .len = 2u * len,
+        .ip_version = known.ip_version,
+        .address_len = len,
+        .source_port = known.ends[SMTP_CLIENT].port,
+        .destination_port = known.ends[SMTP_SERVER].port,
+    };
+    enum smtp_side sender;
+    if (flow_table_find(&engine->table, &packet, &sender) != POOL_NONE)
+        return true; /* a damaged file may name one twice */
+    uint32_t index = lifecycle_take_over(engine, &packet, known.closed, known.last_us);
+    if (index == POOL_NONE)
+        return false;
+    room_turn_to(engine, index);
+    if (!handover_restore(engine, index, record)) {
+        lifecycle_end(engine, index, "evicted");
+        return false;
+    }
+    progress(engine, index);
+    handover_keep(engine, index);
+    return true;
+}
+
+struct handover_result engine_take_over(struct engine *engine, const void *memory, size_t len, int64_t now_us)
+{
+    struct handover_result result = {0};
+    engine->now_us = now_us > engine->now_us ? now_us : engine->now_us;
+    for (size_t at = 0; len - at >= HANDOVER_PLACE_BYTES; at += HANDOVER_PLACE_BYTES) {
+        alignas(8) uint8_t place[HANDOVER_PLACE_BYTES];
+        bool damaged;
+        memcpy(place, (const uint8_t *)memory + at, sizeof place);
+        const struct record *newest = handover_newest(place, &damaged);
+        result.damaged += damaged;
+        if (newest && !take_over(engine, newest))
+            result.left++;
+        else if (newest && handover_flow(newest).reset)
+            result.reset++;
+        else if (newest)
+            result.taken++;
+    }
+    return result;
 }
 
 /* ---- verdicts ---- */
@@ -338,10 +294,14 @@ static void mark(struct engine *engine, uint32_t index, struct engine_verdict *v
     if (verdict->action == ENGINE_DROP)
         return;
     lifecycle_mark(engine, index, verdict);
+    progress(engine, index);
+    if (!engine->handover)
+        return;
     const struct flow *flow = flow_at(&engine->table, index);
-    if (engine->handover && flow->state != FLOW_MIDSTREAM &&
-        (verdict->mark_class == ENGINE_MARK_OFFSET || flow->handover_generation > 0))
+    if (flow->state != FLOW_MIDSTREAM && flow->promises)
         handover_keep(engine, index);
+    else
+        handover_forget(engine, index);
 }
 
 static void next_ready(struct engine *engine, struct ready_list *list, struct engine_verdict *verdict)
@@ -350,17 +310,25 @@ static void next_ready(struct engine *engine, struct ready_list *list, struct en
     const struct held *held = pool_at(&engine->held, id);
     list->head = held->next;
     uint32_t index = held->flow;
+    uint16_t network = engine->room.network; /* of the current packet, which may be next */
+    room_turn_to(engine, index);
     carrier_load_held(engine, held, verdict);
     held_return(engine, id);
+    if (network != engine->room.network)
+        room_change_network(engine, network);
     mark(engine, index, verdict);
 }
 
 static void next_current(struct engine *engine, struct engine_verdict *verdict)
 {
-    carrier_load_current(engine, verdict);
+    const struct current *current = &engine->current;
+    struct cut cut = {0};
+    if (current->fate >= FATE_CARRY)
+        cut = segment_cut(engine, flow_at(&engine->table, current->flow), current->side);
+    carrier_load_current(engine, cut, verdict);
     engine->current.fate = FATE_NONE;
-    if (engine->current.flow != POOL_NONE)
-        mark(engine, engine->current.flow, verdict);
+    if (current->flow != POOL_NONE)
+        mark(engine, current->flow, verdict);
 }
 
 bool engine_next_verdict(struct engine *engine, struct engine_verdict *verdict)
@@ -381,6 +349,11 @@ bool engine_next_verdict(struct engine *engine, struct engine_verdict *verdict)
     return true;
 }
 
+bool engine_next_question(struct engine *engine, struct question *question)
+{
+    return inquiry_next(engine, question);
+}
+
 bool engine_next_event(struct engine *engine, struct event *event)
 {
     if (engine->event_next == engine->event_count)
@@ -392,18 +365,4 @@ bool engine_next_event(struct engine *engine, struct event *event)
 const struct engine_counters *engine_counters(const struct engine *engine)
 {
     return &engine->counters;
-}
-
-struct engine_gauges engine_gauges(const struct engine *engine)
-{
-    uint32_t flows_max = engine->settings.flows_max;
-    return (struct engine_gauges){
-        .flows = engine->table.flows.used,
-        .held = engine->held.used,
-        .blocks = engine->blocks.used + (engine->pieces.used + JUDGE_PIECES_A_BLOCK - 1) / JUDGE_PIECES_A_BLOCK,
-        .tarpitted = engine->tarpitted,
-        .flow_bytes = sizeof(struct flow) + sizeof(struct timer_node) +
-                      flow_table_buckets_bytes(flows_max) / (flows_max ? flows_max : 1) +
-                      (size_t)ENTRIES_PER_FLOW * EDIT_ENTRY_BYTES,
-    };
 }

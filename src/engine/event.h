@@ -27,7 +27,8 @@ enum event_kind {
     EVENT_GUARD, /* a server outside has put off (`action` is "refused") or taken ("taken") mail of one of ours that is
                     guarded: `text` is the first line of its reply, `sender` and `recipient` say whose mail; of a
                     reply to the message there is an event for each recipient. See policy/guard */
-    EVENT_UNEDITED, /* editing was switched off for this flow; `reason` says why */
+    EVENT_RESEND_DIFFERS, /* `octets` octets came again as others, or among others; those of the first time leave */
+    EVENT_UNEDITED,       /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
 };
 
@@ -69,19 +70,23 @@ struct event {
     const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; EVENT_GUARD; a word, static. EVENT_TARPIT: a
                            rule's name, as of `reason` */
     bool dry_run;       /* EVENT_RULE: it was not done */
+    bool complete;      /* EVENT_RULE: `text` is all that was looked at, though it has no line end */
     int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
     const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
                            happened. Lives as long as the policy; "" where none */
 
     struct span sender;    /* EVENT_GUARD */
     struct span recipient; /* EVENT_GUARD; empty where MAIL was refused */
-    uint32_t attempt;      /* EVENT_GUARD: which one it was; left to those who hear of all connections */
-    uint32_t attempts;     /* EVENT_GUARD: that there are; likewise */
+    uint32_t attempt;  /* EVENT_GUARD: which one it was; left to those who hear of all connections. EVENT_GREYLIST */
+    uint32_t attempts; /* EVENT_GUARD: that there are; likewise */
 
     uint32_t delay_ms;  /* EVENT_TARPIT, EVENT_GUARD: by so much later it was to leave, or leaves */
     uint32_t waited_ms; /* EVENT_TARPIT: so long it did wait */
 
     int64_t passes_from_us; /* EVENT_GREYLIST: the time from which on the same would pass; 0: not known, or it does */
+    int64_t first_seen_us;  /* EVENT_GREYLIST: when it was tried first, and `attempt` says how often since, this time
+                               included; 0: by its attempts nothing was decided */
+    struct span rule;       /* EVENT_GREYLIST: the rule that asked */
 };
 
 /* The kind's name in JSON and in counters, for example "command"; static. */

@@ -107,7 +107,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, e
     if (index == POOL_NONE)
         return POOL_NONE;
     struct flow *flow = flow_at(table, index);
-    *flow = (struct flow){.ip_version = packet->ip_version};
+    *flow = (struct flow){.ip_version = packet->ip_version & 15u};
     set_end(&flow->ends[sender], packet_source(packet), packet->source_port);
     set_end(&flow->ends[!sender], packet_destination(packet), packet->destination_port);
     uint32_t *bucket = bucket_of_flow(table, flow);

@@ -10,7 +10,7 @@
 #ifndef POSTERN_ENGINE_FLOW_H
 #define POSTERN_ENGINE_FLOW_H
 
-#include "base/pool.h"
+#include "base/list.h"
 #include "engine/event.h"
 #include "policy/facts.h"
 #include "smtp/session.h"
@@ -28,47 +28,81 @@ enum flow_reset {
     FLOW_RESET_NONE,
     FLOW_RESET_CLIENT,
     FLOW_RESET_SERVER,
+    FLOW_RESET_NEXT, /* of whoever sends the next packet: neither end is to blame */
+    FLOW_RESET_LOST, /* and where the streams are is not known: each packet by its own numbers */
 };
 
 /* What must be the same for a record to hold on: the rest of it follows from later packets, see handover.c. */
 struct handover_shape {
-    int32_t offset[2];
-    uint16_t rest; /* which directions are closed, whether octets may have to be rebuilt, how far the streams are */
+    int32_t offset; /* the server's: a client's stream keeps its length towards a live server */
+    uint16_t rest;  /* which directions are closed, whether octets may have to be rebuilt, how far the streams are */
+    uint8_t kind;   /* of the record */
 };
 
 struct flow {
-    uint32_t hash_next; /* index */
-    uint32_t age_older; /* index: neighbours in the list of its class, see engine.c */
-    uint32_t age_newer;
-    uint8_t state; /* enum flow_state */
+    uint32_t hash_next;   /* index */
+    struct list_link age; /* its neighbours in the list of its network and class, see engine/room */
+    uint8_t state;        /* enum flow_state */
     uint8_t age_class;
-    uint8_t ip_version;           /* 4 or 6 */
-    uint8_t reset;                /* enum flow_reset */
-    uint16_t resets_sent;         /* packets of that end since: RST and bare acknowledgments in turns */
-    bool told_unedited;           /* EVENT_UNEDITED was sent */
-    uint8_t policy;               /* index of the rules that it began under */
-    bool owes_end;                /* EVENT_FLOW_START was sent, and no EVENT_FLOW_END yet */
-    bool contested;               /* the server answered another SYN than the last one seen: octets wait for its end */
-    bool events_lost;             /* since the last one told */
-    bool reopening;               /* the client sent another SYN into the open connection: `reopen` */
-    uint32_t inquiry;             /* what it asks and has to tell, see question.c; POOL_NONE for nothing */
-    uint32_t tarpit;              /* see tarpit.c; POOL_NONE where no reply of it was delayed */
-    uint64_t id;                  /* never used twice */
-    uint64_t handover_generation; /* of its record, see handover.h; 0: none was kept */
+    uint8_t ip_version : 4;    /* 4 or 6 */
+    uint8_t client_pieces : 3; /* kept free for octets of the client that wait for the rest of their line */
+    uint8_t reset;             /* enum flow_reset */
+    uint16_t resets_sent; /* packets of that end since: RST and bare acknowledgments in turns; where the reset is LOST,
+                               bits, see segment_reset_lost */
+    uint8_t policy : 4;   /* index of the rules that it began under */
+    uint8_t server_pieces : 3; /* the same for octets of the server */
+    uint8_t promises;          /* what is outstanding, see engine/promise */
+    uint16_t network;          /* of the client, see engine/room */
+    bool told_unedited : 1;    /* EVENT_UNEDITED was sent */
+    bool owes_end : 1;         /* EVENT_FLOW_START was sent, and no EVENT_FLOW_END yet */
+    bool contested : 1;        /* the server answered another SYN than the last one seen: octets wait for its end */
+    bool events_lost : 1;      /* since the last one told */
+    bool marked : 1;           /* a packet of it left or came with ENGINE_MARK_PROMISED */
+    bool in_doubt : 1;         /* it was taken over, and no packet has shown yet whether it is marked */
+    bool reopening : 1;        /* the client sent another SYN into the open connection: `reopen` */
+    bool answered : 1;         /* the client has acknowledged something, or of an older one the server has sent
+                                something but a reset: both ends are there, and cross here */
+    bool one_way : 1;          /* what the client sends does not cross here */
+    bool heard_out : 1;        /* the client has acknowledged all that the server sent, its FIN included */
+    uint8_t unheard : 2;       /* an older process read it: ends not heard of since, bits 1 << enum smtp_side */
+    bool last_chunk : 1;       /* the last BDAT said LAST */
+    bool changed : 1;          /* class or deadlines may differ: see engine/progress */
+    uint8_t resume : 4;        /* sides that may go on, bits 1 << enum smtp_side; or must, in their last form: bits
+                                FLOW_RELEASE << enum smtp_side */
+    uint8_t differs_told : 2;  /* bits 1 << enum smtp_side: a resend of that end had other octets than the first time */
+    uint32_t undelayed;        /* replies to exchanges before this one may have waited in an older process */
+    uint32_t inquiry;          /* what it asks and has to tell, see engine/inquiry; POOL_NONE for nothing */
+    uint32_t tarpit;           /* see engine/tarpit; POOL_NONE where no reply of it was delayed */
+    uint32_t handover_generation;         /* of its record, see handover.h; 0: none was kept */
     struct handover_shape handover_shape; /* what that record says */
     uint32_t mark;                        /* that a rule gave it; 0: none */
+    uint32_t marked_s;                    /* while promised and marked: since when, in seconds of now_us; 0: not yet */
+    uint64_t id;                          /* never used twice */
     int64_t last_us;                      /* when its last packet came */
     int64_t line_due_us[2];               /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
+    int64_t await_due_us;                 /* when octets that wait for a reply must leave; 0 while none do */
     struct event_endpoint ends[2];        /* by enum smtp_side: the client opened the connection */
     struct half halves[2];                /* by enum smtp_side: what that end sends */
     uint32_t content; /* block with the struct content of the message that goes on; POOL_NONE: none */
     struct smtp_session smtp;
     struct policy_facts facts;
     uint64_t message_octets; /* of it */
-    bool last_chunk;         /* the last BDAT said LAST */
-    bool answered;           /* the client has acknowledged something: both ends are there */
     struct half_syn reopen;  /* that SYN: the connection is a new one once the server acknowledges it */
 };
+
+enum { FLOW_RELEASE = 4 };
+
+/* What waits on this side may go on, once all is done that is being done: see engine/progress. */
+static inline void flow_resume(struct flow *flow, enum smtp_side side)
+{
+    flow->resume = (flow->resume | 1u << side) & 15u;
+}
+
+/* What waits on this side must leave, though its rest, or the reply that it waits for, has not come. */
+static inline void flow_release(struct flow *flow, enum smtp_side side)
+{
+    flow->resume = (flow->resume | (unsigned)FLOW_RELEASE << side) & 15u;
+}
 
 struct flow_table {
     struct pool flows;

@@ -1,10 +1,41 @@
-#include "engine/state.h"
+#include "engine/guard.h"
+
+#include "engine/room.h"
+#include "engine/tell.h"
 #include "smtp/path.h"
 
-/*
- * What a server outside says of mail of one of ours that must not be lost (policy/guard). Replies do not name whom they
- * are about: so the sender and recipients of a transaction are kept until something has come of them.
- */
+#define GUARD_TEXT_BYTES_MAX 256 /* RFC 5321 4.5.3.1.3: a path */
+
+/* A MAIL or RCPT of a guarded connection, and what has come of it. */
+struct guarded {
+    uint32_t next; /* in its bucket, newest first */
+    uint32_t flow;
+    uint32_t exchange;
+    bool recipient; /* RCPT */
+    bool accepted;
+    uint64_t size;
+    uint16_t sender_len, recipient_len;
+    uint8_t sender[GUARD_TEXT_BYTES_MAX];
+    uint8_t recipient_text[GUARD_TEXT_BYTES_MAX];
+};
+
+enum { GUARDED_BUCKETS = 1024 };
+
+size_t guard_bytes(const struct engine_settings *settings)
+{
+    return pool_bytes(sizeof(struct guarded), settings->guarded_max);
+}
+
+size_t guard_buckets_bytes(void)
+{
+    return GUARDED_BUCKETS * sizeof(uint32_t);
+}
+
+void guard_init(struct engine *engine, void *storage, void *buckets)
+{
+    pool_init(&engine->guarded, storage, sizeof(struct guarded), engine->settings.guarded_max);
+    engine->guarded_buckets = buckets;
+}
 
 static struct guarded *guarded_at(const struct engine *engine, uint32_t id)
 {
@@ -27,8 +58,10 @@ static const struct guarded *last_mail(const struct engine *engine, uint32_t flo
 
 static struct guarded *add(struct engine *engine, uint32_t flow, uint32_t exchange)
 {
-    uint32_t id = pool_borrow(&engine->guarded);
+    bool bounded = !room_allows(engine, ROOM_ENVELOPES, 1);
+    uint32_t id = bounded ? POOL_NONE : pool_borrow(&engine->guarded);
     if (id == POOL_NONE) {
+        engine->counters.shares_used_up += bounded;
         engine->counters.guarded_unknown++;
         return NULL;
     }
@@ -104,8 +137,8 @@ void guard_note_command(struct engine *engine, uint32_t index, const struct smtp
 
 /* ---- replies ---- */
 
-static void tell_guard(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
-                       const struct guarded *guarded, bool refused)
+static void tell_guard(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
+                       const struct guard_reply *reply, const struct guarded *guarded, bool refused)
 {
     struct flow *flow = flow_at(&engine->table, index);
     engine->counters.guarded += refused;
@@ -115,68 +148,69 @@ static void tell_guard(struct engine *engine, uint32_t index, const struct smtp_
     event->from_server = true;
     event->action = refused ? "refused" : "taken";
     event->verb = unit->verb;
-    event->exchange = exchange;
+    event->exchange = reply->exchange;
     event->code = unit->reply.code;
     event->octets = guarded->size;
-    event->delay_ms = tarpit_imposed_ms(engine, flow, exchange);
+    event->delay_ms = reply->delay_ms;
     event->text = tell_keep(engine, unit->whole);
     event->sender = tell_keep(engine, (struct span){guarded->sender, guarded->sender_len});
     event->recipient = tell_keep(engine, (struct span){guarded->recipient_text, guarded->recipient_len});
 }
 
 /* What was said of MAIL or RCPT itself. */
-static void note_envelope(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
-                          bool put_off)
+static void note_envelope(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
+                          const struct guard_reply *reply)
 {
     uint32_t *place = bucket_of(engine, index);
     while (*place != POOL_NONE &&
-           (guarded_at(engine, *place)->flow != index || guarded_at(engine, *place)->exchange != exchange))
+           (guarded_at(engine, *place)->flow != index || guarded_at(engine, *place)->exchange != reply->exchange))
         place = &guarded_at(engine, *place)->next;
     if (*place == POOL_NONE)
         return;
     struct guarded *guarded = guarded_at(engine, *place);
-    if (put_off)
-        tell_guard(engine, index, unit, exchange, guarded, true);
+    if (reply->put_off)
+        tell_guard(engine, index, unit, reply, guarded, true);
     guarded->accepted = unit->reply.code / 100 == 2;
-    if (guarded->recipient && !guarded->accepted)
-        drop(engine, place);
+    if (!guarded->accepted)
+        drop(engine, place); /* of MAIL in a transaction: that one goes on */
     else if (!guarded->recipient)
-        drop_before(engine, index, exchange); /* another transaction */
+        drop_before(engine, index, reply->exchange); /* another transaction */
 }
 
 /* What was said of the message holds for all who were to have it. */
-static void note_message(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
-                         bool put_off)
+static void note_message(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
+                         const struct guard_reply *reply)
 {
     bool taken = unit->reply.code / 100 == 2;
     for (uint32_t *place = bucket_of(engine, index); *place != POOL_NONE;) {
         const struct guarded *guarded = guarded_at(engine, *place);
-        if (guarded->flow != index || !guarded->accepted || !guarded->recipient || guarded->exchange > exchange) {
+        if (guarded->flow != index || !guarded->accepted || !guarded->recipient ||
+            guarded->exchange > reply->exchange) {
             place = &guarded_at(engine, *place)->next;
             continue;
         }
-        if (put_off || taken)
-            tell_guard(engine, index, unit, exchange, guarded, put_off);
+        if (reply->put_off || taken)
+            tell_guard(engine, index, unit, reply, guarded, reply->put_off);
         drop(engine, place);
     }
 }
 
-void guard_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
-                      bool put_off)
+void guard_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
+                      const struct guard_reply *reply)
 {
     switch (unit->verb) {
     case SMTP_VERB_MAIL:
     case SMTP_VERB_RCPT:
-        note_envelope(engine, index, unit, exchange, put_off);
+        note_envelope(engine, index, unit, reply);
         break;
     case SMTP_VERB_DATA:
     case SMTP_VERB_BDAT:
         if (unit->reply.code >= 400)
-            note_message(engine, index, unit, exchange, put_off);
+            note_message(engine, index, unit, reply);
         break;
     case SMTP_VERB_END_OF_DATA:
     case SMTP_VERB_BDAT_LAST:
-        note_message(engine, index, unit, exchange, put_off);
+        note_message(engine, index, unit, reply);
         break;
     default:
         break;

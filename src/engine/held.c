@@ -1,4 +1,11 @@
-#include "engine/state.h"
+#include "engine/held.h"
+
+#include "engine/budget.h"
+
+size_t held_bytes(const struct engine_settings *settings)
+{
+    return pool_bytes(sizeof(struct held), settings->held_max);
+}
 
 static struct held *held_at(const struct engine *engine, uint32_t index)
 {
@@ -10,6 +17,10 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     struct half *half = &flow_at(&engine->table, index)->halves[side];
     if (half->held_count >= engine->settings.flow_held_max || packet->payload_at > HELD_HEADER_BYTES_MAX)
         return false;
+    if (!room_allows(engine, ROOM_HELD, 1)) {
+        engine->counters.shares_used_up++;
+        return false;
+    }
     uint32_t id = pool_borrow(&engine->held);
     if (id == POOL_NONE)
         return false;
@@ -17,8 +28,9 @@ bool held_add(struct engine *engine, uint32_t index, enum smtp_side side, const 
     held->payload = (struct retain){0};
     bool fits = packet->payload_at + packet->payload_len <= sizeof held->octets;
     /* Half of the pieces are for what comes in order: what waits for it must not keep it from coming. */
-    if (!fits && (retain_blocks_needed(&held->payload, packet->payload_len) + engine->pieces.count / 2 >
-                      judge_spare_pieces(engine) ||
+    uint32_t needed = retain_blocks_needed(&held->payload, packet->payload_len);
+    if (!fits && (needed + engine->pieces.count / 2 > budget_spare_pieces(engine) ||
+                  !room_allows(engine, ROOM_PIECES, needed + engine->room.share.bounds[ROOM_PIECES] / 2) ||
                   !retain_append(&held->payload, &engine->pieces, packet_payload(packet)))) {
         pool_return(&engine->held, id);
         return false;
@@ -60,7 +72,7 @@ struct held *held_covering(const struct engine *engine, const struct half *half,
 
 static bool behind_gap(const struct half *half, const struct held *held)
 {
-    return !half->paused && seq_after(held->seq, half->next); /* else it waits for its line */
+    return !half_stops(half) && seq_after(held->seq, half->next); /* else it waits for its line, or a reply */
 }
 
 /* The stretch of octets behind a gap that has the packet that came last. */
@@ -132,14 +144,20 @@ int64_t held_probe_due_us(const struct engine *engine, uint32_t index, enum smtp
     return still_us + STILL_US;
 }
 
+uint32_t held_octets(const struct engine *engine, const struct half *half)
+{
+    uint32_t octets = 0;
+    for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next)
+        octets += held_at(engine, id)->payload_len;
+    return octets;
+}
+
 /* Take the packet that `place` in the half's list names off it, and make it ready. */
-static void make_ready(struct engine *engine, struct half *half, uint32_t *place, bool drop)
+static void make_ready(struct engine *engine, struct half *half, uint32_t *place, bool drop, struct cut cut)
 {
     uint32_t id = *place;
     struct held *held = held_at(engine, id);
-    const struct flow *flow = flow_at(&engine->table, held->flow);
-    held->cut = tarpit_holds(engine, flow, (enum smtp_side)held->side);
-    held->limit = held->cut ? tarpit_allowed(engine, flow) : 0;
+    held->cut = cut;
     *place = held->next;
     half->held_count--;
     held->drop = drop;
@@ -153,9 +171,9 @@ static void make_ready(struct engine *engine, struct half *half, uint32_t *place
     list->tail = id;
 }
 
-void held_ready(struct engine *engine, struct half *half, bool drop)
+void held_ready(struct engine *engine, struct half *half, struct cut cut)
 {
-    make_ready(engine, half, &half->held, drop);
+    make_ready(engine, half, &half->held, false, cut);
 }
 
 struct held *held_kept(const struct engine *engine, const struct half *half)
@@ -175,12 +193,22 @@ void held_keep_no_more(struct engine *engine, struct half *half)
     held->since_us = engine->now_us;
 }
 
-void held_ready_one(struct engine *engine, struct half *half, const struct held *held, bool drop)
+static uint32_t *place_of(const struct engine *engine, struct half *half, const struct held *held)
 {
     uint32_t *place = &half->held;
     while (held_at(engine, *place) != held)
         place = &held_at(engine, *place)->next;
-    make_ready(engine, half, place, drop);
+    return place;
+}
+
+void held_ready_one(struct engine *engine, struct half *half, const struct held *held, struct cut cut)
+{
+    make_ready(engine, half, place_of(engine, half, held), false, cut);
+}
+
+void held_drop_one(struct engine *engine, struct half *half, const struct held *held)
+{
+    make_ready(engine, half, place_of(engine, half, held), true, (struct cut){0});
 }
 
 void held_probe(struct engine *engine, uint32_t index, enum smtp_side side)
@@ -189,7 +217,7 @@ void held_probe(struct engine *engine, uint32_t index, enum smtp_side side)
     int64_t still_us;
     uint32_t *place = probe_place(engine, index, side, &still_us);
     held_at(engine, *place)->probe = true;
-    make_ready(engine, half, place, false);
+    make_ready(engine, half, place, false, (struct cut){0});
     for (uint32_t id = half->held; id != POOL_NONE; id = held_at(engine, id)->next)
         held_at(engine, id)->told = true;
 }
@@ -203,10 +231,16 @@ uint32_t held_drop_before(struct engine *engine, struct half *half, int64_t sinc
             place = &held->next;
             continue;
         }
-        make_ready(engine, half, place, true);
+        make_ready(engine, half, place, true, (struct cut){0});
         dropped++;
     }
     return dropped;
+}
+
+void held_drop_all(struct engine *engine, struct flow *flow)
+{
+    held_drop_before(engine, &flow->halves[SMTP_CLIENT], INT64_MAX);
+    held_drop_before(engine, &flow->halves[SMTP_SERVER], INT64_MAX);
 }
 
 void held_read(const struct engine *engine, const struct held *held, uint8_t *out)

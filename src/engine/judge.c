@@ -1,4 +1,15 @@
-#include "engine/state.h"
+#include "engine/judge.h"
+
+#include "engine/budget.h"
+#include "engine/decision.h"
+#include "engine/guard.h"
+#include "engine/held.h"
+#include "engine/inquiry.h"
+#include "engine/message.h"
+#include "engine/offer.h"
+#include "engine/promise.h"
+#include "engine/tarpit.h"
+#include "engine/tell.h"
 
 struct smtp_context judge_context(struct engine *engine, const struct flow *flow)
 {
@@ -10,37 +21,14 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .refusals = &policy->refusals,
         .whole_replies = policy->whole_replies,
         .judges_early = policy->judges_early,
+        .addresses = policy->addresses,
+        .canonical = engine->canonical,
+        .strict = flow->facts.may_be_acted_on,
         .observes = policy->dry_run,
+        .by_keyword = !(engine->settings.events >> EVENT_REPLY & 1) && flow->tarpit == POOL_NONE && !policy->dry_run &&
+                      !policy_looks_at(policy, RULE_ON_KEYWORD) && !flow->facts.exempt_from,
+        .holds = policy->watched && !policy->dry_run && engine->settings.peers == ENGINE_PEERS_LIVE,
     };
-}
-
-/* A line and what may be added to it, cut over pieces at worst. */
-enum { PIECES_A_LINE = (SMTP_LINE_BYTES_MAX + SMTP_REFUSAL_BYTES_MAX) / RETAIN_BLOCK_PAYLOAD + 2 };
-
-uint32_t judge_spare_pieces(const struct engine *engine)
-{
-    uint32_t reserved = engine->waiting_count * PIECES_A_LINE;
-    uint32_t available = pool_free_count(&engine->pieces);
-    return available > reserved ? available - reserved : 0;
-}
-
-bool judge_has_room(const struct engine *engine, const struct half *half, uint32_t len)
-{
-    enum { BLOCKS_NEEDED = 2 }; /* a line, a long ledger */
-    /* What leaves may be longer than what came by a reply's worth; and what will wait takes a reserve. */
-    uint32_t retained = retain_blocks_needed(&half->retained, len + half_waiting(half) + SMTP_LINE_BYTES_MAX);
-    return pool_free_count(&engine->blocks) >= BLOCKS_NEEDED &&
-           retained + PIECES_A_LINE <= judge_spare_pieces(engine) &&
-           retain_blocks(&half->retained) + retained <= engine->settings.flow_blocks_max * JUDGE_PIECES_A_BLOCK;
-}
-
-uint32_t judge_window_max(const struct engine *engine)
-{
-    enum { SCARCE_BYTES = 8192 };
-    uint32_t blocks = engine->settings.flow_blocks_max > 8 ? engine->settings.flow_blocks_max - 8 : 1;
-    uint32_t flow_bytes = blocks * JUDGE_PIECES_A_BLOCK * (uint32_t)RETAIN_BLOCK_PAYLOAD;
-    bool scarce = judge_spare_pieces(engine) < engine->pieces.count / 4;
-    return scarce && flow_bytes > SCARCE_BYTES ? SCARCE_BYTES : flow_bytes;
 }
 
 /* What is known of a unit before the decision about it is carried out, and told of it afterwards. */
@@ -50,17 +38,30 @@ struct before {
     uint32_t answered;      /* exchanges that are over */
     enum smtp_verb payload; /* what it is, if it is payload */
     bool spoiled;           /* of a reply: to an address that the filter wrote over the recipient's */
+    bool withheld;          /* of a reply: what came of its line before was kept back */
     struct span code_left;  /* of a reply of our own, what left with earlier pieces of theirs */
+    uint8_t in_place;       /* the reply of our own that leaves at the length of theirs; SMTP_REFUSAL_NONE: none */
 };
+
+/* `shown`, the beginning of a line that came, as it left with our own text in place of theirs. */
+static void show_in_place(struct span form, size_t left, uint8_t *shown)
+{
+    for (size_t i = 0; i < left; i++)
+        if (i != SMTP_REFUSAL_CODE_LEN)
+            shown[i] = i < form.len ? form.ptr[i] : ' ';
+}
 
 /* What left of a line with earlier pieces, into engine->line_left. */
 static struct span left_earlier(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
                                 const struct before *before)
 {
-    size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
-    if (before->code_left.len)
+    size_t left = smtp_unit_left_before(unit);
+    if (before->code_left.len || before->withheld)
         return before->code_left;
     smtp_session_left(&flow->smtp, unit, left, engine->line_left);
+    if (before->in_place != SMTP_REFUSAL_NONE)
+        show_in_place(smtp_refusal_form(&policy_of(engine, flow)->refusals, before->in_place, left), left,
+                      engine->line_left);
     return (struct span){engine->line_left, left};
 }
 
@@ -73,13 +74,15 @@ static void tell_line(struct engine *engine, struct flow *flow, const struct smt
         return;
     const struct smtp_change *change = &engine->change;
     event->from_server = unit->side == SMTP_SERVER;
-    event->text = tell_keep(engine, unit->whole);
+    event->text = tell_keep(engine, unit->rewritten ? unit->came : unit->whole);
     event->verb = unit->role == SMTP_SERVER ? unit->verb : unit->command.verb;
     event->code = unit->has_reply ? unit->reply.code : 0;
     event->last = unit->has_reply && unit->reply.last;
     event->closes = unit->role == SMTP_SERVER && flow->smtp.answered != before->answered;
     event->exchange = before->exchange;
-    if (!change->changed && !change->reset && !unit->judged)
+    bool as_it_came = change->changed && before->withheld && change->len == unit->whole.len &&
+                      memcmp(change->octets, unit->whole.ptr, change->len) == 0;
+    if (as_it_came || (!change->changed && !change->reset && !unit->judged))
         return;
     event->reason = before->reason;
     event->change = EVENT_REMOVED;
@@ -108,91 +111,20 @@ static void tell_payload(struct engine *engine, struct flow *flow, const struct 
     }
 }
 
-static void tell_anomaly(struct engine *engine, struct flow *flow, const struct smtp_unit *unit)
-{
-    struct event *event = tell(engine, EVENT_ANOMALY, flow);
-    if (event) {
-        event->from_server = unit->side == SMTP_SERVER;
-        event->reason = smtp_anomaly_name(unit->anomaly);
-        if (unit->kind != SMTP_UNIT_OPAQUE) /* which may be cut anywhere */
-            event->text = tell_keep(engine, unit->whole);
-    }
-}
-
-static const char *action_name(const struct smtp_action *action, bool logs)
-{
-    static const char *const names[] = {
-        [SMTP_ACTION_PASS] = "pass",     [SMTP_ACTION_STRIP] = "strip", [SMTP_ACTION_MAKE_LAST] = "strip",
-        [SMTP_ACTION_REFUSE] = "refuse", [SMTP_ACTION_VOID] = "refuse", [SMTP_ACTION_VOID_LATE] = "refuse",
-        [SMTP_ACTION_CLOSE] = "close",   [SMTP_ACTION_RESET] = "reset",
-    };
-    if (action->ask)
-        return "greylist";
-    if (logs && action->kind == SMTP_ACTION_PASS && action->delay_ms == 0)
-        return "log";
-    return action->kind == SMTP_ACTION_PASS && action->delay_ms ? "tarpit" : names[action->kind];
-}
-
-/* Tell of a rule, and of what it looked at. */
-static void tell_rule(struct engine *engine, struct flow *flow, bool from_server, struct span text,
-                      const struct smtp_action *action, const char *name, bool dry_run)
-{
-    struct event *event = tell(engine, EVENT_RULE, flow);
-    if (!event)
-        return;
-    event->from_server = from_server;
-    event->reason = name;
-    event->action = action_name(action, !dry_run);
-    event->dry_run = dry_run;
-    event->text = tell_keep(engine, text);
-}
-
-/* Let go of the action, and tell of it. */
-static void only_tell(struct engine *engine, struct flow *flow, bool from_server, struct span text, bool tells,
-                      struct smtp_action *action)
-{
-    bool changes = action->kind != SMTP_ACTION_PASS || action->delay_ms;
-    if (tells && changes && action->kind != SMTP_ACTION_MAKE_LAST)
-        tell_rule(engine, flow, from_server, text, action, action->reason ? action->reason : "", true);
-    *action = (struct smtp_action){.kind = SMTP_ACTION_PASS};
-}
-
-void judge_take_decision(struct engine *engine, struct flow *flow, bool from_server, struct span text, bool whole,
-                         struct policy_decision *decision)
-{
-    bool dry_run = policy_of(engine, flow)->dry_run;
-    /* A line that passes in pieces is judged again when it is whole. */
-    bool tells = whole || (decision->action.kind != SMTP_ACTION_PASS && !dry_run);
-    for (uint32_t i = 0; tells && i < decision->logged_count; i++)
-        tell_rule(engine, flow, from_server, text, &decision->logged[i]->action, decision->logged[i]->name, false);
-    if (dry_run)
-        only_tell(engine, flow, from_server, text, tells, &decision->action);
-    else if (decision->marks)
-        flow->mark = decision->mark;
-}
-
 void judge_connect(struct engine *engine, struct flow *flow)
 {
     const struct policy *policy = policy_of(engine, flow);
     struct policy_decision decision;
     policy_facts_begin(policy, flow->ip_version, flow->ends[SMTP_CLIENT].address, flow->ends[SMTP_SERVER].address,
                        &flow->facts);
+    engine->counters.flows_by_direction[flow->facts.direction]++;
     if (!policy_looks_at(policy, RULE_ON_CONNECT))
         return;
     struct rule_case what = {.event = RULE_ON_CONNECT, .verb = SMTP_VERB_CONNECT};
     policy_judge_case(policy, &what, &flow->facts, &decision);
-    judge_take_decision(engine, flow, false, (struct span){0}, true, &decision);
+    decision_take(engine, flow, &(struct decision_subject){0}, &decision);
     if (decision.action.kind == SMTP_ACTION_RESET)
         flow->reset = FLOW_RESET_CLIENT;
-}
-
-static void tell_unedited(struct engine *engine, struct flow *flow, const char *reason)
-{
-    if (flow->told_unedited)
-        return;
-    flow->told_unedited = true;
-    engine->counters.flows_unedited++;
-    tell_break(engine, EVENT_UNEDITED, flow, reason);
 }
 
 static void count_change(struct engine *engine, const struct smtp_unit *unit, struct smtp_action action)
@@ -208,10 +140,24 @@ static void count_change(struct engine *engine, const struct smtp_unit *unit, st
     else if (action.kind == SMTP_ACTION_CLOSE && !engine->change.reset)
         counters->connections_closed++;
     counters->connections_reset += engine->change.reset;
+    counters->offset_bounded += engine->change.bounded;
     if (unit->role == SMTP_CLIENT)
         return;
     if (action.kind == SMTP_ACTION_PASS && unit->kind == SMTP_UNIT_REPLY && unit->reply.last && engine->change.changed)
         counters->replies_replaced++;
+}
+
+/*
+ * Which of the promises that were outstanding hold no more, now that the session is not read on behind `unit`: none
+ * where the server closes it, and encryption makes a server forget its transaction (RFC 3207 4.2).
+ */
+static unsigned promises_lost(const struct smtp_unit *unit, unsigned outstanding)
+{
+    if (unit->anomaly || unit->kind != SMTP_UNIT_REPLY)
+        return outstanding;
+    if (unit->has_reply && unit->reply.code >= 400)
+        return 0;
+    return smtp_verb_is(unit->verb, SMTP_TRAIT_ENCRYPTS) ? outstanding & ~(unsigned)SMTP_PROMISE_VOID : outstanding;
 }
 
 static const char *why_opaque(const struct smtp_unit *unit)
@@ -223,31 +169,53 @@ static const char *why_opaque(const struct smtp_unit *unit)
     return unit->kind == SMTP_UNIT_REPLY ? "encrypted" : "ledger-full";
 }
 
-/* Which rule or verdict is behind what becomes of a unit; for a reply, of the command it answers. */
+/*
+ * The session is not read on. What the server does, or encrypts, it may; else nobody passes unread who could be acted
+ * on.
+ */
+static void leave_unread(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, unsigned outstanding)
+{
+    bool by_reply = unit->kind == SMTP_UNIT_REPLY;
+    if (promise_leave(engine, flow, promises_lost(unit, outstanding), why_opaque(unit)))
+        return;
+    if (!unit->anomaly && !by_reply && policy_ends_unread(policy_of(engine, flow), &flow->facts)) {
+        flow->reset = FLOW_RESET_NEXT;
+        engine->counters.connections_reset++;
+    }
+}
+
+/* Which rule or verdict is behind what becomes of a unit; for a reply, of the command in `slot` that it answers. */
 static const char *why(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
-                       struct smtp_action action)
+                       const struct smtp_slot *slot, struct smtp_action action)
 {
     if (action.reason)
         return action.reason;
-    const struct smtp_slot *slot = smtp_ledger_oldest(&flow->smtp.ledger, &engine->blocks);
-    if (unit->role == SMTP_CLIENT || !slot)
-        return flow->smtp.closing ? "closing" : flow->smtp.void_refusal ? "void" : "";
+    if (!slot)
+        return flow->smtp.closing ? "closing" : flow->smtp.void_refusal ? "void" : unit->rewritten ? "canonical" : "";
     return policy_of(engine, flow)->refusals.texts[slot->refusal].reason;
 }
 
-static struct before look_before(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+static struct before look_before(const struct engine *engine, const struct flow *flow,
+                                 const struct smtp_context *context, const struct smtp_unit *unit,
                                  struct smtp_action action)
 {
     const struct smtp_session *smtp = &flow->smtp;
+    const struct smtp_slot *slot = NULL;
+    if (unit->role == SMTP_SERVER)
+        slot = smtp_ledger_oldest(&smtp->ledger, &engine->blocks);
     struct before before = {
-        .reason = why(engine, flow, unit, action),
+        .reason = why(engine, flow, unit, slot, action),
         .exchange = smtp->answered + (unit->role == SMTP_SERVER ? 0u : smtp->ledger.count),
         .answered = smtp->answered,
         .payload = smtp_session_payload(smtp),
+        .withheld = unit->role == SMTP_SERVER && smtp_session_withholds(smtp, context, unit),
     };
-    const struct smtp_slot *slot = smtp_ledger_oldest(&smtp->ledger, &engine->blocks);
-    before.spoiled = unit->role == SMTP_SERVER && slot && smtp_slot_fate(*slot) == SMTP_FATE_REPLACE_SPOILED;
-    if (unit->role == SMTP_SERVER && smtp->reply_sent > 0 && slot)
+    before.spoiled = slot && smtp_slot_fate(*slot) == SMTP_FATE_REPLACE_SPOILED;
+    if (smtp->reply_sent == 0 || !slot)
+        return before;
+    if (smtp->reply_sent == SMTP_REPLACED_IN_PLACE)
+        before.in_place = slot->refusal;
+    else
         before.code_left =
             span_head(smtp_refusal_form(&policy_of(engine, flow)->refusals, slot->refusal, 0), smtp->reply_sent);
     return before;
@@ -271,8 +239,8 @@ static void count_reply(struct policy_facts *facts, const struct smtp_unit *unit
         facts->errors++;
     if (code >= 400 && unit->verb == SMTP_VERB_RCPT && facts->refused < UINT16_MAX)
         facts->refused++;
-    bool auth = unit->verb == SMTP_VERB_AUTH || unit->verb == SMTP_VERB_AUTH_RESPONSE || unit->verb == SMTP_VERB_X_EXPS;
-    facts->authenticated = facts->authenticated || (auth && code / 100 == 2);
+    if (smtp_verb_is(unit->verb, SMTP_TRAIT_AUTHENTICATES) && code / 100 == 2)
+        facts->authenticated = true;
 }
 
 /* The decision about a unit, with all that it is besides an action carried out. */
@@ -286,9 +254,9 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     policy_judge(policy_of(engine, flow), unit, &flow->facts, flow->smtp.recipients, code, &decision);
     if (unit->role == SMTP_SERVER)
         count_reply(&flow->facts, unit, code);
-    if (decision.logged_count || decision.marks || policy_of(engine, flow)->dry_run)
-        judge_take_decision(engine, flow, unit->side == SMTP_SERVER, unit->whole, unit->kind != SMTP_UNIT_FRAGMENT,
-                            &decision);
+    struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
+    if (decision.taken_count || decision.marks || decision.undecided || policy_of(engine, flow)->dry_run)
+        decision_take(engine, flow, &subject, &decision);
     message_judge(engine, flow, unit, &decision.action);
     return decision.action;
 }
@@ -298,8 +266,27 @@ static void guard_note(struct engine *engine, uint32_t index, const struct smtp_
 {
     if (unit->kind == SMTP_UNIT_COMMAND && action.kind == SMTP_ACTION_PASS)
         guard_note_command(engine, index, unit, before->exchange);
-    else if (unit->kind == SMTP_UNIT_REPLY && unit->has_reply && unit->line_index == 0)
-        guard_note_reply(engine, index, unit, before->answered, action.guard);
+    if (unit->kind != SMTP_UNIT_REPLY || !unit->has_reply || unit->line_index > 0)
+        return;
+    const struct flow *flow = flow_at(&engine->table, index);
+    struct guard_reply reply = {before->answered, action.guard, tarpit_imposed_ms(engine, flow, before->answered)};
+    guard_note_reply(engine, index, unit, &reply);
+}
+
+/* Whether a command that was committed does not reach the server as what it is. */
+static bool is_kept_back(const struct engine *engine, const struct flow *flow, const struct smtp_unit *unit,
+                         struct smtp_action action)
+{
+    const struct smtp_ledger *ledger = &flow->smtp.ledger;
+    return action.kind == SMTP_ACTION_REFUSE || ledger->count == 0 ||
+           smtp_slot_verb(smtp_ledger_at(ledger, &engine->blocks, ledger->count - 1)) != unit->command.verb;
+}
+
+/* Whether what `side` says may become shorter or longer (law 3). */
+static bool may_resize(struct engine *engine, const struct flow *flow, enum smtp_side side)
+{
+    return edit_room(&engine->entries) && room_allows(engine, ROOM_EDITS, 2) &&
+           (engine->settings.peers == ENGINE_PEERS_RECORDED || (side == SMTP_SERVER && flow->answered));
 }
 
 /* One unit: decide, and remember what leaves. True where that is not what came. */
@@ -314,10 +301,10 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     struct smtp_room room = {
         .saved =
             (offset < 0 ? (uint32_t)-offset : 0) + (engine->settings.liberal_conntrack ? SMTP_REFUSAL_BYTES_MAX : 0),
-        .resize = edit_room(&engine->entries) &&
-                  (unit->side == SMTP_SERVER || engine->settings.peers == ENGINE_PEERS_RECORDED),
+        .spare = half_spare(half),
+        .resize = may_resize(engine, flow, unit->side),
     };
-    struct before before = look_before(engine, flow, unit, action);
+    struct before before = look_before(engine, flow, context, unit, action);
     struct tarpit_reply reply = {
         .delay_ms = tarpit_delay_ms(flow, context, unit, action),
         .rule = before.reason,
@@ -325,19 +312,24 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         .exchange = before.answered,
         .shared = action.guard,
     };
+    unsigned outstanding = smtp_session_promises(&flow->smtp);
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
     if (flow->smtp.opaque)
         message_forget(engine, flow);
 
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
     edit_decide(&half->log, &engine->entries, (uint32_t)unit->octets.len, (uint32_t)leaves.len);
+    if (change->changed)
+        half_note_change(half, half->log.end - (uint32_t)unit->octets.len);
     if (unit->kind != SMTP_UNIT_OPAQUE) {
         bool kept = retain_append(&half->retained, &engine->pieces, leaves);
-        assert(kept); /* judge_has_room */
+        assert(kept); /* budget_has_room */
     }
     count_change(engine, unit, action);
+    bool cut = unit->kind == SMTP_UNIT_OPAQUE; /* anywhere */
     if (unit->anomaly)
-        tell_anomaly(engine, flow, unit);
+        tell_anomaly(engine, flow, unit->side == SMTP_SERVER, smtp_anomaly_name(unit->anomaly),
+                     cut ? (struct span){0} : unit->whole);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
         tell_line(engine, flow, unit, &before);
     else if (unit->ends_payload)
@@ -349,15 +341,46 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     if (unit->role == SMTP_SERVER && !change->changed)
         offer_note(engine, flow, unit);
     if (unit->role == SMTP_CLIENT)
-        question_note_command(engine, index, unit, before.exchange,
-                              change->changed || action.kind == SMTP_ACTION_REFUSE);
+        inquiry_note_command(engine, index, unit, before.exchange, is_kept_back(engine, flow, unit, action));
     else if (flow->smtp.answered != before.answered)
-        question_note_reply(engine, index, unit, before.answered, before.spoiled);
+        inquiry_note_reply(engine, index, unit, before.answered, before.spoiled);
     if (change->reset)
         flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
     else if (flow->smtp.opaque && !was_opaque)
-        tell_unedited(engine, flow, why_opaque(unit));
+        leave_unread(engine, flow, unit, outstanding);
     return change->changed;
+}
+
+void judge_note_awaits(struct flow *flow)
+{
+    bool awaits = false;
+    if (!flow->smtp.awaits && !flow->halves[SMTP_CLIENT].awaits && !flow->halves[SMTP_SERVER].awaits)
+        return; /* as nearly always */
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
+        struct half *half = &flow->halves[side];
+        half->awaits = smtp_session_awaits(&flow->smtp, (enum smtp_side)side);
+        awaits = awaits || half->awaits;
+    }
+    flow->await_due_us = awaits ? flow->await_due_us : 0;
+}
+
+/* Lines of an EHLO reply that need no units. True where they are taken out. */
+static bool take_lines(struct engine *engine, struct flow *flow, const struct smtp_context *context,
+                       enum smtp_side side, struct span *octets)
+{
+    struct half *half = &flow->halves[side];
+    uint32_t spare = context->by_keyword && may_resize(engine, flow, side) ? half_spare(half) : 0;
+    struct smtp_lines lines = smtp_session_take_lines(&flow->smtp, context, side, spare, octets);
+    uint32_t came = (uint32_t)lines.octets.len, leaves = lines.stripped ? 0 : came;
+    if (came == 0)
+        return false;
+    edit_decide(&half->log, &engine->entries, came, leaves);
+    bool kept = leaves == 0 || retain_append(&half->retained, &engine->pieces, lines.octets);
+    assert(kept); /* judge_has_room */
+    if (lines.stripped)
+        half_note_change(half, half->log.end - came);
+    engine->counters.keywords_stripped += lines.stripped;
+    return lines.stripped > 0;
 }
 
 /* Cut `octets` into units, to the first that waits for an answer; true where something leaves in another form. */
@@ -369,33 +392,51 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
     const struct smtp_context context = judge_context(engine, flow);
     struct half *half = &flow->halves[side];
     half->next += (uint32_t)octets.len;
-    while (!half->paused && smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit)) {
+    while (!half_stops(half) && (octets.len || !smtp_session_is_drained(&flow->smtp, side))) {
+        if (flow->smtp.reply_lines > 0)
+            changed = take_lines(engine, flow, &context, side, &octets) || changed;
+        if (!smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
+            break;
         struct smtp_action action;
-        if (!question_take(engine, flow, &unit, &action))
+        if (!inquiry_take(engine, flow, &unit, &action))
             action = decide(engine, flow, &context, &unit);
-        if (action.ask && question_waits(engine, index, &unit, release, &action))
+        if (action.ask && inquiry_waits(engine, index, &unit, release, &action))
             smtp_session_put_back(&flow->smtp, &context, &unit);
         else
             changed = judge_unit(engine, index, &context, &unit, action) || changed;
     }
+    judge_note_awaits(flow);
     half->next -= (uint32_t)octets.len;
     return changed;
 }
 
 /* `anew`: what waits now is another line than what waited before. */
-static void arm_line(struct engine *engine, uint32_t index, struct flow *flow, enum smtp_side side, bool anew)
+static void arm_line(struct engine *engine, struct flow *flow, enum smtp_side side, bool anew)
 {
-    bool waits = half_waiting(&flow->halves[side]) > 0;
-    bool asks = question_pends(engine, flow, side);
-    uint32_t hold_ms = asks ? engine->settings.ask_hold_ms : engine->settings.line_hold_ms;
+    bool waits = half_waiting(&flow->halves[side]) > 0 && !flow->halves[side].awaits;
+    budget_reserve(engine, flow, side, half_waiting(&flow->halves[side]));
+    uint32_t hold_ms = inquiry_pends(engine, flow, side) ? engine->settings.ask_hold_ms : engine->settings.line_hold_ms;
     if (!waits && flow->line_due_us[side] != 0) {
         flow->line_due_us[side] = 0;
-        engine->waiting_count--;
     } else if (waits && (anew || flow->line_due_us[side] == 0)) {
-        engine->waiting_count += flow->line_due_us[side] == 0;
         flow->line_due_us[side] = engine->now_us + (int64_t)hold_ms * 1000;
-        lifecycle_arm(engine, index);
+        flow->changed = true;
     }
+}
+
+static void end_tarpit(struct engine *engine, uint32_t index, enum tarpit_end why)
+{
+    if (tarpit_due_us(engine, flow_at(&engine->table, index)) != INT64_MAX)
+        tarpit_end(engine, index, why);
+}
+
+/* Nothing is read any more: what waits on the other side will not be judged. */
+static void end_reading(struct engine *engine, uint32_t index, enum smtp_side other)
+{
+    end_tarpit(engine, index, TARPIT_END_UNREAD);
+    inquiry_end(engine, index);
+    guard_forget(engine, index);
+    flow_release(flow_at(&engine->table, index), other);
 }
 
 bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, struct span octets, bool release)
@@ -403,39 +444,56 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     struct flow *flow = flow_at(&engine->table, index);
     bool waited = half_waiting(&flow->halves[side]) > 0;
     bool was_opaque = flow->smtp.opaque;
-    int32_t offset = edit_offset(&flow->halves[side].log);
     uint32_t decided = flow->halves[side].log.end;
-    if (release && question_pends(engine, flow, side))
-        question_give_up(engine, flow); /* its time is over */
-    bool asked = question_pends(engine, flow, side);
-    bool changed = judge_all(engine, index, side, octets, release || question_releases(engine, flow));
-    bool anew = flow->halves[side].log.end != decided || asked != question_pends(engine, flow, side);
-    arm_line(engine, index, flow, side, anew);
-    if (edit_offset(&flow->halves[side].log) != offset)
-        lifecycle_classify(engine, index);
+    bool other_awaited = flow->halves[!side].awaits;
+    if (release && flow->halves[side].awaits)
+        smtp_session_await_no_more(&flow->smtp);
+    if (release)
+        judge_note_awaits(flow);
+    if (release && inquiry_pends(engine, flow, side))
+        inquiry_give_up(engine, flow); /* its time is over */
+    bool asked = inquiry_pends(engine, flow, side);
+    bool changed = judge_all(engine, index, side, octets, release || inquiry_releases(engine, flow));
+    bool anew = flow->halves[side].log.end != decided || asked != inquiry_pends(engine, flow, side);
+    arm_line(engine, flow, side, anew);
+    promise_note(flow);
     if (flow->reset) {
-        if (tarpit_due_us(engine, flow) != INT64_MAX)
-            tarpit_end(engine, index, TARPIT_END_RESET);
-        segment_drop_held(engine, index);
+        end_tarpit(engine, index, TARPIT_END_RESET);
+        held_drop_all(engine, flow);
     } else if (flow->smtp.opaque && !was_opaque) {
-        /* What waits on the other side will not be judged any more. */
-        if (tarpit_due_us(engine, flow) != INT64_MAX)
-            tarpit_end(engine, index, TARPIT_END_UNREAD);
-        question_end(engine, index);
-        guard_forget(engine, index);
-        judge_all(engine, index, !side, (struct span){0}, true);
-        arm_line(engine, index, flow, !side, false);
-        segment_settle(engine, index, !side);
+        end_reading(engine, index, (enum smtp_side) !side);
+    } else if (other_awaited && !flow->halves[!side].awaits) {
+        flow_resume(flow, (enum smtp_side) !side); /* the reply has come */
     }
     return changed || waited;
+}
+
+void judge_await_no_more(struct flow *flow)
+{
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
+        if (flow->halves[side].awaits)
+            flow_release(flow, (enum smtp_side)side);
+}
+
+void judge_release(struct engine *engine, uint32_t index)
+{
+    end_tarpit(engine, index, engine->stopping ? TARPIT_END_STOPPED : TARPIT_END_UNREAD);
+    flow_release(flow_at(&engine->table, index), SMTP_CLIENT);
+    flow_release(flow_at(&engine->table, index), SMTP_SERVER);
 }
 
 void judge_give_up(struct engine *engine, uint32_t index, const char *reason)
 {
     struct flow *flow = flow_at(&engine->table, index);
+    bool live = engine->settings.peers == ENGINE_PEERS_LIVE; /* a record has nobody to be harmed */
+    unsigned outstanding = live ? smtp_session_promises(&flow->smtp) : 0;
     if (!flow->smtp.opaque)
         smtp_session_give_up(&flow->smtp, &engine->blocks);
     message_forget(engine, flow);
-    tell_unedited(engine, flow, reason);
-    segment_release_all(engine, index);
+    promise_leave(engine, flow, outstanding, reason);
+    end_tarpit(engine, index, engine->stopping ? TARPIT_END_STOPPED : TARPIT_END_UNREAD);
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
+        judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
+        flow_resume(flow, (enum smtp_side)side);
+    }
 }

@@ -1,9 +1,23 @@
-#include "engine/state.h"
+#include "engine/lifecycle.h"
+
+#include "engine/budget.h"
+#include "engine/guard.h"
+#include "engine/handover.h"
+#include "engine/held.h"
+#include "engine/inquiry.h"
+#include "engine/judge.h"
+#include "engine/message.h"
+#include "engine/offer.h"
+#include "engine/promise.h"
+#include "engine/room.h"
+#include "engine/tarpit.h"
+#include "engine/tell.h"
 
 /* How long a flow is kept after its last packet, in seconds, where settings do not say. */
 enum {
     OPENING_S = 75,
     CLOSED_S = 60,
+    CLOSING_S = 300, /* a server that has closed sends it again at least every two minutes, or has given up */
     MIDSTREAM_S = 600,
 };
 
@@ -12,46 +26,23 @@ static bool port_selected(const struct engine *engine, uint16_t port)
     return engine->port_bits[port / 8] >> (port % 8) & 1;
 }
 
-/* ---- age: which flow is forgotten first ---- */
-
-static void age_unlink(struct engine *engine, uint32_t index)
+static bool has_two_fins(const struct flow *flow)
 {
-    struct flow *flow = flow_at(&engine->table, index);
-    if (flow->age_older)
-        flow_at(&engine->table, flow->age_older)->age_newer = flow->age_newer;
-    else
-        engine->oldest[flow->age_class] = flow->age_newer;
-    if (flow->age_newer)
-        flow_at(&engine->table, flow->age_newer)->age_older = flow->age_older;
-    else
-        engine->newest[flow->age_class] = flow->age_older;
+    return flow->halves[SMTP_CLIENT].closed && flow->halves[SMTP_SERVER].closed;
 }
 
-static void age_link(struct engine *engine, uint32_t index, enum flow_class class)
-{
-    struct flow *flow = flow_at(&engine->table, index);
-    flow->age_class = (uint8_t) class;
-    flow->age_newer = POOL_NONE;
-    flow->age_older = engine->newest[class];
-    if (flow->age_older)
-        flow_at(&engine->table, flow->age_older)->age_newer = index;
-    else
-        engine->oldest[class] = index;
-    engine->newest[class] = index;
-}
-
-static bool has_offset(const struct flow *flow)
-{
-    return edit_offset(&flow->halves[SMTP_CLIENT].log) != 0 || edit_offset(&flow->halves[SMTP_SERVER].log) != 0;
-}
-
+/*
+ * Who has read all that a server had to say, and that it has closed, has no more mail to lose, nor to send again.
+ * Anybody could fill the table with such connections, by QUIT and never a FIN of his own, if promises kept them in it.
+ */
 static enum flow_class class_of(const struct flow *flow)
 {
-    if (flow->state != FLOW_OPEN || !flow->answered)
+    bool over = flow->heard_out || (flow->state == FLOW_CLOSED && !has_two_fins(flow));
+    if (flow->state == FLOW_MIDSTREAM && flow->answered)
+        return FLOW_CLASS_PLAIN; /* without marks it comes here again, and is to pass */
+    if (flow->state == FLOW_MIDSTREAM || flow->state == FLOW_OPENING || !flow->answered || over)
         return FLOW_CLASS_CHEAP;
-    if (has_offset(flow))
-        return FLOW_CLASS_OFFSET;
-    return FLOW_CLASS_PLAIN;
+    return flow->promises ? FLOW_CLASS_PROMISED : FLOW_CLASS_PLAIN;
 }
 
 static int64_t idle_us(const struct engine *engine, const struct flow *flow)
@@ -66,12 +57,16 @@ static int64_t idle_us(const struct engine *engine, const struct flow *flow)
             seconds = OPENING_S; /* a server gives up after about a minute */
             break;
         }
-        seconds = class_of(flow) == FLOW_CLASS_OFFSET ? engine->settings.offset_idle_s : engine->settings.idle_s;
+        if (flow->halves[SMTP_SERVER].closed) {
+            seconds = CLOSING_S;
+            break;
+        }
+        seconds = flow->promises & PROMISE_OFFSET ? engine->settings.offset_idle_s : engine->settings.idle_s;
         break;
     case FLOW_CLOSED:
         /* A reset may not have arrived, or may be challenged: only two FINs are sure. */
-        if (flow->halves[SMTP_CLIENT].closed && flow->halves[SMTP_SERVER].closed)
-            seconds = CLOSED_S;
+        if (has_two_fins(flow))
+            seconds = flow->heard_out ? CLOSED_S : CLOSING_S;
         break;
     case FLOW_MIDSTREAM:
         seconds = MIDSTREAM_S;
@@ -96,18 +91,20 @@ static void tell_end(struct engine *engine, struct flow *flow, const char *reaso
 void lifecycle_classify(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    if (flow->state == FLOW_OPEN && flow->halves[SMTP_CLIENT].closed && flow->halves[SMTP_SERVER].closed) {
+    if (flow->state == FLOW_OPEN && has_two_fins(flow)) {
         flow->state = FLOW_CLOSED;
         tell_end(engine, flow, "closed");
+        smtp_session_fini(&flow->smtp, &engine->blocks); /* nothing is read any more */
+        message_forget(engine, flow);
     } else if (flow->state == FLOW_CLOSED) {
         tell_end(engine, flow, "reset");
     }
+    flow->promises = (uint8_t)promise_of(flow);
     enum flow_class class = class_of(flow);
     if (class != flow->age_class) {
-        age_unlink(engine, index);
-        age_link(engine, index, class);
+        room_unlink(engine, index);
+        room_link(engine, index, class);
     }
-    lifecycle_arm(engine, index);
 }
 
 /* ---- deadlines ---- */
@@ -123,9 +120,13 @@ static int64_t deadline_us(const struct engine *engine, uint32_t index)
     const struct flow *flow = flow_at(&engine->table, index);
     int64_t due = flow->last_us + idle_us(engine, flow);
     due = tarpit_due_us(engine, flow) < due ? tarpit_due_us(engine, flow) : due;
+    if (flow->await_due_us && flow->await_due_us < due)
+        due = flow->await_due_us;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] < due)
             due = flow->line_due_us[side];
+        if (flow->halves[side].held == POOL_NONE)
+            continue; /* as nearly always */
         int64_t probe_us = held_probe_due_us(engine, index, (enum smtp_side)side);
         due = probe_us < due ? probe_us : due;
         for (uint32_t id = flow->halves[side].held; id != POOL_NONE;) {
@@ -145,28 +146,27 @@ void lifecycle_arm(struct engine *engine, uint32_t index)
         timer_set(&engine->wheel, index, due);
 }
 
-void lifecycle_due(struct engine *engine, uint32_t index)
+/* Whether a connection that was read may go on once it is forgotten. */
+static bool may_go_on(const struct flow *flow)
 {
-    struct flow *flow = flow_at(&engine->table, index);
-    if (tarpit_due_us(engine, flow) <= engine->now_us)
-        tarpit_end(engine, index, TARPIT_END_TIME);
-    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
-        if (flow->line_due_us[side] && flow->line_due_us[side] <= engine->now_us) {
-            judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
-            segment_settle(engine, index, (enum smtp_side)side);
-        }
-        if (held_probe_due_us(engine, index, (enum smtp_side)side) <= engine->now_us)
-            held_probe(engine, index, (enum smtp_side)side);
-        /* Packets whose gap did not fill in time: their sender sends them again. */
-        int64_t stale_us = engine->now_us - (int64_t)engine->settings.order_hold_ms * 1000;
-        engine->counters.stale += held_drop_before(engine, &flow->halves[side], stale_us);
+    return flow->state != FLOW_MIDSTREAM && !has_two_fins(flow);
+}
+
+bool lifecycle_is_idle(const struct engine *engine, const struct flow *flow)
+{
+    return flow->last_us + idle_us(engine, flow) <= engine->now_us;
+}
+
+void lifecycle_expire(struct engine *engine, uint32_t index)
+{
+    const struct flow *flow = flow_at(&engine->table, index);
+    if (engine->before.head != POOL_NONE) { /* packets of it may be about to leave */
+        timer_set(&engine->wheel, index, engine->wheel.now_ms + 1);
+        return;
     }
-    if (flow->last_us + idle_us(engine, flow) > engine->now_us)
-        lifecycle_arm(engine, index);
-    else if (engine->before.head == POOL_NONE)
-        lifecycle_end(engine, index, "timeout");
-    else
-        timer_set(&engine->wheel, index, engine->wheel.now_ms + 1); /* packets of it may be about to leave */
+    /* Of one that the client never answered, the server has given up by now. */
+    engine->forgetful = engine->forgetful || (flow->answered && may_go_on(flow));
+    lifecycle_end(engine, index, "timeout");
 }
 
 /* ---- what may pass without the engine ---- */
@@ -187,18 +187,23 @@ static bool may_pass_by(const struct engine *engine, const struct flow *flow)
 static enum engine_mark_class mark_class_of(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    if (flow->state != FLOW_MIDSTREAM && has_offset(flow))
-        return ENGINE_MARK_OFFSET;
-    if (!engine->settings.release)
-        return ENGINE_MARK_NONE;
-    if (may_pass_by(engine, flow)) {
+    if (flow->state != FLOW_MIDSTREAM && flow->promises) {
+        flow->marked_s = flow->marked_s ? flow->marked_s : engine_seconds(engine);
+        flow->marked = true;
+        return ENGINE_MARK_PROMISED;
+    }
+    flow->marked_s = 0;
+    if (engine->settings.release && may_pass_by(engine, flow)) {
         engine->counters.flows_released++;
         tell_end(engine, flow, "released");
         flow->state = FLOW_MIDSTREAM;
         handover_forget(engine, index);
-        lifecycle_classify(engine, index);
+        flow->changed = true;
     }
-    return flow->state == FLOW_MIDSTREAM ? ENGINE_MARK_RELEASED : ENGINE_MARK_NONE;
+    /* A packet of the client's alone is no proof of an older connection: the next one may be a SYN. */
+    if (engine->settings.release && flow->state == FLOW_MIDSTREAM && flow->answered)
+        return ENGINE_MARK_RELEASED;
+    return flow->marked ? ENGINE_MARK_KEPT : ENGINE_MARK_NONE;
 }
 
 void lifecycle_mark(struct engine *engine, uint32_t index, struct engine_verdict *verdict)
@@ -212,14 +217,16 @@ void lifecycle_mark(struct engine *engine, uint32_t index, struct engine_verdict
 void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
 {
     struct flow *flow = flow_at(&engine->table, index);
+    uint16_t network = engine->room.network;
+    room_turn_to(engine, index);
     tarpit_forget(engine, index);
     if (flow->state == FLOW_OPEN)
         tell_end(engine, flow, reason);
-    question_end(engine, index);
+    inquiry_end(engine, index);
     guard_forget(engine, index);
     handover_forget(engine, index);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
-        engine->waiting_count -= flow->line_due_us[side] != 0;
+        budget_reserve(engine, flow, (enum smtp_side)side, 0);
         held_drop_before(engine, &flow->halves[side], INT64_MAX);
         half_clear(&flow->halves[side], &engine->entries, &engine->pieces);
     }
@@ -227,24 +234,50 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     message_forget(engine, flow);
     engine->policy_flows[flow->policy]--;
     timer_clear(&engine->wheel, index);
-    age_unlink(engine, index);
+    room_unlink(engine, index);
     flow_table_remove(&engine->table, index);
+    if (network != engine->room.network)
+        room_change_network(engine, network);
 }
 
-/* Forget the flow that is missed least; false where only flows with an offset are left. */
+/* Forget the oldest flow of a network and class; false where there is none. */
+static bool evict_oldest(struct engine *engine, uint16_t network, enum flow_class flow_class)
+{
+    uint32_t oldest = engine->room.flows[network][flow_class].oldest;
+    if (oldest == POOL_NONE)
+        return false;
+    engine->counters.flows_evicted++;
+    engine->forgetful = engine->forgetful || may_go_on(flow_at(&engine->table, oldest));
+    lifecycle_end(engine, oldest, "evicted");
+    return true;
+}
+
+/*
+ * Forget the flow that is missed least, of those of the network that has most of them. False where only flows that were
+ * promised something are left.
+ */
 static bool make_room(struct engine *engine)
 {
-    for (int class = FLOW_CLASS_CHEAP; class <= FLOW_CLASS_PLAIN; class ++)
-        if (engine->oldest[class] != POOL_NONE) {
-            engine->counters.flows_evicted++;
-            lifecycle_end(engine, engine->oldest[class], "evicted");
-            return true;
-        }
-    return false;
+    const struct share *share = &engine->room.share;
+    return evict_oldest(engine, share_greediest(share, ROOM_CHEAP), FLOW_CLASS_CHEAP) ||
+           evict_oldest(engine, share_greediest(share, ROOM_PLAIN), FLOW_CLASS_PLAIN);
+}
+
+/* Whether a network may have one flow more; where it has its share, one of its own makes room. */
+static bool may_add(struct engine *engine, uint16_t network)
+{
+    if (room_allows_flow(engine, network))
+        return true;
+    engine->counters.shares_used_up++;
+    return evict_oldest(engine, network, FLOW_CLASS_CHEAP) || evict_oldest(engine, network, FLOW_CLASS_PLAIN);
 }
 
 static uint32_t add_flow(struct engine *engine, const struct packet *packet, enum smtp_side side, enum flow_state state)
 {
+    struct span client = side == SMTP_CLIENT ? packet_source(packet) : packet_destination(packet);
+    uint16_t network = share_network(&engine->room.share, packet->ip_version, client.ptr);
+    if (!may_add(engine, network))
+        return POOL_NONE;
     uint32_t index = flow_table_add(&engine->table, packet, side);
     if (index == POOL_NONE && make_room(engine))
         index = flow_table_add(&engine->table, packet, side);
@@ -252,12 +285,13 @@ static uint32_t add_flow(struct engine *engine, const struct packet *packet, enu
         return POOL_NONE;
     struct flow *flow = flow_at(&engine->table, index);
     flow->id = ++engine->flow_ids;
-    flow->policy = engine->policy;
+    flow->network = network;
+    flow->policy = engine->policy & 15u;
     engine->policy_flows[flow->policy]++;
     flow->state = (uint8_t)state;
     flow->last_us = engine->now_us;
-    age_link(engine, index, FLOW_CLASS_CHEAP);
-    lifecycle_arm(engine, index);
+    room_link(engine, index, FLOW_CLASS_CHEAP);
+    flow->changed = true;
     return index;
 }
 
@@ -273,29 +307,53 @@ bool lifecycle_begins_anew(const struct flow *flow, enum smtp_side side, const s
     return flow->state == FLOW_MIDSTREAM || (flow->state == FLOW_CLOSED && !followed);
 }
 
-bool lifecycle_begin(struct engine *engine, const struct packet *packet, uint32_t *index, enum smtp_side *side)
+/* A SYN-ACK whose SYN is not known any more: it says what that was, but for how far the client's windows are scaled. */
+static void begin_at_answer(struct flow *flow, const struct packet *packet)
+{
+    struct half *client = &flow->halves[SMTP_CLIENT];
+    half_start(client, (struct half_syn){.isn = packet->ack - 1, .window_scaled = packet->window_scaled});
+    client->shielded = packet->protected || packet->mptcp_at;
+}
+
+/* A connection that is older than the filter, for none that may go on was forgotten since it began. */
+static void begin_midstream(struct engine *engine, struct flow *flow)
+{
+    engine->counters.flows_midstream++;
+    flow->told_unedited = true;
+    struct event *event = tell(engine, EVENT_UNEDITED, flow);
+    if (event)
+        event->reason = "midstream";
+}
+
+enum fate lifecycle_begin(struct engine *engine, const struct packet *packet, bool promised, uint32_t *index,
+                          enum smtp_side *side)
 {
     bool to_server = port_selected(engine, packet->destination_port);
-    if (packet->flags & PACKET_RST)
-        return false;
+    bool may_drop = engine->settings.peers == ENGINE_PEERS_LIVE && !engine->settings.pass_on_overload;
+    if (packet->flags & PACKET_RST && !promised)
+        return FATE_PASS;
     *side = to_server ? SMTP_CLIENT : SMTP_SERVER;
-    bool opens = packet->flags & PACKET_SYN && !(packet->flags & PACKET_ACK);
-    if (opens && !to_server)
-        return false; /* a connection from an SMTP port to some other: not SMTP */
-    *index = add_flow(engine, packet, *side, opens ? FLOW_OPENING : FLOW_MIDSTREAM);
+    bool asks = (packet->flags & (PACKET_SYN | PACKET_ACK)) == PACKET_SYN;
+    bool answers = packet->flags & PACKET_SYN && !asks && !to_server;
+    if (asks && !to_server)
+        return FATE_PASS; /* a connection from an SMTP port to some other: not SMTP */
+    if (!asks && !answers && !promised && engine_forgets(engine)) {
+        engine->counters.connection_unknown++;
+        return FATE_DROP; /* it may have begun under our eyes: it ends, and mail is sent again */
+    }
+    enum flow_state begins = promised ? FLOW_CLOSED : FLOW_MIDSTREAM;
+    *index = add_flow(engine, packet, *side, asks || answers ? FLOW_OPENING : begins);
     if (*index == POOL_NONE) {
-        engine->counters.unplaced++;
-        return false;
+        engine->counters.unplaced += !promised;
+        return may_drop || promised ? FATE_DROP : FATE_PASS;
     }
-    if (!opens) {
-        struct flow *flow = flow_at(&engine->table, *index);
-        engine->counters.flows_midstream++;
-        flow->told_unedited = true;
-        struct event *event = tell(engine, EVENT_UNEDITED, flow);
-        if (event)
-            event->reason = "midstream";
-    }
-    return true;
+    if (promised) /* nobody knows what: it is to be reset, by the next process too */
+        flow_at(&engine->table, *index)->reset = FLOW_RESET_LOST;
+    else if (answers)
+        begin_at_answer(flow_at(&engine->table, *index), packet);
+    else if (!asks)
+        begin_midstream(engine, flow_at(&engine->table, *index));
+    return FATE_NONE;
 }
 
 uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, bool closed, int64_t last_us)
@@ -305,13 +363,8 @@ uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, b
         return POOL_NONE;
     struct flow *flow = flow_at(&engine->table, index);
     flow->last_us = last_us < engine->now_us ? last_us : engine->now_us;
-    smtp_session_init(&flow->smtp);
-    smtp_session_give_up(&flow->smtp, &engine->blocks);
-    flow->told_unedited = flow->answered = true;
+    flow->answered = true;
     engine->counters.flows_taken_over++;
-    struct event *event = tell(engine, EVENT_UNEDITED, flow);
-    if (event)
-        event->reason = "taken-over";
     return index;
 }
 
@@ -330,8 +383,8 @@ static void open_flow(struct engine *engine, uint32_t index)
     tell(engine, EVENT_FLOW_START, flow);
     flow->owes_end = true;
     judge_connect(engine, flow);
-    question_client(engine, index);
-    lifecycle_classify(engine, index);
+    inquiry_client(engine, index);
+    flow->changed = true;
 }
 
 /* A signature covers the segments, or only some of them cross here (MPTCP): not followed. */
@@ -372,12 +425,12 @@ static enum fate reopen(struct engine *engine, uint32_t index, struct packet *pa
     struct half_syn syn = flow_at(&engine->table, index)->reopen;
     lifecycle_end(engine, index, "reopened");
     index = add_flow(engine, packet, SMTP_SERVER, FLOW_OPENING);
+    engine->current.flow = index;
     if (index == POOL_NONE)
         return FATE_PASS;
     struct flow *flow = flow_at(&engine->table, index);
     half_start(&flow->halves[SMTP_CLIENT], syn);
     half_start(&flow->halves[SMTP_SERVER], half_syn_of(packet));
-    engine->current.flow = index;
     open_flow(engine, index);
     return syn_leaves(engine, packet);
 }

@@ -1,4 +1,7 @@
-#include "engine/state.h"
+#include "engine/message.h"
+
+#include "engine/decision.h"
+#include "smtp/content.h"
 
 _Static_assert(sizeof(struct content) <= ENGINE_BLOCK_BYTES, "what is kept of a message lies in a block");
 
@@ -41,7 +44,8 @@ static bool judge_case(struct engine *engine, struct flow *flow, const struct ru
 {
     struct policy_decision decision;
     policy_judge_case(policy_of(engine, flow), what, &flow->facts, &decision);
-    judge_take_decision(engine, flow, false, what->text, true, &decision);
+    struct decision_subject subject = {.text = what->text, .complete = what->length == what->text.len};
+    decision_take(engine, flow, &subject, &decision);
     if (decision.action.kind == SMTP_ACTION_RESET)
         *action = decision.action;
     return decision.action.kind == SMTP_ACTION_RESET;
@@ -78,13 +82,15 @@ static void message_ends(struct engine *engine, struct flow *flow, struct smtp_a
 void message_judge(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action)
 {
     uint64_t octets;
-    bool empty = false;
+    bool empty = false, last = false;
     if (unit->kind == SMTP_UNIT_COMMAND && unit->role == SMTP_CLIENT) {
         if (unit->command.verb == SMTP_VERB_BDAT &&
-            smtp_chunk_parse(unit->command.argument, &octets, &flow->last_chunk) == SMTP_CHUNK_GOOD)
-            empty = octets == 0 && flow->last_chunk;
-        else
+            smtp_chunk_parse(unit->command.argument, &octets, &last) == SMTP_CHUNK_GOOD) {
+            flow->last_chunk = last;
+            empty = octets == 0 && last;
+        } else {
             message_forget(engine, flow);
+        }
         if (empty)
             message_ends(engine, flow, action);
         return;

@@ -1,14 +1,21 @@
+#include "engine/offer.h"
+
 #include "base/siphash.h"
-#include "engine/state.h"
 
-/*
- * Exim remembers the EHLO reply of a server that offers PIPECONNECT, and sends its next EHLO and more to it before the
- * greeting (case 29). It remembers a reply of one server to one of its own addresses, so that is the key here.
- */
+/* Who may talk to a server before its greeting. */
+struct offer {
+    uint64_t pair; /* a hash of both addresses */
+    int64_t until_us;
+};
 
-enum { WAYS = 4 };
+enum { OFFERS_MAX = 16384, WAYS = 4 };
 
 static const int64_t lifetime_us = INT64_C(7) * 24 * 3600 * 1000000; /* retry_data_expire, Exim's default */
+
+size_t offer_bytes(void)
+{
+    return OFFERS_MAX * sizeof(struct offer);
+}
 
 static uint64_t pair_of(const struct engine *engine, const struct flow *flow)
 {
@@ -41,8 +48,10 @@ bool offer_stands(const struct engine *engine, const struct flow *flow)
 
 void offer_note(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
 {
-    if (!span_equal_nocase(unit->keyword, span_of("PIPECONNECT")) &&
-        !span_equal_nocase(unit->keyword, span_of("X_PIPE_CONNECT"))) /* before Exim 4.94 */
+    static const char before_4_94[] = "X_PIPE_CONNECT"; /* no keyword by RFC 5321 */
+    bool old = unit->keyword.len &&
+               span_equal_nocase(span_head(unit->reply.text, sizeof before_4_94 - 1), span_of(before_4_94));
+    if (!old && !span_equal_nocase(unit->keyword, span_of("PIPECONNECT")))
         return;
     uint64_t pair = pair_of(engine, flow);
     struct offer *ways = ways_of(engine, pair), *place = ways;

@@ -8,12 +8,15 @@
  * In:     answers, by engine_answer; late and unknown ones are ignored.
  * Out:    questions, by engine_next_question, after each engine_packet, engine_tick or engine_answer.
  * Owner:  spans of a question live until the next of these calls.
- * Limits: EVENTS_MAX questions a call; what does not fit is as if nobody answered, and counted.
+ * Limits: 1,024 questions and lessons that nobody has fetched, ENGINE_QUESTIONS_MAX that wait; what does not fit is as
+ *         if nobody answered, and counted. A client network may have a share of them; what it asks beyond is deferred.
  */
 #ifndef POSTERN_ENGINE_QUESTION_H
 #define POSTERN_ENGINE_QUESTION_H
 
 #include "base/span.h"
+
+#define ENGINE_QUESTIONS_MAX 1024 /* that wait for an answer at once */
 
 enum question_kind {
     /* Questions. The action under consideration is carried out where the answer is DEFER. */
@@ -47,6 +50,7 @@ struct question {
     struct span recipient;
     bool outbound;     /* the client is one of the protected servers */
     bool early_talker; /* the client did not wait for the greeting */
+    bool unread;       /* sender or recipient cannot be read in one way, and stands here as it was written */
     uint16_t code;
     uint32_t waited_ms;
     bool hung_up;
@@ -56,13 +60,28 @@ enum answer {
     ANSWER_PASS,   /* of QUESTION_CLIENT: known */
     ANSWER_DEFER,  /* unknown */
     ANSWER_FAILED, /* nobody could tell: what the rules say of a lost store holds */
+    ANSWER_BRING,  /* of QUESTION_RECIPIENT: may pass, and so may those of its transaction that were put off and that
+                      the server has not answered yet */
+    ANSWER_DENY,   /* of QUESTION_RECIPIENT: unknown, and no later attempt passes: it alone is refused */
 };
+
+static inline bool answer_passes(enum answer answer)
+{
+    return answer == ANSWER_PASS || answer == ANSWER_BRING;
+}
+
+static inline bool answer_defers(enum answer answer)
+{
+    return answer == ANSWER_DEFER || answer == ANSWER_DENY;
+}
 
 /* An answer, and what is to be told of it. */
 struct finding {
     enum answer answer;
     const char *reason;     /* a word, static; NULL where there is none to be told */
     int64_t passes_from_us; /* of DEFER: the time from which on the same would pass; 0: not known */
+    int64_t first_seen_us;  /* when it was tried first; 0: by its attempts nothing was decided */
+    uint32_t attempts;      /* since then, this one included */
 };
 
 #endif

@@ -1,11 +1,45 @@
-#include "engine/state.h"
+#include "engine/tarpit.h"
 
-/*
- * A reply that leaves later. Its packet is held; each time its server sends it again, the newer copy is held in place
- * of the older one, and the older may leave, cut to the next few octets. The client acknowledges those, which the
- * server takes for progress, so that it does not give up. At the deadline the copy that is held carries all that
- * remains.
- */
+#include "engine/held.h"
+#include "engine/inquiry.h"
+#include "engine/tell.h"
+
+enum tarpit_state {
+    TARPIT_IDLE,
+    TARPIT_HOLDS,
+    TARPIT_LEFT, /* it is over; that the client has read the reply is not known yet */
+};
+
+/* The reply of a connection that leaves later, and those before it. */
+struct tarpit {
+    uint32_t flow;
+    struct list_link age; /* among those that hold */
+    uint8_t state;        /* enum tarpit_state */
+    uint8_t side;         /* enum smtp_side that sent it */
+    uint8_t resends;      /* of its packet since the last progress that its sender saw */
+    bool probed;          /* the first of these was no timeout of its sender's */
+    bool backs_off;       /* the last came after about twice the time of the one before */
+    bool lossy;           /* a piece of it was lost */
+    bool whole;           /* it must not leave in pieces */
+    bool continued;       /* it has several lines */
+    bool shared_told;     /* a recipient of this transaction has waited for what others share */
+    uint32_t from, to;    /* egress */
+    uint32_t allowed;     /* egress: what stands before may leave */
+    uint32_t line;        /* egress: where the line begins in which that is */
+    uint32_t exchanges;   /* up to the last reply that was delayed: it is not delayed twice */
+    uint32_t group_end;   /* exchanges from this one on were not asked for when the last one was over */
+    uint32_t group_ms;    /* waited for those before */
+    uint32_t waited_ms;   /* for the last one */
+    uint32_t delay_ms;    /* meant for it */
+    uint8_t verb;         /* enum smtp_verb that it answers */
+    const char *rule;     /* whose delay it is */
+    uint64_t about;       /* the question that it refuses; 0: none */
+    int64_t began_us, due_us;
+    int64_t shown_us; /* when the last piece left */
+    int64_t copy_us;  /* when its packet came last */
+    int64_t gap_us;   /* and how long behind the one before, once resent */
+    int64_t since_us; /* the copy from which on its sender counts its resends, once resent */
+};
 
 enum {
     /* A server gives up after a number of resends without progress, Windows after 5 (TcpMaxDataRetransmissions), Linux
@@ -13,12 +47,23 @@ enum {
        piece, sooner. */
     RESENDS = 4,
     RESENDS_LOSSY = 3,
+    TIMEOUTS_LEAST = 5,    /* so many resends every server sends */
     ANSWER_US = 100000,    /* so soon behind a piece it is not a timer, but the progress that makes a server resend */
     LAST_OCTETS = 2,       /* CRLF: no client goes on without it */
     CODE_OCTETS = 4,       /* with the hyphen or blank behind it */
     GROUP_MS_MAX = 240000, /* of what a client waits for at once: RFC 5321 4.5.3.2 gives it five minutes */
     DATA_MS_MAX = 100000,  /* DATA: two (RFC 5321 4.5.3.2.4) */
 };
+
+size_t tarpit_bytes(const struct engine_settings *settings)
+{
+    return pool_bytes(sizeof(struct tarpit), settings->flows_max);
+}
+
+void tarpit_init(struct engine *engine, void *storage)
+{
+    pool_init(&engine->tarpits, storage, sizeof(struct tarpit), engine->settings.flows_max);
+}
 
 static struct tarpit *tarpit_at(const struct engine *engine, uint32_t id)
 {
@@ -49,30 +94,10 @@ int64_t tarpit_due_us(const struct engine *engine, const struct flow *flow)
 
 /* ---- by age ---- */
 
-static void link_newest(struct engine *engine, uint32_t id)
+/* Those of the same client network. */
+static struct list *list_of(const struct engine *engine, const struct tarpit *tarpit)
 {
-    struct tarpit *tarpit = tarpit_at(engine, id);
-    tarpit->newer = POOL_NONE;
-    tarpit->older = engine->newest_tarpit;
-    if (tarpit->older)
-        tarpit_at(engine, tarpit->older)->newer = id;
-    else
-        engine->oldest_tarpit = id;
-    engine->newest_tarpit = id;
-    engine->tarpitted++;
-}
-
-static void unlink_tarpit(struct engine *engine, const struct tarpit *tarpit)
-{
-    if (tarpit->older)
-        tarpit_at(engine, tarpit->older)->newer = tarpit->newer;
-    else
-        engine->oldest_tarpit = tarpit->newer;
-    if (tarpit->newer)
-        tarpit_at(engine, tarpit->newer)->older = tarpit->older;
-    else
-        engine->newest_tarpit = tarpit->older;
-    engine->tarpitted--;
+    return &engine->room.tarpits[flow_at(&engine->table, tarpit->flow)->network];
 }
 
 /* ---- telling ---- */
@@ -136,14 +161,14 @@ static uint32_t bounded(struct tarpit *tarpit, const struct smtp_unit *unit, uin
 /* Clients do not expect a 354 in pieces (KB 912341), some not an EHLO reply (case 31). */
 static bool stays_whole(const struct smtp_unit *unit)
 {
-    return (unit->has_reply && unit->reply.code == 354) || unit->verb == SMTP_VERB_EHLO;
+    return (unit->has_reply && unit->reply.code == 354) || smtp_verb_is(unit->verb, SMTP_TRAIT_OFFERS);
 }
 
 static void settle_lesson(struct engine *engine, uint32_t index, struct tarpit *tarpit, bool hung_up)
 {
     tarpit->state = TARPIT_IDLE;
     if (tarpit->about)
-        question_waited(engine, index, tarpit->about, tarpit->waited_ms, hung_up);
+        inquiry_waited(engine, index, tarpit->about, tarpit->waited_ms, hung_up);
     tarpit->about = 0;
 }
 
@@ -160,8 +185,9 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
     uint32_t delay_ms = bounded(tarpit, unit, reply->exchange, reply->delay_ms);
     /* Who shares the lot of another recipient does not wait for it again. */
     bool shares = reply->shared || (flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT);
+    /* Nor does what an older process may have held: its server has been sending it again since, and gives up. */
     if (tarpit->state != TARPIT_IDLE || delay_ms == 0 || (shares && tarpit->shared_told) ||
-        tarpit->exchanges == reply->exchange + 1)
+        tarpit->exchanges == reply->exchange + 1 || reply->exchange < flow->undelayed)
         return;
     tarpit->exchanges = reply->exchange + 1;
     tarpit->shared_told = shares;
@@ -175,14 +201,17 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
     tarpit->shown_us = 0;
     tarpit->from = tarpit->to = tarpit->allowed = tarpit->line = reply->from_egress;
     tarpit->resends = 0;
+    tarpit->copy_us = engine->now_us;
+    tarpit->probed = false;
     tarpit->lossy = false;
     tarpit->whole = stays_whole(unit);
     tarpit->continued = unit->has_reply && !unit->reply.last;
-    tarpit->about = question_about(engine, flow, unit->verb, reply->exchange);
+    tarpit->about = inquiry_about(engine, flow, unit->verb, reply->exchange);
     flow->smtp.greeting_waits = unit->verb == SMTP_VERB_CONNECT;
-    link_newest(engine, flow->tarpit);
+    list_append(list_of(engine, tarpit), &engine->tarpits, offsetof(struct tarpit, age), flow->tarpit);
+    engine->tarpitted++;
     engine->counters.tarpits++;
-    lifecycle_arm(engine, index);
+    flow->changed = true;
 }
 
 /* What came then came then: that it would leave later is all there is to say. */
@@ -264,40 +293,79 @@ static bool spares(const struct engine *engine, const struct tarpit *tarpit)
     return 2 * (engine->now_us - since_us) * left >= tarpit->due_us - engine->now_us;
 }
 
+/*
+ * Whether the server, which waits twice as long each time, will still send the reply again once it has left at the
+ * deadline, without having seen progress: a copy that is lost then costs time, and not the connection.
+ */
+static bool outlasts(const struct engine *engine, const struct tarpit *tarpit)
+{
+    unsigned timeouts = tarpit->resends - tarpit->probed;
+    int64_t passed = (1 << timeouts) - 1, all = (1 << TIMEOUTS_LEAST) - 1; /* of the first timeout: 1 + 2 + 4 ... */
+    return tarpit->backs_off && timeouts < TIMEOUTS_LEAST &&
+           tarpit->due_us <= tarpit->since_us + (engine->now_us - tarpit->since_us) * all / passed;
+}
+
 /* Whether the server must see progress now. */
 static bool is_pressing(const struct engine *engine, const struct tarpit *tarpit)
 {
-    return tarpit->resends >= RESENDS || (tarpit->lossy && tarpit->resends >= RESENDS_LOSSY && spares(engine, tarpit));
+    bool late =
+        tarpit->resends >= RESENDS || (tarpit->lossy && tarpit->resends >= RESENDS_LOSSY && spares(engine, tarpit));
+    return late && !outlasts(engine, tarpit);
 }
 
 /* How far the reply may leave now. */
 static uint32_t allow(const struct engine *engine, const struct flow *flow, struct tarpit *tarpit)
 {
     uint32_t len = tarpit->to - tarpit->from;
-    if (tarpit->whole || len <= LAST_OCTETS)
+    bool first = tarpit->allowed == tarpit->from, pressing = is_pressing(engine, tarpit);
+    if (tarpit->whole || len <= LAST_OCTETS + (first ? CODE_OCTETS - 1 : 0) || (first && !pressing))
         return tarpit->allowed;
     uint32_t end = tarpit->to - LAST_OCTETS;
     uint32_t cut = tarpit->from + share(engine, tarpit);
-    if (!seq_after(cut, tarpit->allowed) && is_pressing(engine, tarpit))
+    if (first)
+        cut = seq_max(cut, tarpit->from + CODE_OCTETS);
+    else if (!seq_after(cut, tarpit->allowed) && pressing)
         cut = tarpit->allowed + 1;
     cut = seq_min(cut, end);
     return seq_after(cut, tarpit->allowed) ? seq_max(cut_at(engine, flow, tarpit, cut, end), tarpit->allowed)
                                            : tarpit->allowed;
 }
 
+/*
+ * A copy that no progress has drawn. Each comes after twice the time of the one before, so one that comes after six
+ * times had another one before it, which was lost. A probe for a lost tail (RFC 8985 7) comes before the first timeout
+ * and by a time of its own; no server counts it with its timeouts.
+ */
+static void count_resend(const struct engine *engine, struct tarpit *tarpit)
+{
+    int64_t gap_us = engine->now_us - tarpit->copy_us, before_us = tarpit->gap_us;
+    bool lost = tarpit->resends > 0 && gap_us > 5 * before_us;
+    if (tarpit->resends == 0)
+        tarpit->since_us = tarpit->copy_us;
+    if (tarpit->resends == 1 && !lost && (4 * gap_us < 5 * before_us || 4 * gap_us > 10 * before_us)) {
+        tarpit->probed = true;
+        tarpit->since_us = tarpit->copy_us;
+    }
+    tarpit->backs_off = 2 * gap_us > 3 * before_us;
+    tarpit->gap_us = lost ? 4 * before_us : gap_us;
+    tarpit->resends = (uint8_t)(tarpit->resends + 1 + lost);
+}
+
 enum tarpit_turn tarpit_resent(struct engine *engine, uint32_t index, bool again, bool unread)
 {
     struct flow *flow = flow_at(&engine->table, index);
     struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
+    if (again && engine->now_us - tarpit->shown_us > ANSWER_US)
+        count_resend(engine, tarpit);
+    tarpit->copy_us = engine->now_us;
     if (!again)
         return TARPIT_KEEP;
-    if (engine->now_us - tarpit->shown_us > ANSWER_US)
-        tarpit->resends++;
     tarpit->lossy = tarpit->lossy || unread;
     uint32_t allowed = allow(engine, flow, tarpit);
     if (allowed != tarpit->allowed) {
         tarpit->allowed = allowed;
         tarpit->resends = 0;
+        tarpit->probed = false;
         tarpit->shown_us = engine->now_us;
         return TARPIT_STUTTER;
     }
@@ -321,7 +389,8 @@ static void stop(struct engine *engine, uint32_t index, enum tarpit_end why)
     tarpit->state = TARPIT_LEFT;
     flow->halves[tarpit->side].paused = false;
     held_keep_no_more(engine, &flow->halves[tarpit->side]);
-    unlink_tarpit(engine, tarpit);
+    list_remove(list_of(engine, tarpit), &engine->tarpits, offsetof(struct tarpit, age), flow->tarpit);
+    engine->tarpitted--;
     flow->smtp.greeting_waits = false;
     struct engine_counters *counters = &engine->counters;
     counters->tarpit_ms += tarpit->waited_ms;
@@ -335,10 +404,8 @@ static void stop(struct engine *engine, uint32_t index, enum tarpit_end why)
 void tarpit_end(struct engine *engine, uint32_t index, enum tarpit_end why)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    enum smtp_side side = (enum smtp_side)tarpit_at(engine, flow->tarpit)->side;
+    flow_resume(flow, (enum smtp_side)tarpit_at(engine, flow->tarpit)->side);
     stop(engine, index, why);
-    judge_feed(engine, index, side, (struct span){0}, false);
-    segment_settle(engine, index, side);
 }
 
 void tarpit_hung_up(struct engine *engine, uint32_t index, enum smtp_side side)
@@ -360,11 +427,10 @@ void tarpit_acknowledged(struct engine *engine, uint32_t index, enum smtp_side s
         settle_lesson(engine, index, tarpit, false);
 }
 
-void tarpit_relieve(struct engine *engine)
+uint32_t tarpit_oldest(const struct engine *engine, uint16_t network)
 {
-    enum { AT_ONCE = 4 };
-    for (int i = 0; i < AT_ONCE && engine->oldest_tarpit != POOL_NONE; i++)
-        tarpit_end(engine, tarpit_at(engine, engine->oldest_tarpit)->flow, TARPIT_END_RELIEVED);
+    uint32_t oldest = engine->room.tarpits[network].oldest;
+    return oldest == POOL_NONE ? POOL_NONE : tarpit_at(engine, oldest)->flow;
 }
 
 void tarpit_forget(struct engine *engine, uint32_t index)

@@ -1,4 +1,20 @@
-#include "engine/state.h"
+#include "engine/tell.h"
+
+enum {
+    EVENTS_MAX = 1024,
+    EVENT_ENDS_MAX = ENGINE_TICK_FLOWS_MAX + 8, /* connections that one call ends, besides those */
+    EVENT_ARENA_BYTES = 512 * 1024,
+};
+
+size_t tell_events_bytes(void)
+{
+    return (EVENTS_MAX + EVENT_ENDS_MAX) * sizeof(struct event);
+}
+
+size_t tell_texts_bytes(void)
+{
+    return EVENT_ARENA_BYTES;
+}
 
 const char *event_kind_name(enum event_kind kind)
 {
@@ -6,7 +22,7 @@ const char *event_kind_name(enum event_kind kind)
         [EVENT_FLOW_START] = "flow-start", [EVENT_FLOW_END] = "flow-end", [EVENT_COMMAND] = "command",
         [EVENT_REPLY] = "reply",           [EVENT_PAYLOAD] = "payload",   [EVENT_ANOMALY] = "anomaly",
         [EVENT_UNEDITED] = "unedited",     [EVENT_RULE] = "rule",         [EVENT_GREYLIST] = "greylist",
-        [EVENT_TARPIT] = "tarpit",         [EVENT_GUARD] = "guard",
+        [EVENT_TARPIT] = "tarpit",         [EVENT_GUARD] = "guard",       [EVENT_RESEND_DIFFERS] = "resend-differs",
     };
     return names[kind];
 }
@@ -65,4 +81,14 @@ struct span tell_keep(struct engine *engine, struct span octets)
         memcpy(copy, octets.ptr, octets.len);
     engine->event_arena_used += (uint32_t)octets.len;
     return (struct span){copy, octets.len};
+}
+
+void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, const char *name, struct span text)
+{
+    struct event *event = tell(engine, EVENT_ANOMALY, flow);
+    if (event) {
+        event->from_server = from_server;
+        event->reason = name;
+        event->text = tell_keep(engine, text);
+    }
 }

@@ -15,7 +15,7 @@ void export_store_name(const uint8_t secret[GREYLIST_SECRET_BYTES], char name[EX
 static json_t *about(enum greylist_kind kind, struct span text)
 {
     struct keep_about parts = keep_read_text(kind, text);
-    bool of_mail = kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL;
+    bool of_mail = kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL || kind == GREYLIST_RULED_MAIL;
     struct json_members members = {json_object(), false};
     if (parts.network.len)
         json_add(&members, "network", json_text(parts.network));
@@ -25,6 +25,8 @@ static json_t *about(enum greylist_kind kind, struct span text)
         json_add(&members, "sender", json_text(parts.sender));
     if (parts.recipient.len)
         json_add(&members, "recipient", json_text(parts.recipient));
+    if (parts.comment.len)
+        json_add(&members, "comment", json_text(parts.comment));
     return json_whole(&members);
 }
 

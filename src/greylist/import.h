@@ -52,7 +52,7 @@ struct importer {
     bool dump_wrong; /* the key of the next value is */
     size_t key_len;
     uint8_t key[IMPORT_LINE_BYTES_MAX];
-    uint8_t texts[3][GREYLIST_ADDRESS_BYTES_MAX];
+    uint8_t texts[4][GREYLIST_ADDRESS_BYTES_MAX];
 };
 
 /* Before the first line of a file. Settings and secret are borrowed until the last one. */

@@ -99,6 +99,7 @@ static bool read_about(struct importer *importer, const json_t *object, enum gre
     bool good = read_text(json_object_get(object, "helo"), importer->texts[0], &about.helo) &&
                 read_text(json_object_get(object, "sender"), importer->texts[1], &about.sender) &&
                 read_text(json_object_get(object, "recipient"), importer->texts[2], &about.recipient) &&
+                read_text(json_object_get(object, "comment"), importer->texts[3], &about.comment) &&
                 keep_read_attempt(importer->settings, kind, &about, attempt);
     return good;
 }

@@ -120,7 +120,7 @@ static enum import_status take_trapped(const struct importer *importer, struct s
                                        const char **wrong)
 {
     int64_t expire;
-    if (!import_number(rest, &expire) || expire == 0 || expire > UINT32_MAX)
+    if (!import_number(rest, &expire) || expire == 0 || expire > GREYLIST_TIME_MS_MAX / 1000)
         return import_wrong(wrong, "no time until which the client is trapped");
     entry->kinds = 1u << GREYLIST_RULED_HOST;
     entry->record = greylist_ruling(false, importer->now_ms, expire * 1000);

@@ -26,27 +26,48 @@ void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylis
     }
 }
 
-struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,
+/* 0 is no time, and none lies before 1970. */
+static void shift(int64_t *time_ms, int64_t by_s)
+{
+    if (*time_ms)
+        *time_ms = *time_ms + by_s * 1000 > 0 ? *time_ms + by_s * 1000 : 1;
+}
+
+static void shift_times(struct greylist_record *record, int64_t by_s)
+{
+    shift(&record->first_ms, by_s);
+    shift(&record->last_ms, by_s);
+    shift(&record->waited_until_ms, by_s);
+}
+
+struct store_record keep_record(const struct keeper *keeper, enum greylist_kind kind,
                                 const struct greylist_record *record)
 {
+    struct greylist_record own = *record;
     struct store_record kept = {
         .kind = (uint8_t)kind,
         .len = GREYLIST_VALUE_BYTES,
-        .expires_s = greylist_expires_s(settings, kind, record),
+        .expires_s = greylist_expires_s(keeper->settings, kind, record),
     };
-    greylist_encode(record, kept.value);
+    if (keeper->lag_s)
+        shift_times(&own, -keeper->lag_s);
+    greylist_encode(&own, kept.value);
     return kept;
 }
 
-bool keep_read_record(const struct store_record *kept, struct greylist_record *record)
+bool keep_read_record(const struct keeper *keeper, const struct store_record *kept, struct greylist_record *record)
 {
-    return kept->kind < GREYLIST_KINDS && greylist_decode((struct span){kept->value, kept->len}, record);
+    if (kept->kind >= GREYLIST_KINDS || !greylist_decode((struct span){kept->value, kept->len}, record))
+        return false;
+    if (keeper->lag_s)
+        shift_times(record, keeper->lag_s);
+    return true;
 }
 
 void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct store_key *key,
               const struct greylist_attempt *attempt, const struct greylist_record *record)
 {
-    struct store_record kept = keep_record(keeper->settings, kind, record);
+    struct store_record kept = keep_record(keeper, kind, record);
     char text[STORE_TEXT_BYTES_MAX];
     if (keeper->clear_text || greylist_is_ruling(kind))
         store_put_text(keeper->client, key, &kept, keep_text(keeper->settings, kind, attempt, text));
@@ -122,7 +143,7 @@ static unsigned parts_of(enum greylist_kind kind)
         [GREYLIST_POOL] = 1u << PART_HELO | 1u << PART_SENDER | 1u << PART_RECIPIENT,
         [GREYLIST_TLS] = 1u << PART_NETWORK | 1u << PART_HELO,
         [GREYLIST_CLIENT] = 1u << PART_NETWORK,
-        [GREYLIST_ANSWER_DOMAIN] = 1u << PART_SENDER | 1u << PART_RECIPIENT,
+        [GREYLIST_ANSWER_ADDRESS] = 1u << PART_SENDER | 1u << PART_RECIPIENT,
         [GREYLIST_ANSWER_NETWORK] = 1u << PART_NETWORK | 1u << PART_RECIPIENT,
         [GREYLIST_RULED_HOST] = 1u << PART_NETWORK,
         [GREYLIST_RULED_NETWORK] = 1u << PART_NETWORK,
@@ -132,6 +153,7 @@ static unsigned parts_of(enum greylist_kind kind)
         [GREYLIST_RULED_SENDER_DOMAIN] = 1u << PART_SENDER,
         [GREYLIST_RULED_RECIPIENT] = 1u << PART_RECIPIENT,
         [GREYLIST_RULED_RECIPIENT_DOMAIN] = 1u << PART_RECIPIENT,
+        [GREYLIST_RULED_MAIL] = 1u << PART_SENDER | 1u << PART_RECIPIENT,
     };
     return parts[kind];
 }
@@ -161,6 +183,10 @@ struct span keep_text(const struct greylist_settings *settings, enum greylist_ki
             used = add_part(text, used, span_of("\t"));
         used = add_part(text, used, all[i]);
     }
+    if (greylist_is_ruling(kind) && attempt->comment.len) {
+        used = add_part(text, used, span_of(KEEP_COMMENT));
+        used = add_part(text, used, attempt->comment);
+    }
     return (struct span){(const uint8_t *)text, used};
 }
 
@@ -184,10 +210,24 @@ static struct span take_last(struct span *rest)
     return part;
 }
 
+/* What is said of a ruling, and the text without it: no address that is ruled about has a TAB. */
+static struct span take_comment(struct span *text)
+{
+    const size_t mark = sizeof KEEP_COMMENT - 1;
+    const uint8_t *at = text->len ? memmem(text->ptr, text->len, KEEP_COMMENT, mark) : NULL;
+    if (!at)
+        return (struct span){0};
+    struct span comment = span_tail(*text, (size_t)(at - text->ptr) + mark);
+    *text = span_head(*text, (size_t)(at - text->ptr));
+    return comment;
+}
+
 struct keep_about keep_read_text(enum greylist_kind kind, struct span text)
 {
     struct keep_about about = {0};
     unsigned parts = kind < GREYLIST_KINDS ? parts_of(kind) : 0;
+    if (kind < GREYLIST_KINDS && greylist_is_ruling(kind))
+        about.comment = take_comment(&text);
     if (parts & 1u << PART_NETWORK)
         about.network = take_first(&text);
     if (parts & 1u << PART_HELO)
@@ -209,13 +249,14 @@ bool keep_read_attempt(const struct greylist_settings *settings, enum greylist_k
         .helo = about->helo,
         .sender = about->sender,
         .recipient = about->recipient,
+        .comment = span_head(about->comment, KEEP_COMMENT_BYTES_MAX),
         .tls = kind == GREYLIST_TLS,
     };
     if (parts & 1u << PART_NETWORK &&
         (!keep_read_network(about->network, &attempt->ip_version, attempt->client, &prefix) ||
          prefix != greylist_prefix(settings, kind, attempt->ip_version)))
         return false;
-    bool null_sender = kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL;
+    bool null_sender = kind == GREYLIST_TRIPLET || kind == GREYLIST_POOL || kind == GREYLIST_RULED_MAIL;
     return (!(parts & 1u << PART_SENDER) || about->sender.len || null_sender) &&
            (!(parts & 1u << PART_RECIPIENT) || about->recipient.len) && (kind != GREYLIST_POOL || about->helo.len) &&
            about->helo.len <= GREYLIST_ADDRESS_BYTES_MAX && about->sender.len <= GREYLIST_ADDRESS_BYTES_MAX &&

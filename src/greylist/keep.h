@@ -17,6 +17,7 @@
 struct keeper {
     const struct greylist_settings *settings; /* prefixes make keys, lifetimes expiries */
     const uint8_t *secret;                    /* the store's: store_secret */
+    int64_t lag_s;                            /* the store's: store_lag_s */
     struct store_client *client;              /* for keep_put alone */
     bool clear_text;                          /* what records are about is kept beside them; of rulings it always is */
 };
@@ -29,11 +30,11 @@ void keep_keys(const struct keeper *keeper, uint32_t kinds, const struct greylis
                struct greylist_parts *parts, struct store_key keys[GREYLIST_KINDS]);
 
 /* A record as a store has it. */
-struct store_record keep_record(const struct greylist_settings *settings, enum greylist_kind kind,
+struct store_record keep_record(const struct keeper *keeper, enum greylist_kind kind,
                                 const struct greylist_record *record);
 
 /* False where it is none that keep_record makes: of another version, another program, or damaged. */
-bool keep_read_record(const struct store_record *kept, struct greylist_record *record);
+bool keep_read_record(const struct keeper *keeper, const struct store_record *kept, struct greylist_record *record);
 
 /* Put a record, with its text where that is kept. `key`: keep_key of this kind and attempt. Cannot fail here, as
  * store_put. */
@@ -45,13 +46,19 @@ void keep_put(const struct keeper *keeper, enum greylist_kind kind, const struct
 /* The network of a client in CIDR; returns `text`. */
 const char *keep_network(uint8_t ip_version, const uint8_t *client, uint8_t prefix, char text[KEEP_NETWORK_BYTES]);
 
-/* The parts of an attempt that a kind is about, each behind a TAB but the first; the null sender is no part. */
+/*
+ * The parts of an attempt that a kind is about, each behind a TAB but the first; the null sender is no part. Of a
+ * ruling, its comment behind KEEP_COMMENT.
+ */
+#define KEEP_COMMENT           "\t# "
+#define KEEP_COMMENT_BYTES_MAX 200
 struct span keep_text(const struct greylist_settings *settings, enum greylist_kind kind,
                       const struct greylist_attempt *attempt, char text[STORE_TEXT_BYTES_MAX]);
 
 /* Such a text taken apart: spans into it. Empty where a kind has no such part, or the text is none. */
 struct keep_about {
     struct span network, helo, sender, recipient;
+    struct span comment; /* of a ruling */
 };
 
 struct keep_about keep_read_text(enum greylist_kind kind, struct span text);

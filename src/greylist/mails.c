@@ -19,7 +19,10 @@ static uint32_t multiple_of_8(size_t octets)
     return (uint32_t)((octets + 7) / 8 * 8);
 }
 
-bool mails_init(struct mails *mails, uint32_t flows_max, uint32_t mails_max)
+/* Of struct share. */
+enum { FLOWS, MAILS, RESOURCES };
+
+bool mails_init(struct mails *mails, uint32_t flows_max, uint32_t mails_max, struct mails_share share)
 {
     uint32_t flow_bytes = multiple_of_8(sizeof(struct mail_flow)), mail_bytes = multiple_of_8(sizeof(struct mail));
     *mails = (struct mails){0};
@@ -31,10 +34,16 @@ bool mails_init(struct mails *mails, uint32_t flows_max, uint32_t mails_max)
     pool_init(&mails->mails, mail_memory, mail_bytes, mails_max);
     mails->buckets = calloc(buckets, sizeof *mails->buckets);
     mails->bucket_mask = buckets - 1;
-    if (flow_memory && mail_memory && mails->buckets)
-        return true;
-    mails_fini(mails);
-    return false;
+    mails->counts = calloc(1, share_bytes(RESOURCES));
+    mails->lists = calloc(SHARE_NETWORKS, sizeof *mails->lists);
+    if (!flow_memory || !mail_memory || !mails->buckets || !mails->counts || !mails->lists) {
+        mails_fini(mails);
+        return false;
+    }
+    share_init(&mails->share, mails->counts, share.prefix_v4, share.prefix_v6, share.seed);
+    share_bound(&mails->share, FLOWS, flows_max, share.percent, 1);
+    share_bound(&mails->share, MAILS, mails_max, share.percent, MAIL_FLOW_MAX);
+    return true;
 }
 
 void mails_fini(struct mails *mails)
@@ -42,6 +51,8 @@ void mails_fini(struct mails *mails)
     free(mails->flows.storage);
     free(mails->mails.storage);
     free(mails->buckets);
+    free(mails->counts);
+    free(mails->lists);
     *mails = (struct mails){0};
 }
 
@@ -75,28 +86,45 @@ struct mail_flow *mails_find(struct mails *mails, uint64_t flow_id)
     return flow_at(mails, index_of(mails, flow_id));
 }
 
-static void forget_oldest(struct mails *mails)
+/* Forget the oldest connection of a network, but not this one; false where there is no other. */
+static bool forget_oldest(struct mails *mails, uint16_t network, const struct mail_flow *but)
 {
+    struct mail_flow *oldest = flow_at(mails, mails->lists[network].oldest);
+    if (oldest && oldest == but)
+        oldest = flow_at(mails, oldest->age.newer);
+    if (!oldest)
+        return false;
     mails->forgotten++;
-    mails_forget(mails, flow_at(mails, mails->oldest));
+    mails_forget(mails, oldest);
+    return true;
 }
 
-struct mail_flow *mails_of(struct mails *mails, uint64_t flow_id)
+/* Make room for one more of a network, of connections or mails. False where all there is belongs to this one. */
+static bool make_room(struct mails *mails, uint32_t resource, uint16_t network, const struct mail_flow *but)
+{
+    const struct pool *pool = resource == FLOWS ? &mails->flows : &mails->mails;
+    while (!share_allows(&mails->share, resource, network, 1))
+        if (!forget_oldest(mails, network, but))
+            return false;
+    while (pool_free_count(pool) == 0)
+        if (!forget_oldest(mails, share_greediest(&mails->share, resource), but))
+            return false;
+    return true;
+}
+
+struct mail_flow *mails_of(struct mails *mails, uint64_t flow_id, uint8_t ip_version, const uint8_t *client)
 {
     struct mail_flow *flow = mails_find(mails, flow_id);
     if (flow)
         return flow;
-    if (pool_free_count(&mails->flows) == 0)
-        forget_oldest(mails);
+    uint16_t network = share_network(&mails->share, ip_version, client);
+    make_room(mails, FLOWS, network, NULL);
     uint32_t index = pool_borrow(&mails->flows), *bucket = bucket_of(mails, flow_id);
     flow = flow_at(mails, index);
-    *flow = (struct mail_flow){.id = flow_id, .next = *bucket, .older = mails->newest};
+    *flow = (struct mail_flow){.id = flow_id, .next = *bucket, .network = network};
     *bucket = index;
-    if (mails->newest)
-        flow_at(mails, mails->newest)->newer = index;
-    else
-        mails->oldest = index;
-    mails->newest = index;
+    list_append(&mails->lists[network], &mails->flows, offsetof(struct mail_flow, age), index);
+    share_add(&mails->share, FLOWS, network, 1);
     return flow;
 }
 
@@ -108,14 +136,8 @@ void mails_forget(struct mails *mails, struct mail_flow *flow)
     while (*place != index)
         place = &flow_at(mails, *place)->next;
     *place = flow->next;
-    if (flow->older)
-        flow_at(mails, flow->older)->newer = flow->newer;
-    else
-        mails->oldest = flow->newer;
-    if (flow->newer)
-        flow_at(mails, flow->newer)->older = flow->older;
-    else
-        mails->newest = flow->older;
+    list_remove(&mails->lists[flow->network], &mails->flows, offsetof(struct mail_flow, age), index);
+    share_add(&mails->share, FLOWS, flow->network, -1);
     pool_return(&mails->flows, index);
 }
 
@@ -134,12 +156,10 @@ struct mail *mails_add(struct mails *mails, struct mail_flow *flow)
 {
     if (flow->mail_count == MAIL_FLOW_MAX)
         forget_oldest_mail(mails, flow);
-    while (pool_free_count(&mails->mails) == 0) {
-        if (flow_at(mails, mails->oldest) == flow)
-            return NULL;
-        forget_oldest(mails);
-    }
+    if (!make_room(mails, MAILS, flow->network, flow))
+        return NULL;
     uint32_t index = pool_borrow(&mails->mails);
+    share_add(&mails->share, MAILS, flow->network, 1);
     struct mail *mail = mail_at(mails, index);
     mail->next = flow->mails;
     flow->mails = index;
@@ -173,6 +193,7 @@ void mails_remove(struct mails *mails, struct mail_flow *flow, const struct mail
     uint32_t index = *place;
     *place = mail->next;
     flow->mail_count--;
+    share_add(&mails->share, MAILS, flow->network, -1);
     pool_return(&mails->mails, index);
 }
 

@@ -3,13 +3,15 @@
  *
  * Owner:  the structure owns its memory, laid out by mails_init.
  * Thread: one.
- * Limits: `flows_max` connections, `mails_max` mails in all; the oldest connection makes room. MAIL_FLOW_MAX mails of
- *         one connection; its oldest makes room, so that no connection can take what others need.
+ * Limits: `flows_max` connections, `mails_max` mails in all, and of each a share for one client network (base/share).
+ *         Where it has that its own oldest connection makes room, else that of the network that has most.
+ *         MAIL_FLOW_MAX mails of one connection; its oldest makes room.
  */
 #ifndef POSTERN_GREYLIST_MAILS_H
 #define POSTERN_GREYLIST_MAILS_H
 
-#include "base/pool.h"
+#include "base/list.h"
+#include "base/share.h"
 #include "policy/greylist.h"
 
 #define MAIL_TEXT_BYTES_MAX 256 /* of each text; as much as the engine tells */
@@ -40,10 +42,11 @@ struct mail {
 
 struct mail_flow {
     uint64_t id;
-    uint32_t next; /* in its bucket */
-    uint32_t older, newer;
-    uint32_t mails; /* the newest first */
+    uint32_t next;        /* in its bucket */
+    struct list_link age; /* among those of its network */
+    uint32_t mails;       /* the newest first */
     uint32_t mail_count;
+    uint16_t network;
     uint32_t passed; /* the transaction of which a recipient last has, by merit; 0: none */
 };
 
@@ -52,21 +55,31 @@ struct mails {
     struct pool mails;
     uint32_t *buckets;
     uint32_t bucket_mask;
-    uint32_t oldest, newest;
+    struct share share; /* of connections, then of mails */
+    void *counts;
+    struct list *lists; /* by network */
     uint64_t forgotten; /* connections, and mails of a connection, that made room */
 };
 
+/* What one client network may have, and what makes one. */
+struct mails_share {
+    uint32_t percent;
+    uint8_t prefix_v4, prefix_v6;
+    uint64_t seed; /* a secret */
+};
+
 /* False where there is no memory. */
-bool mails_init(struct mails *mails, uint32_t flows_max, uint32_t mails_max);
+bool mails_init(struct mails *mails, uint32_t flows_max, uint32_t mails_max, struct mails_share share);
 void mails_fini(struct mails *mails);
 
 /* What is known of a connection; NULL where nothing is. */
 struct mail_flow *mails_find(struct mails *mails, uint64_t flow_id);
 
-/* The same, made where nothing is, if need be in place of the oldest connection: never NULL. */
-struct mail_flow *mails_of(struct mails *mails, uint64_t flow_id);
+/* The same, made where nothing is, if need be in place of another connection: never NULL. `client`: its address. */
+struct mail_flow *mails_of(struct mails *mails, uint64_t flow_id, uint8_t ip_version, const uint8_t *client);
 
-/* One more mail of the connection, all but `next` to be filled in; NULL where all the memory is this connection's. */
+/* One more mail of the connection, all but `next` to be filled in; NULL where there is no other connection to make
+   room. */
 struct mail *mails_add(struct mails *mails, struct mail_flow *flow);
 
 /* The first mail of a connection, the next one; NULL behind the last. */

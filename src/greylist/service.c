@@ -42,6 +42,7 @@ struct greylist_service_settings greylist_service_settings_default(void)
         .flows_max = 16384,
         .mails_max = 32768,
         .tasks_max = 1024,
+        .network_percent = 25,
         .store_ms = 400,
     };
 }
@@ -52,7 +53,11 @@ struct greylist_service *greylist_service_new(const struct greylist_service_sett
     uint32_t task_bytes = (uint32_t)((sizeof(struct task) + 7) / 8 * 8);
     struct greylist_service *service = calloc(1, sizeof *service);
     void *tasks = calloc(settings->tasks_max, task_bytes);
-    if (!service || !tasks || !mails_init(&service->mails, settings->flows_max, settings->mails_max)) {
+    struct mails_share share = {.percent = settings->network_percent,
+                                .prefix_v4 = settings->greylist.prefix_v4,
+                                .prefix_v6 = settings->greylist.prefix_v6};
+    memcpy(&share.seed, store_secret(store), sizeof share.seed);
+    if (!service || !tasks || !mails_init(&service->mails, settings->flows_max, settings->mails_max, share)) {
         free(tasks);
         free(service);
         return NULL;
@@ -62,6 +67,7 @@ struct greylist_service *greylist_service_new(const struct greylist_service_sett
     service->keeper = (struct keeper){
         .settings = &service->settings.greylist,
         .secret = store_secret(store),
+        .lag_s = store_lag_s(store),
         .client = client,
         .clear_text = settings->clear_text,
     };
@@ -108,13 +114,12 @@ static struct task *new_task(struct greylist_service *service, const struct grey
     return task;
 }
 
-static void take_status(struct task *task, enum greylist_kind kind, enum store_status status,
-                        const struct store_record *record)
+static void take_status(const struct keeper *keeper, struct task *task, enum greylist_kind kind,
+                        enum store_status status, const struct store_record *record)
 {
     switch (status) {
     case STORE_GOOD:
-        if (record->kind == kind &&
-            greylist_decode((struct span){record->value, record->len}, &task->memory.records[kind]))
+        if (record->kind == kind && keep_read_record(keeper, record, &task->memory.records[kind]))
             task->memory.known |= 1u << kind;
         break;
     case STORE_ABSENT:
@@ -128,37 +133,15 @@ static void take_status(struct task *task, enum greylist_kind kind, enum store_s
     }
 }
 
-/* The lowest two of some kinds. */
-static uint32_t two_of(uint32_t kinds)
-{
-    uint32_t behind_one = kinds & (kinds - 1);
-    return kinds & ~(behind_one & (behind_one - 1));
-}
-
-/*
- * Make the keys of some kinds, two at a time: while the next two are made, memory is read for them. Returns which of
- * them are to be looked up: those of which there may be a record. Of rulings the others have no key, as nothing puts
- * them here; a ruling that comes meanwhile is for the next question.
- */
-static uint32_t expect(struct greylist_service *service, struct task *task, uint32_t kinds)
-{
-    uint32_t there = kinds & store_kinds(service->store), keyed = there | (kinds & ~GREYLIST_RULED_KINDS);
-    for (uint32_t two; (two = two_of(keyed)); keyed &= ~two) {
-        keep_keys(&service->keeper, two, &task->what.attempt, &service->parts, task->keys);
-        store_expect(service->keeper.client, task->keys, two & there);
-    }
-    return there;
-}
-
-/* Look up records of some kinds that are expected. */
+/* Look up records of some kinds, whose keys are made, if there may be any. */
 static void look_up(struct greylist_service *service, struct task *task, uint32_t index, uint32_t kinds, int64_t now_us)
 {
     int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
-    for (uint32_t rest = kinds; rest; rest &= rest - 1) {
+    for (uint32_t rest = kinds & store_kinds(service->store); rest; rest &= rest - 1) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         struct store_record record;
         uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
-        take_status(task, kind,
+        take_status(&service->keeper, task, kind,
                     store_get(service->keeper.client, &task->keys[kind], token, now_us, deadline_us, &record), &record);
     }
 }
@@ -212,7 +195,8 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
     task->kinds = kinds;
     task->lesson = lesson;
     task->waited_ms = waited_ms;
-    look_up(service, task, index, expect(service, task, kinds), now_us);
+    keep_keys(&service->keeper, kinds, &task->what.attempt, &service->parts, task->keys);
+    look_up(service, task, index, kinds, now_us);
     if (waits(task))
         return;
     finish_learning(service, task, now_us);
@@ -222,7 +206,7 @@ static void learn(struct greylist_service *service, const struct mail *mail, uin
 /* The records that an attempt is counted in. */
 static uint32_t counted_by(const struct mail *mail)
 {
-    return mail->kinds & ~(1u << GREYLIST_CLIENT);
+    return mail->kinds & (mail->what.attempt.tls ? 1u << GREYLIST_TLS : 1u << GREYLIST_TRIPLET | 1u << GREYLIST_POOL);
 }
 
 /* The server's reply to a recipient that was asked about. */
@@ -289,14 +273,15 @@ static void note_addressed(struct greylist_service *service, const struct questi
         .recipient = lesson->sender,
     };
     memcpy(attempt.client, lesson->server, sizeof attempt.client);
-    struct mail *mail = mails_add(&service->mails, mails_of(&service->mails, lesson->flow_id));
+    struct mail *mail =
+        mails_add(&service->mails, mails_of(&service->mails, lesson->flow_id, lesson->ip_version, lesson->client));
     if (!mail) {
         service->counters.lessons_lost++;
         return;
     }
     mail->state = MAIL_ADDRESSED;
     mail->about = lesson->about;
-    mail->kinds = 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
+    mail->kinds = 1u << GREYLIST_ANSWER_ADDRESS | 1u << GREYLIST_ANSWER_NETWORK;
     mail_attempt_copy(&mail->what, &attempt);
 }
 
@@ -324,6 +309,11 @@ static bool by_merit(enum greylist_reason reason)
     return reason > GREYLIST_EXEMPT_RECIPIENT;
 }
 
+static bool is_denied(enum greylist_reason reason)
+{
+    return reason >= GREYLIST_DENIED_CLIENT;
+}
+
 /* What the success of a mail that passed for this reason teaches. */
 static uint32_t taught_by(const struct task *task, enum greylist_reason reason)
 {
@@ -332,13 +322,14 @@ static uint32_t taught_by(const struct task *task, enum greylist_reason reason)
         return 1u << GREYLIST_TLS; /* what the server said of the mail was not seen: nothing for the network */
     if (reason == GREYLIST_CLIENT_KNOWN)
         return client;
-    return client | 1u << GREYLIST_TRIPLET | (task->needs.rest & 1u << GREYLIST_POOL);
+    return client | 1u << GREYLIST_TRIPLET | (task->needs.rest & (1u << GREYLIST_POOL | 1u << GREYLIST_TLS));
 }
 
 static void remember(struct greylist_service *service, const struct task *task,
                      const struct greylist_decision *decision)
 {
-    struct mail_flow *flow = mails_of(&service->mails, task->flow_id);
+    struct mail_flow *flow =
+        mails_of(&service->mails, task->flow_id, task->what.attempt.ip_version, task->what.attempt.client);
     struct mail *mail = mails_add(&service->mails, flow);
     if (decision->pass && !task->what.attempt.tls && by_merit(decision->reason))
         flow->passed = task->transaction;
@@ -365,21 +356,39 @@ static void count_answer(struct greylist_service *service, enum question_kind qu
         service->counters.clients_known += answer->answer == ANSWER_PASS;
         return;
     }
-    service->counters.passed += answer->answer == ANSWER_PASS;
-    service->counters.deferred += answer->answer == ANSWER_DEFER;
+    service->counters.passed += answer_passes(answer->answer);
+    service->counters.deferred += answer_defers(answer->answer);
     service->counters.failed += answer->answer == ANSWER_FAILED;
     if (answer->reasoned)
         service->counters.reasons[answer->reason]++;
 }
 
-static struct greylist_answer answer_of(uint64_t id, const struct greylist_decision *decision)
+/* The record of attempts by which it was decided; NULL: by none. */
+static const struct greylist_record *decisive_record(const struct greylist_memory *memory, bool tls,
+                                                     enum greylist_reason reason)
 {
+    const uint32_t own = 1u << GREYLIST_DELAY_OVER | 1u << GREYLIST_PATIENT | 1u << GREYLIST_FIRST |
+                         1u << GREYLIST_TOO_SOON | 1u << GREYLIST_HUNG_UP_ON;
+    if (own >> reason & 1)
+        return &memory->records[tls ? GREYLIST_TLS : GREYLIST_TRIPLET];
+    return reason == GREYLIST_POOL_DELAY_OVER ? &memory->records[GREYLIST_POOL] : NULL;
+}
+
+static struct greylist_answer answer_of(uint64_t id, enum question_kind question,
+                                        const struct greylist_decision *decision, const struct greylist_memory *memory)
+{
+    const struct greylist_record *record = decisive_record(memory, question != QUESTION_RECIPIENT, decision->reason);
+    bool recipient = question == QUESTION_RECIPIENT;
+    enum answer passes = recipient && by_merit(decision->reason) ? ANSWER_BRING : ANSWER_PASS;
+    enum answer does_not = recipient && is_denied(decision->reason) ? ANSWER_DENY : ANSWER_DEFER;
     return (struct greylist_answer){
         .id = id,
-        .answer = decision->pass ? ANSWER_PASS : ANSWER_DEFER,
+        .answer = decision->pass ? passes : does_not,
         .reasoned = true,
         .reason = decision->reason,
         .passes_from_ms = decision->passes_from_ms,
+        .first_ms = record ? record->first_ms : 0,
+        .attempts = record ? record->attempts : 0,
     };
 }
 
@@ -396,7 +405,7 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
 {
     const struct mail_flow *flow = mails_find(&service->mails, task->flow_id);
     bool beside = !task->what.attempt.tls && flow && flow->passed == task->transaction;
-    if (beside && (!decision.pass || task->failed))
+    if (beside && !is_denied(decision.reason) && (!decision.pass || task->failed))
         decision = (struct greylist_decision){.pass = true, .reason = GREYLIST_SAME_TRANSACTION};
     if (task->failed && !decision.pass)
         return (struct greylist_answer){.id = task->id, .answer = ANSWER_FAILED};
@@ -406,7 +415,7 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
     }
     if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION)
         remember(service, task, &decision);
-    return answer_of(task->id, &decision);
+    return answer_of(task->id, task->question, &decision, &task->memory);
 }
 
 static struct greylist_answer finish_question(struct greylist_service *service, struct task *task, int64_t now_us)
@@ -427,6 +436,7 @@ static struct greylist_attempt attempt_of(const struct question *question)
         .recipient = span_head(question->recipient, MAIL_TEXT_BYTES_MAX),
         .tls = question->kind == QUESTION_TLS,
         .early_talker = question->early_talker,
+        .unread = question->unread,
     };
     memcpy(attempt.client, question->client, sizeof attempt.client);
     return attempt;
@@ -437,15 +447,15 @@ static bool answer_now(struct greylist_service *service, struct task *task, uint
                        struct greylist_answer *answer)
 {
     struct greylist_decision decision;
-    uint32_t there = expect(service, task, task->needs.first | task->needs.rest);
-    look_up(service, task, index, task->needs.first & there, now_us);
+    keep_keys(&service->keeper, task->needs.first | task->needs.rest, &task->what.attempt, &service->parts, task->keys);
+    look_up(service, task, index, task->needs.first, now_us);
     if (task->waits == 0 && task->needs.rest &&
         greylist_decide_early(&service->settings.greylist, service->settings.exempt, task->needs, &task->memory,
                               &task->what.attempt, now_us / 1000, &decision)) {
         *answer = finish_attempt(service, task, decision);
         return true;
     }
-    look_up(service, task, index, task->needs.rest & there, now_us);
+    look_up(service, task, index, task->needs.rest, now_us);
     if (waits(task))
         return false;
     *answer = finish_question(service, task, now_us);
@@ -459,7 +469,8 @@ static bool take_question(struct greylist_service *service, const struct questio
     uint32_t index;
     count_question(service, question->kind);
     if (question->outbound) {
-        *answer = answer_of(question->id, &(struct greylist_decision){.pass = true, .reason = GREYLIST_OUTBOUND});
+        *answer = answer_of(question->id, question->kind,
+                            &(struct greylist_decision){.pass = true, .reason = GREYLIST_OUTBOUND}, NULL);
         answer->reasoned = question->kind != QUESTION_CLIENT;
         count_answer(service, question->kind, answer);
         return true;
@@ -501,7 +512,7 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
         enum greylist_kind kind = (enum greylist_kind)(given.token % GREYLIST_KINDS);
         struct task *task = pool_at(&service->tasks, index);
         task->waits &= ~(1u << kind);
-        take_status(task, kind, given.status, &given.record);
+        take_status(&service->keeper, task, kind, given.status, &given.record);
         if (task->waits)
             continue;
         bool answers = !task->learns;

@@ -22,11 +22,12 @@ struct greylist_service;
 struct greylist_service_settings {
     struct greylist_settings greylist;
     const struct greylist_exempt *exempt;
-    uint32_t flows_max; /* connections remembered at once */
-    uint32_t mails_max; /* recipients of them */
-    uint32_t tasks_max; /* questions and lessons for which the store takes its time */
-    uint32_t store_ms;  /* the store's deadline; below the engine's ask_hold_ms */
-    bool clear_text;    /* keep addresses in clear beside their keys, for people to read */
+    uint32_t flows_max;       /* connections remembered at once */
+    uint32_t mails_max;       /* recipients of them */
+    uint32_t tasks_max;       /* questions and lessons for which the store takes its time */
+    uint32_t network_percent; /* of the connections and recipients, what those of one client network may be */
+    uint32_t store_ms;        /* the store's deadline; below the engine's ask_hold_ms */
+    bool clear_text;          /* keep addresses in clear beside their keys, for people to read */
 };
 
 /* 16384 connections, 32768 mails, 1024 tasks, 400 ms; nobody is exempt. */
@@ -48,6 +49,8 @@ struct greylist_answer {
     bool reasoned; /* `reason` holds; not of QUESTION_CLIENT, and not of ANSWER_FAILED */
     enum greylist_reason reason;
     int64_t passes_from_ms; /* of ANSWER_DEFER: see greylist_decision */
+    int64_t first_ms;       /* when it was tried first; 0: by its attempts nothing was decided */
+    uint32_t attempts;      /* since then, this one included */
 };
 
 /* NULL where there is no memory. */

@@ -27,7 +27,8 @@
 
 /* The library's macros for these are signed, which a strict compiler will not have. */
 #define ATTRIBUTE_HEADER sizeof(struct nlattr)
-#define VERDICT_BYTES    (NLMSG_HDRLEN + sizeof(struct nfgenmsg) + ATTRIBUTE_HEADER + sizeof(struct nfqnl_msg_verdict_hdr))
+#define MESSAGE_HEADERS  (NLMSG_HDRLEN + sizeof(struct nfgenmsg))
+#define VERDICT_BYTES    (MESSAGE_HEADERS + ATTRIBUTE_HEADER + sizeof(struct nfqnl_msg_verdict_hdr))
 #define PACKET_MESSAGE   (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET)
 
 static_assert(VERDICTS_BYTES >= 65 * VERDICT_BYTES + ATTRIBUTE_HEADER + 65536, "64 small and a large one");

@@ -63,7 +63,7 @@ static bool is_exempt(const struct greylist_exempt *exempt, const struct greylis
     *reason = GREYLIST_EXEMPT_CLIENT;
     if (names_network(&exempt->clients, attempt->ip_version, attempt->client))
         return true;
-    if (attempt->tls)
+    if (attempt->tls || attempt->unread)
         return false;
     *reason = GREYLIST_EXEMPT_SENDER;
     if (names_address(&exempt->senders, attempt->sender))
@@ -142,7 +142,7 @@ static const char *const kind_names[GREYLIST_KINDS] = {
     [GREYLIST_POOL] = "pool",
     [GREYLIST_TLS] = "tls",
     [GREYLIST_CLIENT] = "client",
-    [GREYLIST_ANSWER_DOMAIN] = "answer-domain",
+    [GREYLIST_ANSWER_ADDRESS] = "answer-address",
     [GREYLIST_ANSWER_NETWORK] = "answer-network",
     [GREYLIST_RULED_HOST] = "ruled-host",
     [GREYLIST_RULED_NETWORK] = "ruled-network",
@@ -152,6 +152,7 @@ static const char *const kind_names[GREYLIST_KINDS] = {
     [GREYLIST_RULED_SENDER_DOMAIN] = "ruled-sender-domain",
     [GREYLIST_RULED_RECIPIENT] = "ruled-recipient",
     [GREYLIST_RULED_RECIPIENT_DOMAIN] = "ruled-recipient-domain",
+    [GREYLIST_RULED_MAIL] = "ruled-mail",
 };
 
 const char *greylist_kind_name(enum greylist_kind kind)
@@ -169,7 +170,7 @@ static uint32_t lifetime_of(const struct greylist_settings *settings, enum greyl
         return record->passes ? settings->lifetime_s : settings->retry_window_s;
     case GREYLIST_CLIENT:
         return settings->client_lifetime_s;
-    case GREYLIST_ANSWER_DOMAIN:
+    case GREYLIST_ANSWER_ADDRESS:
     case GREYLIST_ANSWER_NETWORK:
         return settings->answer_lifetime_s;
     case GREYLIST_RULED_HOST:
@@ -180,6 +181,7 @@ static uint32_t lifetime_of(const struct greylist_settings *settings, enum greyl
     case GREYLIST_RULED_SENDER_DOMAIN:
     case GREYLIST_RULED_RECIPIENT:
     case GREYLIST_RULED_RECIPIENT_DOMAIN:
+    case GREYLIST_RULED_MAIL:
         return UINT32_MAX; /* 136 years */
     case GREYLIST_KINDS:
         break;
@@ -242,7 +244,7 @@ static uint32_t ruled_by(const struct greylist_attempt *attempt)
     uint32_t kinds = GREYLIST_CLIENT_KINDS & ~(1u << GREYLIST_CLIENT);
     if (attempt->tls)
         return kinds;
-    kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_RECIPIENT;
+    kinds |= 1u << GREYLIST_RULED_SENDER | 1u << GREYLIST_RULED_RECIPIENT | 1u << GREYLIST_RULED_MAIL;
     kinds |= has_domain(attempt->sender) ? 1u << GREYLIST_RULED_SENDER_DOMAIN : 0;
     return kinds | (has_domain(attempt->recipient) ? 1u << GREYLIST_RULED_RECIPIENT_DOMAIN : 0);
 }
@@ -259,7 +261,7 @@ static enum ruling ruling_about(const struct greylist_settings *settings, struct
     return RULING_NONE;
 }
 
-/* Of what is ruled about a client, a sender and a recipient, denials come first. */
+/* What is ruled about the mail comes first; of what is about a client, a sender and a recipient, denials do. */
 static enum ruling ruling_of(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms,
                              enum greylist_reason *reason)
 {
@@ -275,6 +277,11 @@ static enum ruling ruling_of(const struct greylist_settings *settings, struct gr
     enum ruling ruling = RULING_NONE;
     if ((memory->known & GREYLIST_RULED_KINDS) == 0)
         return ruling;
+    ruling = ruling_about(settings, memory, GREYLIST_RULED_MAIL, GREYLIST_RULED_MAIL, now_ms);
+    if (ruling != RULING_NONE) {
+        *reason = ruling == RULING_ALLOWED ? GREYLIST_ALLOWED_MAIL : GREYLIST_DENIED_MAIL;
+        return ruling;
+    }
     for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
         enum ruling about = ruling_about(settings, memory, subjects[i].first, subjects[i].last, now_ms);
         if (about > ruling) {
@@ -295,6 +302,8 @@ static const struct {
     [GREYLIST_ALLOWED_CLIENT] = {"allowed-client", "allow", "an administrator allowed the client"},
     [GREYLIST_ALLOWED_SENDER] = {"allowed-sender", "allow", "an administrator allowed the sender"},
     [GREYLIST_ALLOWED_RECIPIENT] = {"allowed-recipient", "allow", "an administrator allowed the recipient"},
+    [GREYLIST_ALLOWED_MAIL] = {"allowed-mail", "allow",
+                               "an administrator allowed mail of this sender to the recipient"},
     [GREYLIST_EXEMPT_CLIENT] = {"exempt-client", "exempt",
                                 "the client is on the list of those that are never greylisted"},
     [GREYLIST_EXEMPT_SENDER] = {"exempt-sender", "exempt",
@@ -305,7 +314,7 @@ static const struct {
     [GREYLIST_KNOWN] = {"known", "lifetime", "this client has brought the same before"},
     [GREYLIST_DELAY_OVER] = {"delay-over", "delay", "it was tried again after the delay"},
     [GREYLIST_PATIENT] = {"patient", "patience", "the client waited for enough refusals to their end, at an even pace"},
-    [GREYLIST_ANSWER] = {"answer", "answer-lifetime", "the recipient has lately written to this domain or network"},
+    [GREYLIST_ANSWER] = {"answer", "answer-lifetime", "the recipient has lately written to this sender or network"},
     [GREYLIST_POOL_KNOWN] = {"pool-known", "pools",
                              "another client of the same EHLO domain has brought the same before"},
     [GREYLIST_POOL_DELAY_OVER] = {"pool-delay-over", "pools",
@@ -316,6 +325,7 @@ static const struct {
     [GREYLIST_DENIED_CLIENT] = {"denied-client", "deny", "an administrator denied the client"},
     [GREYLIST_DENIED_SENDER] = {"denied-sender", "deny", "an administrator denied the sender"},
     [GREYLIST_DENIED_RECIPIENT] = {"denied-recipient", "deny", "an administrator denied the recipient"},
+    [GREYLIST_DENIED_MAIL] = {"denied-mail", "deny", "an administrator denied mail of this sender to the recipient"},
 };
 
 const char *greylist_reason_name(enum greylist_reason reason)
@@ -350,10 +360,10 @@ struct greylist_needs greylist_needs(const struct greylist_settings *settings, c
     needs.first |= 1u << attempts_kind(attempt);
     if (attempt->tls)
         return needs;
-    if (settings->answer_lifetime_s)
-        needs.rest |= 1u << GREYLIST_ANSWER_DOMAIN | 1u << GREYLIST_ANSWER_NETWORK;
+    if (settings->answer_lifetime_s && !attempt->unread)
+        needs.rest |= 1u << GREYLIST_ANSWER_ADDRESS | 1u << GREYLIST_ANSWER_NETWORK;
     if (settings->pools && attempt->helo.len)
-        needs.rest |= 1u << GREYLIST_POOL;
+        needs.rest |= 1u << GREYLIST_POOL | 1u << GREYLIST_TLS;
     return needs;
 }
 
@@ -391,9 +401,27 @@ static void note_attempt(struct greylist_record *record, bool known, int64_t now
 {
     if (!known)
         *record = (struct greylist_record){.first_ms = now_ms};
+    if (record->attempts == 0)
+        record->first_ms = now_ms;
     record->last_ms = now_ms;
     if (record->attempts < UINT32_MAX)
         record->attempts++;
+}
+
+/*
+ * The decision by a pool's record where nothing bears out that the client is of that pool: by what was tried since the
+ * last mail came, for so long and so often that it would have passed from any one network.
+ */
+static struct greylist_decision by_attempts(const struct greylist_settings *settings,
+                                            const struct greylist_record *record, bool known, int64_t now_ms)
+{
+    uint32_t before = known ? record->attempts : 0;
+    int64_t from_ms =
+        (before ? record->first_ms + record->waited_ms : now_ms) + (int64_t)settings->hung_up_delay_s * 1000;
+    if (before + 1 >= GREYLIST_POOL_ATTEMPTS && now_ms >= from_ms)
+        return (struct greylist_decision){.pass = true, .reason = GREYLIST_DELAY_OVER};
+    bool next = before + 2 >= GREYLIST_POOL_ATTEMPTS;
+    return (struct greylist_decision){.reason = GREYLIST_TOO_SOON, .passes_from_ms = next ? from_ms : INT64_MAX};
 }
 
 /* What does not pass by its own attempts may by those of its pool, where it is noted, too. */
@@ -402,7 +430,9 @@ static void decide_by_pool(const struct greylist_settings *settings, struct grey
 {
     struct greylist_record *record = &memory->records[GREYLIST_POOL];
     bool known = is_known(settings, GREYLIST_POOL, memory, now_ms);
-    struct greylist_decision pool = by_record(settings, record, known, now_ms);
+    bool borne_out = is_known(settings, GREYLIST_TLS, memory, now_ms) && memory->records[GREYLIST_TLS].passes > 0;
+    struct greylist_decision pool =
+        borne_out ? by_record(settings, record, known, now_ms) : by_attempts(settings, record, known, now_ms);
     note_attempt(record, known, now_ms);
     decision->put |= 1u << GREYLIST_POOL;
     if (pool.pass && pool.reason != GREYLIST_PATIENT) {
@@ -416,7 +446,7 @@ static void decide_by_pool(const struct greylist_settings *settings, struct grey
 
 static bool is_answer(const struct greylist_settings *settings, struct greylist_memory *memory, int64_t now_ms)
 {
-    return is_known(settings, GREYLIST_ANSWER_DOMAIN, memory, now_ms) ||
+    return is_known(settings, GREYLIST_ANSWER_ADDRESS, memory, now_ms) ||
            is_known(settings, GREYLIST_ANSWER_NETWORK, memory, now_ms);
 }
 
@@ -451,6 +481,10 @@ static bool decide(const struct greylist_settings *settings, const struct greyli
     bool exempted = needs.first == 0 && is_exempt(exempt, attempt, &reason);
     if (!exempted)
         ruling = ruling_of(settings, memory, now_ms, &reason);
+    if (ruling == RULING_ALLOWED && attempt->unread && reason != GREYLIST_ALLOWED_CLIENT) {
+        ruling = RULING_NONE;
+        reason = GREYLIST_CLIENT_KNOWN;
+    }
     if (exempted || ruling == RULING_ALLOWED || (ruling == RULING_NONE && network_is_known(settings, memory, now_ms))) {
         *decision = passes(reason);
         return true;
@@ -460,7 +494,7 @@ static bool decide(const struct greylist_settings *settings, const struct greyli
     *decision = by_record(settings, &memory->records[kind], known, now_ms);
     if (!all && (ruling == RULING_DENIED || !decision->pass))
         return false;
-    if (ruling == RULING_NONE && !decision->pass && needs.rest >> GREYLIST_ANSWER_DOMAIN & 1 &&
+    if (ruling == RULING_NONE && !decision->pass && needs.rest >> GREYLIST_ANSWER_ADDRESS & 1 &&
         is_answer(settings, memory, now_ms)) {
         *decision = passes(GREYLIST_ANSWER);
         return true;
@@ -534,6 +568,8 @@ static enum greylist_change learn_took(const struct greylist_settings *settings,
     record->last_ms = record->last_ms > now_ms ? record->last_ms : now_ms;
     if (counts && record->passes < UINT16_MAX)
         record->passes++;
+    if (kind == GREYLIST_POOL) /* the next attempt is a first one to whom nothing bears out, see by_attempts */
+        *record = (struct greylist_record){.first_ms = now_ms, .last_ms = record->last_ms, .passes = record->passes};
     if (counts && kind == GREYLIST_CLIENT)
         record->waited_until_ms = now_ms;
     return GREYLIST_PUT;

@@ -52,8 +52,13 @@ struct greylist_settings {
     struct greylist_patience patience;
     uint8_t prefix_v4; /* bits of an address that make a client's network */
     uint8_t prefix_v6;
-    bool pools; /* a retry may come from another network with the same EHLO domain: large senders have many */
+    /* A retry may come from another network with the same EHLO domain: large senders have many. Anybody can say a
+       domain, so an earlier pass must bear it out for the network; else the mail is to be tried for an hour
+       (hung_up_delay_s), and GREYLIST_POOL_ATTEMPTS times. */
+    bool pools;
 };
+
+#define GREYLIST_POOL_ATTEMPTS 4
 
 /* docs/greylist.md says where they come from. */
 struct greylist_settings greylist_settings_default(void);
@@ -84,9 +89,9 @@ bool greylist_exempt_seal(struct greylist_exempt *exempt, struct arena *arena);
 enum greylist_kind {
     GREYLIST_TRIPLET,        /* network of the client, sender, recipient */
     GREYLIST_POOL,           /* EHLO domain of the client, sender, recipient */
-    GREYLIST_TLS,            /* network and EHLO domain of the client that wants to encrypt */
+    GREYLIST_TLS,            /* network and EHLO domain of a client: that wants to encrypt, or whose mail came */
     GREYLIST_CLIENT,         /* network of the client */
-    GREYLIST_ANSWER_DOMAIN,  /* domain outside, address of ours */
+    GREYLIST_ANSWER_ADDRESS, /* address outside, address of ours */
     GREYLIST_ANSWER_NETWORK, /* network outside, address of ours */
     /* Rulings, what an administrator allowed or denied; of clients by networks of some widths (greylist_ruled_prefix).
      */
@@ -98,7 +103,8 @@ enum greylist_kind {
     GREYLIST_RULED_SENDER_DOMAIN, /* the domain itself, not what is below it */
     GREYLIST_RULED_RECIPIENT,
     GREYLIST_RULED_RECIPIENT_DOMAIN,
-    GREYLIST_KINDS
+    GREYLIST_RULED_MAIL, /* mail of one sender for one recipient: before all other rulings */
+    GREYLIST_KINDS       /* at most GUARD_KIND (policy/guard) */
 };
 
 /* A word for records of a kind; static. */
@@ -108,7 +114,8 @@ struct greylist_key {
     uint8_t octets[GREYLIST_KEY_BYTES];
 };
 
-/* Times are milliseconds since 1970. */
+/* Times are milliseconds since 1970, at most GREYLIST_TIME_MS_MAX, which is in the year 10889. */
+#define GREYLIST_TIME_MS_MAX ((INT64_C(1) << 48) - 1)
 struct greylist_record {
     int64_t first_ms,
         last_ms; /* attempts; of GREYLIST_CLIENT mails, of answers our mail, of rulings when it was said */
@@ -157,8 +164,10 @@ struct greylist_attempt {
     struct span helo;      /* the argument of EHLO */
     struct span sender;    /* empty: the null sender */
     struct span recipient; /* at most GREYLIST_ADDRESS_BYTES_MAX octets, as the others */
+    struct span comment;   /* what an administrator says of a ruling: kept beside it, and of no other use */
     bool tls;              /* it wants to encrypt: neither sender nor recipient is known */
     bool early_talker;     /* its refusals do not count as waited for */
+    bool unread;           /* sender or recipient cannot be read in one way: no list, ruling or answer lets it pass */
 };
 
 /*
@@ -225,6 +234,7 @@ enum greylist_reason {
     GREYLIST_ALLOWED_CLIENT,
     GREYLIST_ALLOWED_SENDER,
     GREYLIST_ALLOWED_RECIPIENT,
+    GREYLIST_ALLOWED_MAIL,
     GREYLIST_EXEMPT_CLIENT,
     GREYLIST_EXEMPT_SENDER,
     GREYLIST_EXEMPT_RECIPIENT,
@@ -241,6 +251,7 @@ enum greylist_reason {
     GREYLIST_DENIED_CLIENT, /* from here on: not until the ruling ends */
     GREYLIST_DENIED_SENDER,
     GREYLIST_DENIED_RECIPIENT,
+    GREYLIST_DENIED_MAIL,
     GREYLIST_REASONS
 };
 

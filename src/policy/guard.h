@@ -13,6 +13,8 @@
  * A message is known by our server, its sender, its recipient and the size that MAIL announced; the server outside may
  * be another one each time. Messages that are alike are told apart by time: an attempt that comes before the last
  * refusal can have left is of another message, and of several the one that was refused first is tried again first.
+ *
+ * Gateways that share a store count together: guard_load before an attempt is counted, guard_save behind it.
  */
 #ifndef POSTERN_POLICY_GUARD_H
 #define POSTERN_POLICY_GUARD_H
@@ -66,5 +68,25 @@ uint32_t guard_refused(struct guard *guard, const struct guard_settings *setting
 /* It was taken. Returns how many attempts were refused before; 0 where none was. */
 uint32_t guard_taken(struct guard *guard, const struct guard_settings *settings, const struct guard_mail *mail,
                      int64_t now_ms);
+
+/* ---- counted by several gateways ---- */
+
+enum {
+    GUARD_KIND = 30,    /* struct store_record's `kind`, none of enum greylist_kind */
+    GUARD_KEPT_MAX = 3, /* messages that are alike of which a record tells; of more those that were refused last */
+    GUARD_VALUE_BYTES = 1 + GUARD_KEPT_MAX * 13,
+};
+
+/* The key of the record of a message and of those that are alike; gateways need the same secret. */
+void guard_key(const struct guard *guard, const struct guard_mail *mail, uint8_t key[SIPHASH_BYTES]);
+
+/* What is known of messages with this key, none included; times are those of here less `lag_ms`. */
+void guard_save(const struct guard *guard, const struct guard_settings *settings, const uint8_t key[SIPHASH_BYTES],
+                int64_t now_ms, int64_t lag_ms, uint8_t value[GUARD_VALUE_BYTES]);
+
+/* From here on that is known of them, and nothing else. False, and nothing has changed, where `value` is none that
+   guard_save makes. */
+bool guard_load(struct guard *guard, const struct guard_settings *settings, const uint8_t key[SIPHASH_BYTES],
+                int64_t now_ms, int64_t lag_ms, struct span value);
 
 #endif

@@ -22,21 +22,51 @@ static void set_verdict(struct policy *policy, enum smtp_anomaly anomaly, enum s
 {
     policy->verdicts[anomaly] =
         (struct smtp_action){.kind = kind, .refusal = (uint8_t)refusal, .reason = smtp_anomaly_name(anomaly)};
+    policy->verdicts_if_acting &= ~(UINT32_C(1) << anomaly);
+}
+
+static void set_verdict_if_acting(struct policy *policy, enum smtp_anomaly anomaly, enum smtp_action_kind kind,
+                                  enum smtp_refusal refusal)
+{
+    set_verdict(policy, anomaly, kind, refusal);
+    policy->verdicts_if_acting |= UINT32_C(1) << anomaly;
+}
+
+void policy_set_lost(struct policy *policy, enum policy_lost lost)
+{
+    policy->lost = (uint8_t)lost;
+    for (int i = SMTP_ANOMALY_NONE + 1; i < SMTP_ANOMALIES; i++) {
+        enum smtp_anomaly anomaly = (enum smtp_anomaly)i;
+        bool other = policy->verdicts[i].kind != SMTP_ACTION_PASS && !(policy->verdicts_if_acting >> i & 1);
+        /* A server that was told to expect a PROXY header gets it, and whoever sends another one a QUIT closes. */
+        bool closes = anomaly == SMTP_ANOMALY_PROXY_HEADER && lost == POLICY_LOST_CLOSE;
+        if (!smtp_anomaly_loses_pairing(anomaly) || other || closes)
+            continue;
+        if (lost == POLICY_LOST_CLOSE)
+            set_verdict_if_acting(policy, anomaly, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
+        else
+            set_verdict(policy, anomaly, lost == POLICY_LOST_RESET ? SMTP_ACTION_RESET : SMTP_ACTION_PASS,
+                        SMTP_REFUSAL_NONE);
+    }
 }
 
 void policy_init_empty(struct policy *policy)
 {
     policy_init_observer(policy);
+    policy_set_lost(policy, POLICY_LOST_CLOSE);
+    set_verdict_if_acting(policy, SMTP_ANOMALY_NUL_IN_COMMAND, SMTP_ACTION_REFUSE, SMTP_REFUSAL_UNREADABLE);
+    set_verdict_if_acting(policy, SMTP_ANOMALY_UNREADABLE_COMMAND, SMTP_ACTION_REFUSE, SMTP_REFUSAL_UNREADABLE);
+    set_verdict_if_acting(policy, SMTP_ANOMALY_UNREADABLE_ADDRESS, SMTP_ACTION_REFUSE, SMTP_REFUSAL_ADDRESS);
+    set_verdict_if_acting(policy, SMTP_ANOMALY_AMBIGUOUS_END, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
+    set_verdict_if_acting(policy, SMTP_ANOMALY_CHUNK_NOT_OFFERED, SMTP_ACTION_REFUSE, SMTP_REFUSAL_UNRECOGNIZED);
     /* What no mail needs, and servers were broken with. */
     set_verdict(policy, SMTP_ANOMALY_AMBIGUOUS_CHUNK, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
     set_verdict(policy, SMTP_ANOMALY_COMMAND_BEFORE_354, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
     set_verdict(policy, SMTP_ANOMALY_OCTETS_BEFORE_TLS, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
     set_verdict(policy, SMTP_ANOMALY_XEXCH50_OVERFLOW, SMTP_ACTION_REFUSE, SMTP_REFUSAL_NEED_TO_AUTHENTICATE);
     set_verdict(policy, SMTP_ANOMALY_LINK2STATE_OVERFLOW, SMTP_ACTION_REFUSE, SMTP_REFUSAL_UNRECOGNIZED);
-    static const enum smtp_verb judged[] = {SMTP_VERB_BDAT, SMTP_VERB_STARTTLS, SMTP_VERB_X_ANONYMOUSTLS,
-                                            SMTP_VERB_XEXCH50, SMTP_VERB_X_LINK2STATE};
-    for (size_t i = 0; i < sizeof judged / sizeof judged[0]; i++)
-        policy->watched |= UINT64_C(1) << judged[i];
+    policy->watched |= smtp_verbs_that_are(SMTP_TRAIT_ENCRYPTS | SMTP_TRAIT_CHUNK) | UINT64_C(1) << SMTP_VERB_XEXCH50 |
+                       UINT64_C(1) << SMTP_VERB_X_LINK2STATE;
 }
 
 void policy_init_default(struct policy *policy)
@@ -46,19 +76,13 @@ void policy_init_default(struct policy *policy)
     policy_strip(policy, span_of("X-LINK2STATE"));
 }
 
-static bool is_letter_or_digit(uint8_t octet)
-{
-    uint8_t upper = ascii_upper(octet);
-    return (upper >= 'A' && upper <= 'Z') || (octet >= '0' && octet <= '9');
-}
-
 /* RFC 5321 4.1.1.1: ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-") */
 bool policy_is_keyword(struct span word)
 {
-    if (word.len == 0 || word.len > POLICY_KEYWORD_BYTES_MAX || !is_letter_or_digit(word.ptr[0]))
+    if (word.len == 0 || word.len > POLICY_KEYWORD_BYTES_MAX || !ascii_is_alnum(word.ptr[0]))
         return false;
     for (size_t i = 1; i < word.len; i++)
-        if (!is_letter_or_digit(word.ptr[i]) && word.ptr[i] != '-')
+        if (!ascii_is_alnum(word.ptr[i]) && word.ptr[i] != '-')
             return false;
     return true;
 }
@@ -100,8 +124,35 @@ const char *policy_keep(struct policy *policy, struct span text)
     return (const char *)kept;
 }
 
+/* An address or domain as it is compared: with its domain, which begins at `at`, in A-labels. */
+static struct span with_ascii_domain(const struct policy *policy, struct span text, size_t at,
+                                     uint8_t room[WORD_BYTES_MAX])
+{
+    bool ascii = true;
+    for (size_t i = at; i < text.len; i++)
+        ascii = ascii && text.ptr[i] < 0x80;
+    if (ascii || !policy->domain_to_ascii || text.len > WORD_BYTES_MAX)
+        return text;
+    size_t len = policy->domain_to_ascii(span_tail(text, at), room + at, WORD_BYTES_MAX - at);
+    memcpy(room, text.ptr, at);
+    return len > 0 ? (struct span){room, at + len} : text;
+}
+
+/* Where the domain of an address begins; its end where it has none. */
+static size_t domain_at(struct span address)
+{
+    const uint8_t *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
+    return at ? (size_t)(at - address.ptr) + 1 : address.len;
+}
+
 bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind kind, struct span text, bool except)
 {
+    uint8_t room[WORD_BYTES_MAX];
+    bool domain = kind == WORD_DOMAIN || kind == WORD_DOMAINS || kind == WORD_BELOW;
+    size_t at = domain ? 0 : kind == WORD_EXACT ? domain_at(text) : text.len;
+    if (at < text.len && text.ptr[text.len - 1] == '.')
+        text.len--; /* the root's */
+    text = with_ascii_domain(policy, text, at, room);
     if (!except)
         rule->has_words = true;
     if (rule->on == RULE_ON_KEYWORD && !except)
@@ -168,7 +219,7 @@ static uint64_t verbs_of(const struct rule *rule)
     case RULE_ON_RECIPIENT:
         return UINT64_C(1) << SMTP_VERB_RCPT;
     case RULE_ON_STARTTLS:
-        return UINT64_C(1) << SMTP_VERB_STARTTLS | UINT64_C(1) << SMTP_VERB_X_ANONYMOUSTLS;
+        return smtp_verbs_that_are(SMTP_TRAIT_ENCRYPTS);
     case RULE_ON_KEYWORD:
         return rule->keyword_verbs;
     default:
@@ -191,6 +242,8 @@ static bool number_rule(struct policy *policy, const struct rule *rule)
         return false;
     policy->rules[number] = *rule;
     policy->rule_count++;
+    if (rule->on != RULE_ON_CONNECT && (rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms || rule->marks))
+        rule_set_add(&policy->acting, number);
     if (needs_table(rule))
         rule_set_add(&policy->by_table, number);
     if (rule->has_clients)
@@ -199,6 +252,8 @@ static bool number_rule(struct policy *policy, const struct rule *rule)
         rule_set_add(&policy->has_servers, number);
     if (rule->has_peers)
         rule_set_add(&policy->has_peers, number);
+    if (rule->for_session)
+        rule_set_add(&policy->exempting, number);
     return true;
 }
 
@@ -218,6 +273,8 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
     if (!number_rule(policy, rule))
         return false;
     policy->watched |= verbs_of(rule);
+    if (rule->on != RULE_ON_COMMAND && rule_set_has(&policy->acting, number))
+        policy->addresses |= verbs_of(rule) & (UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_RCPT);
     rule_set_add(&policy->on[rule->on], number);
     policy->moments |= 1u << rule->on;
     if (rule->keyword_verbs)
@@ -231,6 +288,61 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
 }
 
 /* ---- sessions ---- */
+
+static uint32_t words_in_use(const struct policy *policy)
+{
+    return (policy->rule_count + 63) / 64;
+}
+
+/* Rules that name no network, or the one that the connection is in. */
+static uint64_t networks_let(const struct network_table *table, const struct rule_set *conditioned, uint16_t class,
+                             uint32_t word)
+{
+    if (table->class_count == 0)
+        return UINT64_MAX;
+    const struct rule_marks *marks = &table->classes[class];
+    return (marks->match.words[word] | ~conditioned->words[word]) & ~marks->except.words[word];
+}
+
+/* The rules of a word of the set that may be for a connection: by its networks, and as no rule exempts it from them. */
+static uint64_t rules_let(const struct policy *policy, const struct policy_facts *facts, uint32_t word)
+{
+    uint64_t networks = networks_let(&policy->clients, &policy->has_clients, facts->client_class, word) &
+                        networks_let(&policy->servers, &policy->has_servers, facts->server_class, word) &
+                        networks_let(&policy->peers, &policy->has_peers, facts->peer_class, word);
+    uint32_t first = word * 64, end = facts->exempt_from ? facts->exempt_from : RULES_MAX;
+    if (end >= first + 64)
+        return networks;
+    return end <= first ? 0 : networks & ((UINT64_C(1) << (end - first)) - 1);
+}
+
+/* Whether a rule is for a connection between these networks. */
+static bool rule_lets(const struct policy *policy, const struct policy_facts *facts, uint32_t number)
+{
+    return rules_let(policy, facts, number / 64) >> number % 64 & 1;
+}
+
+static bool directions_hold(const struct rule *rule, const struct policy_facts *facts)
+{
+    return rule->directions == 0 || rule->directions >> facts->direction & 1;
+}
+
+static bool is_exempt(const struct policy_facts *facts)
+{
+    return facts->exempt_from != 0;
+}
+
+/* The number behind the first rule that exempts the connection; 0: none does. */
+static uint16_t exempt_from(const struct policy *policy, const struct policy_facts *facts)
+{
+    for (uint32_t i = 0; i < words_in_use(policy); i++)
+        for (uint64_t left = policy->exempting.words[i] & rules_let(policy, facts, i); left; left &= left - 1) {
+            uint32_t number = i * 64 + (uint32_t)__builtin_ctzll(left);
+            if (directions_hold(&policy->rules[number], facts))
+                return (uint16_t)(number + 1);
+        }
+    return 0;
+}
 
 void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
                         struct policy_facts *facts)
@@ -248,6 +360,8 @@ void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const u
     };
     const uint8_t *peer = facts->direction == POLICY_OUTBOUND ? server : client;
     facts->peer_class = network_table_class(&policy->peers, ip_version, peer);
+    facts->exempt_from = exempt_from(policy, facts);
+    facts->may_be_acted_on = policy_may_act(policy, facts);
 }
 
 /* ---- deciding ---- */
@@ -261,36 +375,31 @@ struct look {
     struct rule_set candidates;
 };
 
-static uint32_t words_in_use(const struct policy *policy)
+bool policy_may_act(const struct policy *policy, const struct policy_facts *facts)
 {
-    return (policy->rule_count + 63) / 64;
+    if (policy->dry_run)
+        return false;
+    if ((policy->strip.count && !is_exempt(facts)) || policy_guards(policy, facts))
+        return true;
+    for (uint32_t i = 0; i < words_in_use(policy); i++)
+        for (uint64_t left = policy->acting.words[i] & rules_let(policy, facts, i); left; left &= left - 1) {
+            uint32_t number = i * 64 + (uint32_t)__builtin_ctzll(left);
+            if (directions_hold(&policy->rules[number], facts))
+                return true;
+        }
+    return false;
 }
 
-/* Rules that name no network, or the one that the connection is in. */
-static uint64_t networks_let(const struct network_table *table, const struct rule_set *conditioned, uint16_t class,
-                             uint32_t word)
+bool policy_ends_unread(const struct policy *policy, const struct policy_facts *facts)
 {
-    if (table->class_count == 0)
-        return UINT64_MAX;
-    const struct rule_marks *marks = &table->classes[class];
-    return (marks->match.words[word] | ~conditioned->words[word]) & ~marks->except.words[word];
-}
-
-/* Whether a rule is for a connection between these networks. */
-static bool networks_hold(const struct policy *policy, const struct policy_facts *facts, uint32_t number)
-{
-    uint32_t word = number / 64;
-    return (networks_let(&policy->clients, &policy->has_clients, facts->client_class, word) &
-            networks_let(&policy->servers, &policy->has_servers, facts->server_class, word) &
-            networks_let(&policy->peers, &policy->has_peers, facts->peer_class, word)) >>
-               number % 64 &
-           1;
+    return (policy->lost == POLICY_LOST_RESET && !is_exempt(facts)) ||
+           (policy->lost == POLICY_LOST_CLOSE && policy_may_act(policy, facts));
 }
 
 bool policy_guards(const struct policy *policy, const struct policy_facts *facts)
 {
     return policy->guard != RULES_MAX && policy->rules[policy->guard].directions >> facts->direction & 1 &&
-           networks_hold(policy, facts, policy->guard);
+           rule_lets(policy, facts, policy->guard);
 }
 
 static bool is_address(enum rule_event event)
@@ -302,18 +411,16 @@ static void look_for(struct look *look, const struct rule_case *what, const stru
 {
     const struct policy *policy = look->policy;
     struct rule_marks marks = {0};
+    uint8_t room[WORD_BYTES_MAX];
     look->cases[what->event] = *what;
     if (is_address(what->event))
-        words_find_address(&policy->words, what->text, &marks);
+        words_find_address(&policy->words, with_ascii_domain(policy, what->text, domain_at(what->text), room), &marks);
     else if (what->text.len)
         words_find(&policy->words, what->text, &marks);
     for (uint32_t i = 0; i < words_in_use(policy); i++) {
-        uint64_t networks = networks_let(&policy->clients, &policy->has_clients, look->facts->client_class, i) &
-                            networks_let(&policy->servers, &policy->has_servers, look->facts->server_class, i) &
-                            networks_let(&policy->peers, &policy->has_peers, look->facts->peer_class, i);
         uint64_t by_text = (marks.match.words[i] | ~policy->by_table.words[i]) & ~marks.except.words[i];
         uint64_t also = what->event == RULE_ON_COMMAND ? policy->on_keyword_verb.words[i] : 0;
-        look->candidates.words[i] |= ((on->words[i] & by_text) | also) & networks;
+        look->candidates.words[i] |= ((on->words[i] & by_text) | also) & rules_let(policy, look->facts, i);
         look->named.words[i] |= marks.match.words[i] & on->words[i];
     }
 }
@@ -347,8 +454,8 @@ static bool take(const struct rule *rule, const struct look *look, struct policy
         decision->marks = true;
         decision->mark = rule->mark;
     }
-    if (rule->logs && decision->logged_count < POLICY_LOGGED_MAX)
-        decision->logged[decision->logged_count++] = rule;
+    if (decision->taken_count < POLICY_TAKEN_MAX)
+        decision->taken[decision->taken_count++] = rule;
     uint32_t delay_ms = rule->action.delay_ms ? delay_of(rule, look->facts) : decision->action.delay_ms;
     if (rule->goes_on) {
         decision->action.delay_ms = delay_ms;
@@ -374,7 +481,8 @@ static bool decide(const struct look *look, struct policy_decision *decision)
             bool offered = what->event != rule->on;
             if (offered)
                 what = &look->cases[RULE_ON_COMMAND];
-            if (!rule_holds(rule, what, look->facts, rule_set_has(&look->named, number)) || !take(rule, look, decision))
+            bool named = rule_set_has(&look->named, number);
+            if (!rule_holds(rule, what, look->facts, named, &decision->undecided) || !take(rule, look, decision))
                 continue;
             if (offered && rule->action.kind == SMTP_ACTION_STRIP)
                 decision->action = refuse_offered(what->verb, rule->name);
@@ -383,19 +491,31 @@ static bool decide(const struct look *look, struct policy_decision *decision)
     return false;
 }
 
+/* Nothing is decided; what was taken is as long as `taken_count` says. */
+static void begin(struct policy_decision *decision)
+{
+    decision->action = (struct smtp_action){.kind = SMTP_ACTION_PASS};
+    decision->rule = NULL;
+    decision->marks = false;
+    decision->mark = 0;
+    decision->undecided = false;
+    decision->taken_count = 0;
+}
+
 void policy_judge_case(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
                        struct policy_decision *decision)
 {
-    *decision = (struct policy_decision){.action = {.kind = SMTP_ACTION_PASS}};
+    begin(decision);
     struct look look = {.policy = policy, .facts = facts};
     look_at(&look, what);
     decide(&look, decision);
 }
 
 /* The address of MAIL or RCPT; what cannot be read as one is compared as it is written. */
-static struct span address_of(struct span argument, uint8_t plain[SMTP_LINE_BYTES_MAX])
+static struct span address_of(struct span argument, uint8_t plain[SMTP_LINE_BYTES_MAX], bool *unread)
 {
     struct smtp_path path = smtp_path_parse(argument);
+    *unread = !path.good;
     if (!path.good)
         return argument;
     struct span address = smtp_path_plain(&path, plain, SMTP_LINE_BYTES_MAX);
@@ -408,7 +528,7 @@ static void look_at_address(struct look *look, const struct smtp_unit *unit, enu
     if (!policy_looks_at(look->policy, event))
         return;
     struct rule_case what = {.event = event, .verb = unit->command.verb, .recipients = recipients};
-    what.text = address_of(unit->command.argument, plain);
+    what.text = address_of(unit->command.argument, plain, &what.unread);
     what.length = what.text.len;
     look_at(look, &what);
 }
@@ -423,7 +543,7 @@ static void look_at_command(struct look *look, const struct smtp_unit *unit, uin
     static const struct rule_set none; /* but those about what a keyword offers, as with policy->refuse */
     what.text = unit->command.word;
     look_for(look, &what, whole || unit->command.separated ? &look->policy->on[RULE_ON_COMMAND] : &none);
-    if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) {
+    if (smtp_verb_is(verb, SMTP_TRAIT_ENCRYPTS)) {
         what.event = RULE_ON_STARTTLS;
         what.text = span_of("");
         look_at(look, &what);
@@ -474,7 +594,7 @@ static bool strips(const struct policy *policy, struct span keyword, const struc
         if (decision->rule)
             return decision->action.kind == SMTP_ACTION_STRIP;
     }
-    if (!smtp_keyword_in(&policy->strip, keyword))
+    if (is_exempt(facts) || !smtp_keyword_in(&policy->strip, keyword))
         return false;
     decision->action = (struct smtp_action){.kind = SMTP_ACTION_STRIP, .reason = "strip"};
     return true;
@@ -487,12 +607,9 @@ static bool strips(const struct policy *policy, struct span keyword, const struc
 static bool all_behind_go(const struct policy *policy, const struct policy_facts *facts, struct span rest)
 {
     for (;;) {
-        const uint8_t *end = rest.len ? memchr(rest.ptr, '\n', rest.len) : NULL;
+        struct span line = smtp_line_first(rest);
         struct smtp_reply next;
         struct policy_decision behind = {.action = {.kind = SMTP_ACTION_PASS}};
-        if (!end)
-            return false;
-        struct span line = span_head(rest, (size_t)(end - rest.ptr) + 1);
         if (!smtp_reply_parse(line, &next) || !strips(policy, smtp_reply_keyword(next.text), facts, &behind))
             return false;
         if (next.last)
@@ -507,17 +624,21 @@ static bool may_strip(const struct policy *policy, struct span rest)
     enum { KEYWORD_AT = 4 }; /* behind the code and its hyphen or blank */
     if (policy_looks_at(policy, RULE_ON_KEYWORD))
         return true;
-    return policy->strip.count && rest.len > KEYWORD_AT && smtp_keyword_initial(&policy->strip, rest.ptr[KEYWORD_AT]);
+    for (size_t at = KEYWORD_AT; at < rest.len && at < KEYWORD_AT + POLICY_KEYWORD_BYTES_MAX; at++)
+        if (ascii_is_alnum(rest.ptr[at]))
+            return smtp_keyword_initial(&policy->strip, rest.ptr[at]);
+    return false;
 }
 
 /* A reply that has the marks of a greylist, to a server whose mail is guarded: besides what else is said of it. */
 static void judge_guarded(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
-                          struct smtp_action *action)
+                          struct policy_decision *decision)
 {
     if (!policy_guards(policy, facts))
         return;
+    struct smtp_action *action = &decision->action;
     const struct rule *rule = &policy->rules[policy->guard];
-    if (action->kind != SMTP_ACTION_PASS || !rule_holds(rule, what, facts, false))
+    if (action->kind != SMTP_ACTION_PASS || !rule_holds(rule, what, facts, false, &decision->undecided))
         return;
     action->guard = true;
     if (action->delay_ms >= rule->action.delay_ms)
@@ -540,25 +661,31 @@ static void judge_reply(const struct policy *policy, const struct smtp_unit *uni
         if (policy_looks_at(policy, event))
             policy_judge_case(policy, &what, facts, decision);
         if (event == RULE_ON_REPLY)
-            judge_guarded(policy, &what, facts, &decision->action);
+            judge_guarded(policy, &what, facts, decision);
     }
-    bool ehlo = unit->kind == SMTP_UNIT_REPLY && unit->verb == SMTP_VERB_EHLO && !unit->reply.last &&
-                unit->reply.code / 100 == 2;
+    bool ehlo = unit->kind == SMTP_UNIT_REPLY && smtp_verb_is(unit->verb, SMTP_TRAIT_OFFERS) && unit->has_reply &&
+                !unit->reply.last;
     if (ehlo && decision->action.kind == SMTP_ACTION_PASS && may_strip(policy, unit->rest) &&
         all_behind_go(policy, facts, unit->rest))
         decision->action.kind = SMTP_ACTION_MAKE_LAST;
 }
 
+static bool has_verdict(const struct policy *policy, enum smtp_anomaly anomaly, const struct policy_facts *facts)
+{
+    return policy->verdicts[anomaly].kind != SMTP_ACTION_PASS && !is_exempt(facts) &&
+           (!(policy->verdicts_if_acting >> anomaly & 1) || policy->dry_run || policy_may_act(policy, facts));
+}
+
 void policy_judge(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
                   uint16_t recipients, uint16_t code, struct policy_decision *decision)
 {
-    *decision = (struct policy_decision){.action = {.kind = SMTP_ACTION_PASS}};
+    begin(decision);
     bool to_judge = is_line(unit) && !unit->judged;
     bool command = to_judge && unit->role == SMTP_CLIENT && policy->watched >> unit->command.verb & 1;
     if (command || unit->anomaly) {
         if (policy->rule_count && judge_by_rules(policy, unit, facts, recipients, decision))
             return;
-        if (unit->anomaly && policy->verdicts[unit->anomaly].kind != SMTP_ACTION_PASS) {
+        if (unit->anomaly && has_verdict(policy, unit->anomaly, facts)) {
             decision->action = policy->verdicts[unit->anomaly];
             return;
         }
@@ -567,6 +694,6 @@ void policy_judge(const struct policy *policy, const struct smtp_unit *unit, con
         return;
     if (unit->role == SMTP_SERVER)
         judge_reply(policy, unit, facts, code, decision);
-    else if (policy->refuse >> unit->command.verb & 1)
+    else if (policy->refuse >> unit->command.verb & 1 && !is_exempt(facts))
         decision->action = refuse_offered(unit->command.verb, "strip");
 }

@@ -18,29 +18,46 @@
 
 #define POLICY_KEYWORD_BYTES_MAX 64
 #define POLICY_OWN_BYTES         131072
-#define POLICY_LOGGED_MAX        4
+#define POLICY_TAKEN_MAX         16
+
+/* What happens to a session behind something that loses the pairing of commands and replies. */
+enum policy_lost {
+    POLICY_LOST_PASS,  /* it is not read any more */
+    POLICY_LOST_CLOSE, /* it ends, where anything in force could still act on what follows */
+    POLICY_LOST_RESET, /* it is reset */
+};
 
 struct policy {
     struct smtp_keyword_set strip;                                   /* EHLO keywords that no client shall see */
     uint8_t strip_text[SMTP_KEYWORDS_MAX][POLICY_KEYWORD_BYTES_MAX]; /* where their names are kept */
     uint64_t refuse;                             /* verbs that no server shall see: bits 1 << enum smtp_verb */
     uint64_t watched;                            /* verbs that a rule or a verdict may look at, likewise */
+    uint64_t addresses;                          /* MAIL, RCPT: where a rule that may act looks at the address */
     bool whole_replies;                          /* reply lines are to be judged whole, not only those above */
     bool judges_early;                           /* a rule decides about early talkers */
     bool dry_run;                                /* nothing is changed; what would have been is told */
     bool defers_without_store;                   /* an action that asks is carried out where nobody answers */
     struct smtp_refusals refusals;               /* what actions number */
     struct smtp_action verdicts[SMTP_ANOMALIES]; /* where no rule says otherwise */
+    uint32_t verdicts_if_acting; /* of these, those that hold where policy_may_act: bits 1 << enum smtp_anomaly */
+    uint8_t lost;                /* enum policy_lost */
 
     uint32_t rule_count;
     struct rule rules[RULES_MAX];    /* in order; the first that matches decides */
     struct rule_set on[RULE_EVENTS]; /* rules by the moment they look at */
     uint32_t moments;                /* those that any looks at, bits 1u << enum rule_event */
     struct rule_set on_keyword_verb; /* those of RULE_ON_KEYWORD that also decide about a command */
+    struct rule_set acting;          /* rules that may change something behind the beginning of a connection */
     struct rule_set by_table;        /* rules that match by what a table says, and not without */
     struct rule_set has_clients, has_servers, has_peers;
+    struct rule_set exempting; /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
     uint32_t guard; /* number of the rule that says whose mail is guarded, and what marks a greylist; RULES_MAX: none */
     struct word_table words;
+    /*
+     * A domain with octets beyond ASCII in A-labels, into `out`; its octets, 0 where it has no such form. Handed in,
+     * for the core has no such tables (conf/idna). NULL: domains are compared as they are written.
+     */
+    size_t (*domain_to_ascii)(struct span domain, uint8_t *out, size_t room);
     struct network_table clients, servers, peers;
     struct network_table protected_networks;
 
@@ -54,8 +71,9 @@ struct policy_decision {
     const struct rule *rule; /* that decided; NULL where none did */
     bool marks;              /* the connection gets `mark` */
     uint32_t mark;
-    uint32_t logged_count;
-    const struct rule *logged[POLICY_LOGGED_MAX]; /* to be told of, whatever the action */
+    bool undecided; /* an expression ran into its limits (rule_holds) */
+    uint32_t taken_count;
+    const struct rule *taken[POLICY_TAKEN_MAX]; /* that held, in order; of more the first ones, and what they add */
 };
 
 /* Exchange's private verbs that no stranger needs: XEXCH50 and X-LINK2STATE stripped, and refused if used all the same.
@@ -129,6 +147,15 @@ void policy_judge(const struct policy *policy, const struct smtp_unit *unit, con
 /* The decision about what is no unit: RULE_ON_CONNECT, _LINE, _FILE_NAME, _MESSAGE. */
 void policy_judge_case(const struct policy *policy, const struct rule_case *what, const struct policy_facts *facts,
                        struct policy_decision *decision);
+
+/* Say what happens to a session whose pairing is lost; the verdicts of anomalies that lose it and have none follow. */
+void policy_set_lost(struct policy *policy, enum policy_lost lost);
+
+/* Whether a rule, a keyword to be stripped, a greylist or a guard in force may act on what a connection brings yet. */
+bool policy_may_act(const struct policy *policy, const struct policy_facts *facts);
+
+/* Whether a connection ends that nobody can read any more, for a reason that has no verdict of its own. */
+bool policy_ends_unread(const struct policy *policy, const struct policy_facts *facts);
 
 /* Whether mail of this connection is guarded. */
 bool policy_guards(const struct policy *policy, const struct policy_facts *facts);

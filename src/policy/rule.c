@@ -51,14 +51,18 @@ bool rule_pattern_matches(struct span pattern, struct span text)
     return p == pattern.len;
 }
 
-static bool any_matches(const struct rule_patterns *patterns, struct span text)
+static enum rule_match any_matches(const struct rule_patterns *patterns, struct span text)
 {
+    enum rule_match any = RULE_MATCH_NO;
     for (uint32_t i = 0; i < patterns->count; i++) {
         const struct rule_pattern *pattern = &patterns->list[i];
-        if (pattern->matches ? pattern->matches(pattern->regex, text) : rule_pattern_matches(pattern->glob, text))
-            return true;
+        enum rule_match one = pattern->matches ? pattern->matches(pattern->regex, text)
+                                               : (enum rule_match)rule_pattern_matches(pattern->glob, text);
+        if (one == RULE_MATCH_YES)
+            return one;
+        any = one == RULE_MATCH_UNDECIDED ? one : any;
     }
-    return false;
+    return any;
 }
 
 static bool code_matches(const struct rule_codes *codes, uint16_t code)
@@ -99,15 +103,26 @@ static bool verb_matches(const struct rule *rule, const struct rule_case *what, 
     return any || rule->verbs >> what->verb & 1 || (rule->on == RULE_ON_COMMAND && named);
 }
 
-static bool text_matches(const struct rule *rule, const struct rule_case *what, bool named)
+static bool text_matches(const struct rule *rule, const struct rule_case *what, bool named, bool *undecided)
 {
     if (what->event != rule->on)
         return rule->keyword_verbs >> what->verb & 1;
+    bool restricts = rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms > 0;
     bool any = rule->on == RULE_ON_COMMAND || (!rule->has_words && rule->match.count == 0);
-    return (any || named || any_matches(&rule->match, what->text)) && !any_matches(&rule->except, what->text);
+    if (what->unread && !any && !restricts)
+        return false;
+    enum rule_match match = any || named ? RULE_MATCH_YES : any_matches(&rule->match, what->text);
+    enum rule_match except = match == RULE_MATCH_NO ? RULE_MATCH_NO : any_matches(&rule->except, what->text);
+    if (match == RULE_MATCH_NO || except == RULE_MATCH_YES)
+        return false;
+    if (match == RULE_MATCH_YES && except == RULE_MATCH_NO)
+        return true;
+    *undecided = true;
+    return restricts;
 }
 
-bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named)
+bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named,
+                bool *undecided)
 {
     if (rule->on == RULE_ON_ANOMALY)
         return rule->anomalies >> what->anomaly & 1 && facts_hold(rule, what, facts);
@@ -116,5 +131,5 @@ bool rule_holds(const struct rule *rule, const struct rule_case *what, const str
     if (rule->size_over != UINT64_MAX && what->size <= rule->size_over)
         return false;
     return facts_hold(rule, what, facts) && verb_matches(rule, what, named) && code_matches(&rule->codes, what->code) &&
-           is_over(rule->length_over, what->length) && text_matches(rule, what, named);
+           is_over(rule->length_over, what->length) && text_matches(rule, what, named, undecided);
 }

@@ -47,10 +47,16 @@ enum rule_choice {
     RULE_NO,
 };
 
+enum rule_match {
+    RULE_MATCH_NO,
+    RULE_MATCH_YES,
+    RULE_MATCH_UNDECIDED, /* an expression ran into its limits */
+};
+
 /* What no table can find: text with `*` and `?`, or a regular expression. */
 struct rule_pattern {
-    struct span glob;                                     /* where `matches` is NULL */
-    bool (*matches)(const void *regex, struct span text); /* pure, bounded in time */
+    struct span glob;                                                /* where `matches` is NULL */
+    enum rule_match (*matches)(const void *regex, struct span text); /* pure, bounded in time */
     const void *regex;
 };
 
@@ -67,7 +73,9 @@ struct rule_codes {
 };
 
 struct rule {
-    const char *name; /* for reports */
+    const char *name;  /* for reports */
+    const char *does;  /* the action as a rule file says it, likewise; NULL: the filter's own */
+    const char *place; /* FILE:LINE at which it stands; NULL likewise */
     enum rule_event on;
     bool has_words;                           /* the policy's tables know texts that it matches */
     bool has_clients, has_servers, has_peers; /* likewise networks */
@@ -90,9 +98,10 @@ struct rule {
     struct smtp_action action; /* first match decides */
     uint32_t delay_step_ms;    /* action.delay_ms grows by this with each error since `after` */
     uint32_t delay_max_ms;
-    bool marks;   /* the connection gets `mark` */
-    bool logs;    /* it is told of */
-    bool goes_on; /* the rules behind it are looked at, too */
+    bool marks;       /* the connection gets `mark` */
+    bool logs;        /* it is told of */
+    bool goes_on;     /* the rules behind it are looked at, too */
+    bool for_session; /* RULE_ON_CONNECT: no rule behind it, and no verdict, is for this connection */
     uint32_t mark;
 };
 
@@ -108,12 +117,18 @@ struct rule_case {
     uint16_t code;
     uint16_t recipients; /* accepted in this transaction */
     struct span text;
+    bool unread;   /* `text` is an argument whose address cannot be read in one way: named, it does not pass by it */
     size_t length; /* octets that length_over is about */
     uint64_t size; /* of the message */
 };
 
-/* Whether conditions other than networks and the tables' texts hold. `named`: the tables say that a text does. */
-bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named);
+/*
+ * Whether conditions other than networks and the tables' texts hold. `named`: the tables say that a text does. Where an
+ * expression cannot decide it *undecided becomes true, and a rule holds that refuses or delays, while one that lets
+ * pass does not: nobody gets by a rule, or through one, by a text that is hard to match.
+ */
+bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named,
+                bool *undecided);
 
 /*
  * Whether `text` is like `pattern`, in which `*` stands for any octets, also none, and `?` for one; without regard to

@@ -34,18 +34,26 @@ static void show_line(const struct dialogue *dialogue, const char *arrow, const 
             coloured ? PLAIN : "");
 }
 
+/* What became of a line, and which rule or verdict is behind it. */
+static const char *mark_of(const struct event *event, const char *what, char *mark, size_t size)
+{
+    const char *reason = event->reason ? event->reason : "";
+    snprintf(mark, size, "[%s%s%s]", what, *reason ? ": " : "", reason);
+    return mark;
+}
+
 /* A line of the session, and where we changed it what left. */
 static void show_text(struct dialogue *dialogue, const struct event *event)
 {
-    char text[TEXT_BYTES(SHOWN_OCTETS)];
+    char text[TEXT_BYTES(SHOWN_OCTETS)], mark[160];
     const char *arrow = event->from_server ? "<--" : "-->", *stopped = event->from_server ? "<-x" : "x->";
     text_escape(event->text, text, sizeof text);
     if (event->change == EVENT_KEPT) {
         show_line(dialogue, arrow, "", text, "");
     } else if (event->change == EVENT_REMOVED) {
-        show_line(dialogue, stopped, RED, text, "[removed]");
+        show_line(dialogue, stopped, RED, text, mark_of(event, "removed", mark, sizeof mark));
     } else {
-        show_line(dialogue, stopped, RED, text, "[replaced by the next line]");
+        show_line(dialogue, stopped, RED, text, mark_of(event, "replaced by the next line", mark, sizeof mark));
         show_line(dialogue, arrow, GREEN, text_escape(event->shown, text, sizeof text), "");
     }
 }
@@ -60,8 +68,7 @@ static void show_payload(struct dialogue *dialogue, const struct event *event)
         show_line(dialogue, event->from_server ? "<--" : "-->", DIM, text, "");
 }
 
-/* What we say of a session, in parentheses; false where the dialogue says nothing of it. */
-static bool remark(const struct event *event, char *text, size_t size)
+bool dialogue_remark(const struct event *event, char *text, size_t size)
 {
     char time[TEXT_TIME_BYTES];
     switch (event->kind) {
@@ -83,6 +90,10 @@ static bool remark(const struct event *event, char *text, size_t size)
     case EVENT_GUARD:
         snprintf(text, size, "(guard: %s, attempt %u of %u)", event->action, event->attempt, event->attempts);
         return true;
+    case EVENT_RESEND_DIFFERS:
+        snprintf(text, size, "(the %s sent %llu octets again as others; the first ones left)",
+                 event->from_server ? "server" : "client", (unsigned long long)event->octets);
+        return true;
     case EVENT_UNEDITED:
         snprintf(text, size, "(not edited from here on: %s)", event->reason);
         return true;
@@ -103,6 +114,6 @@ void dialogue_show(struct dialogue *dialogue, const struct event *event)
         show_text(dialogue, event);
     else if (event->kind == EVENT_PAYLOAD)
         show_payload(dialogue, event);
-    else if (remark(event, text, sizeof text))
+    else if (dialogue_remark(event, text, sizeof text))
         show_line(dialogue, anomaly ? " ! " : " . ", anomaly ? RED : DIM, text, "");
 }

@@ -23,4 +23,7 @@ void dialogue_show(struct dialogue *dialogue, const struct event *event);
 /* The events that it shows: bits 1 << enum event_kind. */
 uint32_t dialogue_events(void);
 
+/* What is said of a session besides its lines, in parentheses; false where the event is a line, or nothing is. */
+bool dialogue_remark(const struct event *event, char *text, size_t size);
+
 #endif

@@ -18,11 +18,12 @@ struct exchange {
     uint32_t number; /* as in events */
     uint8_t verb;    /* enum smtp_verb as the client sent it; BDAT_LAST, END_OF_DATA */
     int64_t time_us;
-    uint64_t octets; /* of the message or chunk that belongs to it */
-    json_t *path;    /* MAIL, RCPT: the address; else NULL */
-    json_t *change;  /* an entry of a list of changes; NULL where it left as it came */
-    const char *why; /* of that change */
-    size_t bytes;    /* of path and change, taken from the account */
+    uint64_t octets;  /* of the message or chunk that belongs to it */
+    bool answered;    /* nothing more will answer it */
+    json_t *argument; /* MAIL, RCPT: the address; EHLO, HELO, LHLO: the name; else NULL */
+    json_t *change;   /* an entry of a list of changes; NULL where it left as it came */
+    const char *why;  /* of that change */
+    size_t bytes;     /* of argument and change, taken from the account */
 };
 
 struct exchanges {

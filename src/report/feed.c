@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "report/secrets.h"
 #include "sys/ring.h"
 
 enum { FEED_BYTES = 4 * 1024 * 1024 };
@@ -16,10 +17,11 @@ struct place {
 struct feed {
     struct ring *ring;
     struct place *places;
+    struct secrets *secrets;
     uint32_t flows_max;
     uint32_t ends_owed; /* connections told of, whose end is not told yet */
     bool read;          /* the event at the ring's front was handed out */
-    _Atomic uint64_t dropped;
+    _Atomic uint64_t put, dropped;
 };
 
 struct feed *feed_new(uint32_t flows_max)
@@ -29,8 +31,9 @@ struct feed *feed_new(uint32_t flows_max)
         return NULL;
     feed->flows_max = flows_max;
     feed->places = calloc((size_t)flows_max + 1, sizeof *feed->places);
+    feed->secrets = secrets_new(flows_max);
     feed->ring = ring_new(FEED_BYTES + flows_max * ring_record_bytes(sizeof(struct event)));
-    if (feed->places && feed->ring)
+    if (feed->places && feed->secrets && feed->ring)
         return feed;
     feed_free(feed);
     return NULL;
@@ -41,6 +44,7 @@ void feed_free(struct feed *feed)
     if (!feed)
         return;
     ring_free(feed->ring);
+    secrets_free(feed->secrets);
     free(feed->places);
     free(feed);
 }
@@ -64,8 +68,8 @@ static uint8_t *put_octets(uint8_t *at, const void *octets, size_t len)
 static bool append(struct feed *feed, const struct event *event, uint32_t keep_free)
 {
     size_t reason_len = has_own_reason(event) ? strlen(event->reason) + 1 : 0;
-    size_t len =
-        sizeof *event + event->text.len + event->shown.len + event->sender.len + event->recipient.len + reason_len;
+    size_t len = sizeof *event + event->text.len + event->shown.len + event->sender.len + event->recipient.len +
+                 event->rule.len + reason_len;
     size_t kept = keep_free * ring_record_bytes(sizeof *event);
     if (ring_room(feed->ring) < ring_record_bytes(len) + kept)
         return false;
@@ -75,6 +79,7 @@ static bool append(struct feed *feed, const struct event *event, uint32_t keep_f
     at = put_octets(at, event->shown.ptr, event->shown.len);
     at = put_octets(at, event->sender.ptr, event->sender.len);
     at = put_octets(at, event->recipient.ptr, event->recipient.len);
+    at = put_octets(at, event->rule.ptr, event->rule.len);
     put_octets(at, event->reason, reason_len);
     ring_commit(feed->ring);
     return true;
@@ -103,8 +108,9 @@ static bool put(struct feed *feed, const struct event *event)
     if (event->kind == EVENT_FLOW_START)
         return put_first(feed, event);
     struct place *place = &feed->places[event->flow_place];
-    if (place->flow_id != event->flow_id) /* nothing but this is told of what is not followed */
-        return event->kind == EVENT_UNEDITED && append(feed, event, feed->ends_owed);
+    bool alone = event->kind == EVENT_UNEDITED || event->kind == EVENT_GUARD;
+    if (place->flow_id != event->flow_id) /* nothing but these is told of what is not followed, or is over */
+        return alone && append(feed, event, feed->ends_owed);
     struct event copy = *event;
     copy.lost = copy.lost || place->lost;
     if (event->kind == EVENT_FLOW_END)
@@ -116,8 +122,10 @@ static bool put(struct feed *feed, const struct event *event)
 void feed_put(struct feed *feed, const struct event *event)
 {
     assert(event->flow_place > 0 && event->flow_place <= feed->flows_max);
-    if (!put(feed, event))
-        atomic_fetch_add_explicit(&feed->dropped, 1, memory_order_relaxed);
+    struct event masked = *event;
+    secrets_mask(feed->secrets, &masked);
+    _Atomic uint64_t *count = put(feed, &masked) ? &feed->put : &feed->dropped;
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
 bool feed_take(struct feed *feed, struct event *event)
@@ -134,8 +142,9 @@ bool feed_take(struct feed *feed, struct event *event)
     event->shown.ptr = event->text.ptr + event->text.len;
     event->sender.ptr = event->shown.ptr + event->shown.len;
     event->recipient.ptr = event->sender.ptr + event->sender.len;
+    event->rule.ptr = event->recipient.ptr + event->recipient.len;
     if (has_own_reason(event))
-        event->reason = (const char *)event->recipient.ptr + event->recipient.len;
+        event->reason = (const char *)event->rule.ptr + event->rule.len;
     return true;
 }
 
@@ -143,6 +152,11 @@ bool feed_waits(struct feed *feed)
 {
     size_t len;
     return ring_front(feed->ring, &len) != NULL;
+}
+
+uint64_t feed_put_count(struct feed *feed)
+{
+    return atomic_load_explicit(&feed->put, memory_order_relaxed);
 }
 
 uint64_t feed_dropped(struct feed *feed)

@@ -92,6 +92,13 @@ static void set_verdict(json_t *record, const struct event *event)
     json_object_set_new(record, "reason", json_string(event->reason));
     if (event->passes_from_us)
         json_object_set_new(record, "passes_from", json_string(text_time(event->passes_from_us, time)));
+    if (event->rule.len)
+        json_object_set_new(record, "rule", json_text(event->rule));
+    if (event->first_seen_us) {
+        json_object_set_new(record, "first_seen", json_string(text_time(event->first_seen_us, time)));
+        json_object_set_new(record, "delayed_s", json_integer((event->time_us - event->first_seen_us) / 1000000));
+        json_object_set_new(record, "attempts", json_integer(event->attempt));
+    }
     json_object_set_new(record, "verb", json_string(smtp_verb_name(event->verb)));
     json_object_set_new(record, "exchange", json_integer(event->exchange));
     json_object_set_new(record, recipient ? "recipient" : "helo", json_text(event->text));
@@ -154,7 +161,7 @@ bool json_write_event(FILE *out, const struct event *event)
             json_object_set_new(record, "dry_run", json_true());
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
         if (event->text.len)
-            json_object_set_new(record, "line", json_line(event->text));
+            json_object_set_new(record, "line", event->complete ? json_text(event->text) : json_line(event->text));
         break;
     case EVENT_GREYLIST:
         set_verdict(record, event);
@@ -169,6 +176,10 @@ bool json_write_event(FILE *out, const struct event *event)
         break;
     case EVENT_GUARD:
         set_guarded(record, event);
+        break;
+    case EVENT_RESEND_DIFFERS:
+        json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
+        json_object_set_new(record, "octets", json_integer((json_int_t)event->octets));
         break;
     case EVENT_FLOW_END:
     case EVENT_UNEDITED:

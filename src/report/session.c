@@ -140,22 +140,17 @@ static json_t *path_of(struct span argument)
     return json_text(path);
 }
 
-static bool begins_session(enum smtp_verb verb)
-{
-    return verb == SMTP_VERB_EHLO || verb == SMTP_VERB_HELO || verb == SMTP_VERB_LHLO;
-}
-
-static void set_helo(struct sessions *sessions, struct session *session, struct span name)
+/* The server has accepted a name; NULL where there was no room to keep it. */
+static void set_helo(struct sessions *sessions, struct session *session, json_t *name)
 {
     json_decref(session->helo);
     account_give(&sessions->account, session->helo_bytes);
-    session->helo = json_text(name);
-    session->helo_bytes = json_memory(session->helo);
-    if (account_take(&sessions->account, session->helo_bytes))
-        return;
-    json_decref(session->helo);
     session->helo = NULL;
-    session->helo_bytes = 0;
+    session->helo_bytes = json_memory(name);
+    if (name && account_take(&sessions->account, session->helo_bytes))
+        session->helo = json_incref(name);
+    else
+        session->helo_bytes = 0;
 }
 
 /* An entry of a list of changes; the caller owns it. */
@@ -223,17 +218,17 @@ static void take_command(struct sessions *sessions, struct session *session, con
 {
     struct smtp_command command = smtp_command_parse(event->text);
     session->commands++;
-    if (begins_session(event->verb))
-        set_helo(sessions, session, command.argument);
     struct exchange *exchange = expect_reply(sessions, session, event, client_verb(event, &command));
     if (exchange && (event->verb == SMTP_VERB_MAIL || event->verb == SMTP_VERB_RCPT))
-        hold(&sessions->account, exchange, &exchange->path, path_of(command.argument));
+        hold(&sessions->account, exchange, &exchange->argument, path_of(command.argument));
+    else if (exchange && smtp_verb_is(event->verb, SMTP_TRAIT_HELLO))
+        hold(&sessions->account, exchange, &exchange->argument, json_text(command.argument));
 }
 
 static void take_payload(struct sessions *sessions, struct session *session, const struct event *event)
 {
     struct exchange *newest = exchanges_newest(&session->exchanges);
-    bool chunk = newest && (newest->verb == SMTP_VERB_BDAT || newest->verb == SMTP_VERB_BDAT_LAST);
+    bool chunk = newest && smtp_verb_is((enum smtp_verb)newest->verb, SMTP_TRAIT_CHUNK);
     if (event->verb == SMTP_VERB_END_OF_DATA) {
         struct exchange *exchange = expect_reply(sessions, session, event, event->verb);
         if (exchange)
@@ -259,7 +254,7 @@ static void forget_oldest(struct sessions *sessions, struct session *session)
 {
     struct exchange oldest = exchanges_pop(&session->exchanges, &sessions->account);
     note(sessions, session, oldest.change);
-    json_decref(oldest.path);
+    json_decref(oldest.argument);
 }
 
 /* What a reply answers; NULL where that is not known. What was sent before has been answered. */
@@ -298,7 +293,7 @@ static bool begin_transaction(struct sessions *sessions, struct session *session
                               int64_t now_us, FILE *out)
 {
     bool good = end_transaction(sessions, session, now_us, "replaced", out);
-    transaction_begin(&session->transaction, &sessions->account, exchange->path, exchange->time_us);
+    transaction_begin(&session->transaction, &sessions->account, exchange->argument, exchange->time_us);
     return good;
 }
 
@@ -325,17 +320,21 @@ static bool take_answer(struct sessions *sessions, struct session *session, cons
 {
     struct transaction *transaction = &session->transaction;
     enum smtp_verb verb = exchange ? (enum smtp_verb)exchange->verb : event->verb;
-    if (begins_session(verb) || verb == SMTP_VERB_RSET)
-        return !success(answer) || end_transaction(sessions, session, event->time_us, "reset", out);
+    if (smtp_verb_is(verb, SMTP_TRAIT_HELLO) || verb == SMTP_VERB_RSET) {
+        bool good = !success(answer) || end_transaction(sessions, session, event->time_us, "reset", out);
+        if (success(answer) && verb != SMTP_VERB_RSET && exchange)
+            set_helo(sessions, session, exchange->argument);
+        return good;
+    }
     if (verb == SMTP_VERB_MAIL && exchange)
         return !success(answer) || begin_transaction(sessions, session, exchange, event->time_us, out);
-    if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS)
+    if (smtp_verb_is(verb, SMTP_TRAIT_ENCRYPTS))
         session->encrypted = session->encrypted || success(answer);
     if (!transaction->open)
         return true;
     switch (verb) {
     case SMTP_VERB_RCPT:
-        transaction_recipient(transaction, &sessions->account, exchange ? exchange->path : NULL, answer);
+        transaction_recipient(transaction, &sessions->account, exchange ? exchange->argument : NULL, answer);
         break;
     case SMTP_VERB_DATA:
         transaction->method = "DATA";
@@ -377,6 +376,8 @@ static bool take_reply(struct sessions *sessions, struct session *session, const
         exchange->change = NULL;
     }
     note(sessions, session, entry);
+    if (exchange)
+        exchange->answered = event->closes;
     return begins ? good : take_answer(sessions, session, event, exchange, &answer, out);
 }
 
@@ -413,14 +414,31 @@ void sessions_free(struct sessions *sessions)
     free(sessions);
 }
 
+/*
+ * What crossed of the open transaction's message is told though nobody answers it. False where it is over with this
+ * exchange, or another one begins.
+ */
+static bool count_unanswered(struct transaction *transaction, const struct exchange *exchange)
+{
+    if (exchange->verb == SMTP_VERB_END_OF_DATA)
+        transaction->octets = exchange->octets;
+    else if (smtp_verb_is((enum smtp_verb)exchange->verb, SMTP_TRAIT_CHUNK))
+        transaction->octets += exchange->octets;
+    return !smtp_verb_is((enum smtp_verb)exchange->verb, SMTP_TRAIT_ENDS_MESSAGE) && exchange->verb != SMTP_VERB_MAIL;
+}
+
 /* Nothing more is told of commands and replies. */
 static bool break_off(struct sessions *sessions, struct session *session, const struct event *event,
                       const char *outcome, FILE *out)
 {
     struct transaction *transaction = &session->transaction;
-    while (exchanges_oldest(&session->exchanges))
+    bool goes_on = true, counted = true; /* the newest one was, to which octets belong that are not all there */
+    for (const struct exchange *oldest; (oldest = exchanges_oldest(&session->exchanges)) != NULL;) {
+        counted = goes_on;
+        goes_on = goes_on && (oldest->answered || count_unanswered(transaction, oldest));
         forget_oldest(sessions, session);
-    if (event->verb == SMTP_VERB_END_OF_DATA || event->verb == SMTP_VERB_BDAT)
+    }
+    if (counted && (event->verb == SMTP_VERB_END_OF_DATA || event->verb == SMTP_VERB_BDAT))
         transaction->octets += event->octets;
     return end_transaction(sessions, session, event->time_us, outcome, out);
 }
@@ -492,6 +510,7 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
     case EVENT_GREYLIST:
     case EVENT_TARPIT:
     case EVENT_GUARD:
+    case EVENT_RESEND_DIFFERS:
     case EVENT_KINDS:
         break;
     }

@@ -19,7 +19,8 @@ static enum smtp_body_state step(enum smtp_body_state state, uint8_t octet, bool
             *ambiguous = true;
         return state == SMTP_BODY_CR ? SMTP_BODY_LINE : SMTP_BODY_LOOSE;
     }
-    if (state == SMTP_BODY_DOT_CR)
+    bool behind_dot = state == SMTP_BODY_DOT || state == SMTP_BODY_LOOSE_DOT;
+    if (state == SMTP_BODY_DOT_CR || (behind_dot && octet == '\0')) /* a C string ends there: the dot is alone */
         *ambiguous = true;
     if (octet == '.') {
         if (state == SMTP_BODY_LINE)

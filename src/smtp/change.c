@@ -1,13 +1,5 @@
 #include "smtp/change.h"
 
-#include "smtp/path.h"
-
-/* Octets of the unit's line that left before it. */
-static size_t left_before(const struct smtp_unit *unit)
-{
-    return unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
-}
-
 /* Begin with the unit as it came. False where it is longer than a change can hold: it then passes. */
 static bool start_with(struct smtp_change *change, struct span octets)
 {
@@ -17,6 +9,11 @@ static bool start_with(struct smtp_change *change, struct span octets)
     change->len = octets.len;
     change->changed = true;
     return true;
+}
+
+void smtp_change_to(struct smtp_change *change, struct span octets)
+{
+    (void)start_with(change, octets);
 }
 
 static void append(struct smtp_change *change, struct span text)
@@ -44,7 +41,7 @@ static size_t end_of(const struct smtp_unit *unit, struct span word)
 static void cover_verb(struct smtp_change *change, const struct smtp_unit *unit, const char *verb, bool continued)
 {
     struct span word = span_of(verb);
-    size_t left = left_before(unit);
+    size_t left = smtp_unit_left_before(unit);
     size_t verb_end = end_of(unit, unit->command.word);
     size_t text_len = text_len_of(unit, change->octets);
     for (size_t i = 0; i < text_len; i++) {
@@ -56,20 +53,51 @@ static void cover_verb(struct smtp_change *change, const struct smtp_unit *unit,
     }
 }
 
-/* Addresses of names that RFC 6761 keeps from being used, from long to short; the local part grows. */
-static void cover_path(struct smtp_change *change, const struct smtp_unit *unit)
+/* An address with an empty label or none in its domain (RFC 5321 4.1.2 has neither); the local part grows. */
+static void write_bad_domain(uint8_t *to, size_t len)
 {
-    static const char *const domains[] = {"@x.invalid", "@invalid", "@x.test", "@test"};
-    struct span inside = smtp_path_parse(unit->command.argument).inside;
-    struct span domain = span_of("");
-    for (size_t i = 0; i < sizeof domains / sizeof domains[0] && domain.len == 0; i++)
-        if (strlen(domains[i]) < inside.len)
-            domain = span_of(domains[i]);
-    assert(inside.len >= SMTP_COVER_PATH_BYTES_MIN && left_before(unit) == 0);
-    uint8_t *to = change->octets + (inside.ptr - unit->whole.ptr);
-    size_t local_len = inside.len - domain.len;
-    memset(to, 'x', local_len);
-    memcpy(to + local_len, domain.ptr, domain.len);
+    static const char *const domains[] = {"@x..invalid", "@x..x", "@.x", "@.", "@", ""};
+    size_t shortest = 0;
+    while (strlen(domains[shortest]) > len)
+        shortest++;
+    struct span domain = span_of(domains[shortest]);
+    memset(to, 'x', len - domain.len);
+    if (domain.len)
+        memcpy(to + len - domain.len, domain.ptr, domain.len);
+}
+
+/* An empty local part and no domain, behind a comment. Who knows no comments reads a bad domain in it. */
+static void write_comment(uint8_t *to, size_t len)
+{
+    enum { AROUND_LEN = 4 };
+    if (len < AROUND_LEN) {
+        write_bad_domain(to, len);
+        return;
+    }
+    to[0] = '(';
+    write_bad_domain(to + 1, len - AROUND_LEN);
+    to[len - 3] = ')';
+    to[len - 2] = to[len - 1] = '"';
+}
+
+/*
+ * All behind the colon of `RCPT TO:`. A path in brackets, and where there is no room for them an empty string: sendmail
+ * takes a lone `@` outside of brackets. Where there is no colon or nothing behind it, servers refuse it as it is.
+ */
+static void cover_path(struct smtp_change *change, const struct smtp_unit *unit, enum smtp_cover cover)
+{
+    assert(smtp_unit_left_before(unit) == 0);
+    uint8_t *end = change->octets + text_len_of(unit, change->octets);
+    uint8_t *colon = memchr(change->octets, ':', (size_t)(end - change->octets));
+    uint8_t *to = colon ? colon + 1 : end;
+    size_t len = (size_t)(end - to);
+    if (len < 3) {
+        memset(to, '"', len);
+        return;
+    }
+    to[0] = '<';
+    (cover == SMTP_COVER_COMMENT ? write_comment : write_bad_domain)(to + 1, len - 2);
+    end[-1] = '>';
 }
 
 /* Blanks behind the number. */
@@ -82,7 +110,7 @@ static void cover_last(struct smtp_change *change, const struct smtp_unit *unit)
             number_end = (size_t)(argument - unit->whole.ptr) + i;
             break;
         }
-    size_t left = left_before(unit);
+    size_t left = smtp_unit_left_before(unit);
     size_t text_len = text_len_of(unit, change->octets);
     for (size_t i = number_end > left ? number_end - left : 0; number_end && i < text_len; i++)
         change->octets[i] = ' ';
@@ -105,7 +133,8 @@ void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit,
         cover_verb(change, unit, "QUIT", continued);
         break;
     case SMTP_COVER_PATH:
-        cover_path(change, unit);
+    case SMTP_COVER_COMMENT:
+        cover_path(change, unit, cover);
         break;
     case SMTP_COVER_LAST:
         cover_last(change, unit);
@@ -116,7 +145,7 @@ void smtp_change_cover(struct smtp_change *change, const struct smtp_unit *unit,
 
 static void spoil_keyword(struct smtp_change *change, const struct smtp_unit *unit)
 {
-    size_t left = left_before(unit);
+    size_t left = smtp_unit_left_before(unit);
     size_t from = (size_t)(unit->keyword.ptr - unit->whole.ptr);
     size_t to = from + unit->keyword.len;
     if (!start_with(change, unit->octets))
@@ -134,8 +163,11 @@ static struct span line_end(const struct smtp_unit *unit)
 
 void smtp_change_strip(struct smtp_change *change, const struct smtp_unit *unit, struct smtp_room room, bool cut)
 {
-    if (left_before(unit) > 0 || !room.resize || unit->kind == SMTP_UNIT_FRAGMENT) {
+    bool possible = smtp_unit_left_before(unit) == 0 && room.resize && unit->kind != SMTP_UNIT_FRAGMENT;
+    bool bounded = unit->octets.len > room.spare && !cut; /* there was enough for all behind the cut */
+    if (!possible || bounded) {
         spoil_keyword(change, unit);
+        change->bounded = possible;
         return;
     }
     change->changed = true;
@@ -144,15 +176,16 @@ void smtp_change_strip(struct smtp_change *change, const struct smtp_unit *unit,
         return;
     struct span end = line_end(unit);
     append(change, span_head(unit->whole, SMTP_REFUSAL_CODE_LEN));
-    if (SMTP_REFUSAL_CODE_LEN + 3 + end.len <= unit->octets.len + room.saved)
+    if (unit->reply.code / 100 == 2 && SMTP_REFUSAL_CODE_LEN + 3 + end.len <= unit->octets.len + room.saved)
         append(change, span_of(" OK"));
     append(change, end);
 }
 
 bool smtp_change_make_last(struct smtp_change *change, const struct smtp_unit *unit, struct smtp_room room)
 {
-    size_t left = left_before(unit);
-    if (left > SMTP_REFUSAL_CODE_LEN || !room.resize || !start_with(change, unit->octets))
+    size_t left = smtp_unit_left_before(unit);
+    if (left > SMTP_REFUSAL_CODE_LEN || !room.resize || unit->rest.len > room.spare ||
+        !start_with(change, unit->octets))
         return false;
     change->octets[SMTP_REFUSAL_CODE_LEN - left] = ' ';
     return true;
@@ -168,7 +201,8 @@ static bool holds_word(struct span text, struct span word)
 
 void smtp_change_mask(struct smtp_change *change, const struct smtp_unit *unit, struct smtp_room room)
 {
-    if (left_before(unit) > 0 || unit->kind == SMTP_UNIT_FRAGMENT || !unit->has_reply || unit->reply.text.len == 0)
+    if (smtp_unit_left_before(unit) > 0 || unit->kind == SMTP_UNIT_FRAGMENT || !unit->has_reply ||
+        unit->reply.text.len == 0)
         return;
     struct span text = unit->reply.text;
     size_t host_len = 0;
@@ -182,7 +216,8 @@ void smtp_change_mask(struct smtp_change *change, const struct smtp_unit *unit, 
         return;
     if (extended)
         memcpy(change->octets + len - (sizeof esmtp - 1), esmtp, sizeof esmtp - 1);
-    if (!room.resize) {
+    change->bounded = room.resize && unit->octets.len - len - end.len > room.spare;
+    if (!room.resize || change->bounded) {
         memset(change->octets + len, ' ', change->len - end.len - len);
         return;
     }
@@ -190,21 +225,72 @@ void smtp_change_mask(struct smtp_change *change, const struct smtp_unit *unit, 
     append(change, end);
 }
 
-/* The same length as came: our code, their separator and line end, as much of our text as fits, blanks. */
-static void replace_same_length(struct smtp_change *change, const struct smtp_unit *unit,
-                                const struct smtp_refusals *refusals, uint8_t refusal)
+/*
+ * The same length as came: as much of our line as fits behind what has left of it, blanks, their line end. Where lines
+ * before it were taken out, what has left of ours is less than what came of theirs.
+ */
+static void replace_in_place(struct smtp_change *change, const struct smtp_unit *unit,
+                             const struct smtp_refusals *refusals, uint8_t refusal, uint8_t *sent)
 {
     if (!start_with(change, unit->octets))
         return;
-    size_t left = left_before(unit);
-    size_t text_len = smtp_line_text(unit->octets).len;
+    bool last = unit->kind == SMTP_UNIT_REPLY && unit->reply.last;
+    size_t left = *sent == 0 || *sent == SMTP_REPLACED_IN_PLACE ? smtp_unit_left_before(unit) : *sent;
+    size_t text_len = text_len_of(unit, change->octets);
     struct span form = smtp_refusal_form(refusals, refusal, left + text_len);
+    struct span came = unit->whole;
     for (size_t i = 0; i < text_len; i++) {
         size_t at = left + i;
-        if (at == SMTP_REFUSAL_CODE_LEN)
-            continue;
-        change->octets[i] = at < form.len ? form.ptr[at] : ' ';
+        if (at == SMTP_REFUSAL_CODE_LEN && came.len > SMTP_REFUSAL_CODE_LEN)
+            change->octets[i] = came.ptr[SMTP_REFUSAL_CODE_LEN]; /* whether more lines follow */
+        else
+            change->octets[i] = at < form.len ? form.ptr[at] : ' ';
     }
+    *sent = last ? 0 : SMTP_REPLACED_IN_PLACE;
+}
+
+/* Our reply, so many times, where the last line of theirs was; the beginning of the first has left. */
+static bool replace_last(struct smtp_change *change, const struct smtp_unit *unit, const struct smtp_refusals *refusals,
+                         uint8_t refusal, uint16_t times, struct smtp_room room, size_t sent)
+{
+    size_t available = unit->octets.len + room.saved + sent;
+    size_t each = (available < sizeof change->octets ? available : sizeof change->octets) / times;
+    struct span end = each >= SMTP_REFUSAL_CODE_LEN + 2 ? span_of("\r\n") : span_of("\n");
+    if (each < SMTP_REFUSAL_CODE_LEN + end.len)
+        return false;
+    struct span form = smtp_refusal_form(refusals, refusal, each - end.len);
+    for (uint16_t i = 0; i < times; i++) {
+        append(change, span_tail(form, i == 0 ? sent : 0));
+        append(change, end);
+    }
+    return true;
+}
+
+/* One line in place of all, or one for each of so many. False where there is no room for them. */
+static bool replace_by_one(struct smtp_change *change, const struct smtp_unit *unit,
+                           const struct smtp_refusals *refusals, uint8_t refusal, uint16_t times, struct smtp_room room,
+                           uint8_t *sent)
+{
+    change->changed = true;
+    change->len = 0;
+    if (unit->kind == SMTP_UNIT_FRAGMENT) {
+        /* What must leave before the line is whole: our code, once theirs is known. */
+        if (*sent > 0 || unit->whole.len < SMTP_REFUSAL_CODE_LEN)
+            return true;
+        append(change, span_head(smtp_refusal_form(refusals, refusal, 0), SMTP_REFUSAL_CODE_LEN));
+        *sent = SMTP_REFUSAL_CODE_LEN;
+        return true;
+    }
+    if (!unit->reply.last)
+        return true;
+    bool fits = replace_last(change, unit, refusals, refusal, times, room, *sent);
+    *sent = 0;
+    return fits;
+}
+
+void smtp_change_restore(struct smtp_change *change, const struct smtp_unit *unit)
+{
+    (void)start_with(change, unit->whole);
 }
 
 void smtp_change_remove(struct smtp_change *change, struct smtp_room room)
@@ -213,30 +299,21 @@ void smtp_change_remove(struct smtp_change *change, struct smtp_room room)
     change->len = 0;
 }
 
-void smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, const struct smtp_refusals *refusals,
-                         uint8_t refusal, struct smtp_room room, uint8_t *sent)
+bool smtp_change_replace(struct smtp_change *change, const struct smtp_unit *unit, const struct smtp_refusals *refusals,
+                         uint8_t refusal, uint16_t times, struct smtp_room room, uint8_t *sent)
 {
+    uint8_t before = *sent;
     bool last = unit->kind == SMTP_UNIT_REPLY && unit->reply.last;
-    if (!room.resize) {
-        replace_same_length(change, unit, refusals, refusal);
-        *sent = last ? 0 : SMTP_REFUSAL_CODE_LEN;
-        return;
+    if (room.resize && before != SMTP_REPLACED_IN_PLACE) {
+        bool fits = replace_by_one(change, unit, refusals, refusal, times, room, sent);
+        /* What is kept back of a code comes by and by. Behind a code of ours only their hyphen or blank can say whether
+           the line is the last. */
+        bool must = unit->whole.len < SMTP_REFUSAL_CODE_LEN || (before > 0 && unit->whole.len <= SMTP_REFUSAL_CODE_LEN);
+        if (!fits || must || times > 1 || unit->octets.len <= change->len + (size_t)room.spare)
+            return fits;
+        *sent = before;
+        change->bounded = true;
     }
-    change->changed = true;
-    change->len = 0;
-    if (unit->kind == SMTP_UNIT_FRAGMENT) {
-        /* What must leave before the line is whole: as much of our code as came of theirs. */
-        struct span code = span_tail(span_head(smtp_refusal_form(refusals, refusal, 0), SMTP_REFUSAL_CODE_LEN), *sent);
-        append(change, span_head(code, unit->octets.len));
-        *sent = (uint8_t)(*sent + change->len);
-        return;
-    }
-    if (!last)
-        return;
-    size_t available = unit->octets.len + room.saved;
-    struct span end = available + *sent >= SMTP_REFUSAL_CODE_LEN + 2 ? span_of("\r\n") : span_of("\n");
-    struct span form = smtp_refusal_form(refusals, refusal, available + *sent - end.len);
-    append(change, span_tail(form, *sent));
-    append(change, end);
-    *sent = 0;
+    replace_in_place(change, unit, refusals, refusal, sent);
+    return !last || times == 1;
 }

@@ -1,21 +1,16 @@
 #include "smtp/command.h"
 
-static bool is_blank(uint8_t octet)
-{
-    return octet == ' ' || octet == '\t';
-}
-
 /* Servers that split with isspace() see the end of a verb in these, too. */
 static bool ends_verb(uint8_t octet)
 {
-    return is_blank(octet) || octet == '\r' || octet == '\v' || octet == '\f';
+    return ascii_is_blank(octet) || octet == '\r' || octet == '\v' || octet == '\f';
 }
 
 static struct span trim(struct span s)
 {
-    while (s.len && is_blank(s.ptr[0]))
+    while (s.len && ascii_is_blank(s.ptr[0]))
         s = span_tail(s, 1);
-    while (s.len && is_blank(s.ptr[s.len - 1]))
+    while (s.len && ascii_is_blank(s.ptr[s.len - 1]))
         s.len--;
     return s;
 }
@@ -50,6 +45,10 @@ struct smtp_command smtp_command_parse(struct span line)
         start++;
     struct span rest = span_tail(text, start);
     struct smtp_command command = {.word = take_word(&rest, ends_verb)};
+    while (rest.len && ends_verb(rest.ptr[0])) /* what servers skip that split with isspace() */
+        rest = span_tail(rest, 1);
+    while (ended && rest.len && ends_verb(rest.ptr[rest.len - 1]))
+        rest.len--;
     command.argument = rest;
     command.separated = ended || start + command.word.len < text.len;
     if (command.word.len == 0)
@@ -78,7 +77,7 @@ static bool parse_number(struct span word, uint64_t limit, uint64_t *number)
 enum smtp_chunk_status smtp_chunk_parse(struct span argument, uint64_t *octets, bool *last)
 {
     *last = false;
-    if (!parse_number(take_word(&argument, is_blank), INT64_MAX, octets))
+    if (!parse_number(take_word(&argument, ascii_is_blank), INT64_MAX, octets))
         return SMTP_CHUNK_AMBIGUOUS;
     if (argument.len == 0)
         return SMTP_CHUNK_GOOD;
@@ -88,7 +87,8 @@ enum smtp_chunk_status smtp_chunk_parse(struct span argument, uint64_t *octets, 
 
 enum smtp_chunk_status smtp_xexch50_parse(struct span argument, uint64_t *octets)
 {
-    return parse_number(take_word(&argument, is_blank), 1u << 30, octets) ? SMTP_CHUNK_GOOD : SMTP_CHUNK_AMBIGUOUS;
+    return parse_number(take_word(&argument, ascii_is_blank), 1u << 30, octets) ? SMTP_CHUNK_GOOD
+                                                                                : SMTP_CHUNK_AMBIGUOUS;
 }
 
 uint64_t smtp_announced_size(struct span argument)
@@ -96,7 +96,7 @@ uint64_t smtp_announced_size(struct span argument)
     const struct span name = span_of("SIZE=");
     uint64_t size = 0;
     while (argument.len) {
-        struct span word = take_word(&argument, is_blank);
+        struct span word = take_word(&argument, ascii_is_blank);
         if (span_equal_nocase(span_head(word, name.len), name) &&
             parse_number(span_tail(word, name.len), INT64_MAX, &size))
             return size;

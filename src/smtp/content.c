@@ -2,9 +2,35 @@
 
 void content_begin(struct content *content)
 {
-    content->length = content->kept = content->field_len = 0;
+    content->length = content->kept = 0;
     content->header = true;
-    content->parts = content->whole = content->carriage = false;
+    content->parts = content->message = content->whole = content->carriage = content->in_field = content->fed = false;
+    content->names = MIME_FIELD_NAMES;
+}
+
+/* What stands behind `name` and its colon in a line that begins with them; false where it does not. */
+static bool begins_field(struct span line, const char *name, struct span *body)
+{
+    struct span rest = span_tail(line, strlen(name));
+    while (rest.len && ascii_is_blank(rest.ptr[0]))
+        rest = span_tail(rest, 1);
+    *body = span_tail(rest, 1);
+    return span_equal_nocase(span_head(line, strlen(name)), span_of(name)) && rest.len && rest.ptr[0] == ':';
+}
+
+/* What is kept of the line that goes on is part of a field that has names, or begins one: it is read as such. */
+static void feed_field(struct content *content)
+{
+    struct span line = {content->line, content->kept}, body = line;
+    content->fed = true;
+    if (!content->header || line.len == 0)
+        return;
+    bool begins = begins_field(line, "Content-Disposition", &body) || begins_field(line, "Content-Type", &body);
+    if (begins)
+        mime_field_begin(&content->field);
+    content->in_field = begins || (content->in_field && ascii_is_blank(line.ptr[0]));
+    if (content->in_field)
+        mime_field_feed(&content->field, begins ? body : line);
 }
 
 static void keep(struct content *content, struct span octets)
@@ -18,6 +44,12 @@ static void keep(struct content *content, struct span octets)
     content->length = length < UINT32_MAX ? (uint32_t)length : UINT32_MAX;
     if (octets.len)
         content->carriage = octets.ptr[octets.len - 1] == '\r';
+    if (len == octets.len)
+        return;
+    if (!content->fed)
+        feed_field(content);
+    if (content->in_field)
+        mime_field_feed(&content->field, span_tail(octets, len));
 }
 
 /* Take octets up to the end of the line; false where it does not come. */
@@ -34,118 +66,50 @@ static bool gather(struct content *content, struct span *octets)
     if (content->carriage)
         content->length--;
     content->whole = true;
+    if (!content->fed)
+        feed_field(content);
     return true;
-}
-
-static bool begins(struct span text, const char *word)
-{
-    return span_equal_nocase(span_head(text, strlen(word)), span_of(word));
-}
-
-static void append_field(struct content *content, struct span text)
-{
-    size_t room = CONTENT_FIELD_BYTES - content->field_len;
-    size_t len = text.len < room ? text.len : room;
-    memcpy(content->field + content->field_len, text.ptr, len);
-    content->field_len = (uint16_t)(content->field_len + len);
 }
 
 /* What a line changes in the place where the message is. */
 static void follow(struct content *content, struct span text)
 {
-    bool folded = text.len && (text.ptr[0] == ' ' || text.ptr[0] == '\t');
-    if (!content->header) {
-        content->header = content->parts && text.len > 2 && begins(text, "--") && text.ptr[2] != ' ';
-        return;
-    }
-    if (text.len == 0) {
-        content->header = false;
-    } else if (begins(text, "Content-Disposition:") || begins(text, "Content-Type:")) {
-        content->field_len = 0;
-        append_field(content, text);
-    } else if (folded && content->field_len) {
-        append_field(content, text);
+    if (content->header && text.len == 0) {
+        content->header = content->message;
+        content->message = false;
+    } else if (!content->header && content->parts && text.len > 2) {
+        bool signature = text.len == 3 && text.ptr[2] == ' ';
+        content->header = span_equal(span_head(text, 2), span_of("--")) && !signature;
     }
 }
 
-/* ---- parameters of a field ---- */
-
-static bool is_blank(uint8_t octet)
+/* The field is over with the line before, for the next one does not begin with a blank. */
+static void end_field(struct content *content)
 {
-    return octet == ' ' || octet == '\t';
-}
-
-/* The next `; name=value`; false where there is none. */
-static bool next_parameter(struct span *field, struct span *name, struct span *value)
-{
-    const uint8_t *semicolon = field->len ? memchr(field->ptr, ';', field->len) : NULL;
-    if (!semicolon)
-        return false;
-    struct span rest = span_tail(*field, (size_t)(semicolon - field->ptr) + 1);
-    while (rest.len && is_blank(rest.ptr[0]))
-        rest = span_tail(rest, 1);
-    size_t len = 0;
-    while (len < rest.len && rest.ptr[len] != '=' && rest.ptr[len] != ';')
-        len++;
-    *name = span_head(rest, len);
-    while (name->len && is_blank(name->ptr[name->len - 1]))
-        name->len--;
-    *field = span_tail(rest, len);
-    *value = (struct span){0};
-    if (field->len == 0 || field->ptr[0] != '=')
-        return true;
-    rest = span_tail(*field, 1);
-    while (rest.len && is_blank(rest.ptr[0]))
-        rest = span_tail(rest, 1);
-    bool quoted = rest.len && rest.ptr[0] == '"';
-    rest = span_tail(rest, quoted);
-    for (len = 0; len < rest.len && (quoted ? rest.ptr[len] != '"' : rest.ptr[len] != ';' && !is_blank(rest.ptr[len]));
-         len++)
-        if (quoted && rest.ptr[len] == '\\')
-            len++;
-    *value = span_head(rest, len);
-    *field = span_tail(rest, value->len);
-    return true;
-}
-
-/* `filename`, and as RFC 2231 writes it in pieces or in a character set: `filename*`, `filename*0`, `filename*0*`. */
-static bool is_named(struct span name, const char *word)
-{
-    size_t len = strlen(word);
-    return span_equal_nocase(span_head(name, len), span_of(word)) && (name.len == len || name.ptr[len] == '*');
-}
-
-/* The field is over: the name that it has. False where it has none. */
-static bool end_field(struct content *content, struct span *file_name)
-{
-    struct span field = {content->field, content->field_len};
-    struct span name, value;
-    bool found = false;
-    content->field_len = 0;
-    while (next_parameter(&field, &name, &value)) {
-        content->parts = content->parts || is_named(name, "boundary");
-        if (!found && value.len && (is_named(name, "filename") || is_named(name, "name"))) {
-            *file_name = value;
-            found = true;
-        }
-    }
-    return found;
+    mime_field_end(&content->field);
+    content->in_field = false;
+    content->names = 0;
+    content->parts = content->parts || content->field.boundary;
+    content->message = content->message || content->field.message;
 }
 
 bool content_next(struct content *content, struct span *octets, struct content_item *item)
 {
+    bool at_begin = !content->whole && content->length == 0 && octets->len > 0;
+    if (content->in_field && at_begin && !ascii_is_blank(octets->ptr[0]))
+        end_field(content);
+    while (content->names < MIME_FIELD_NAMES) {
+        item->kind = CONTENT_FILE_NAME;
+        item->text = mime_field_name(&content->field, content->names++, content->name, &item->length);
+        if (item->text.len)
+            return true;
+    }
     if (!content->whole && !gather(content, octets))
         return false;
     struct span text = {content->line, content->kept};
-    bool folded = text.len && is_blank(text.ptr[0]);
-    if (content->field_len && !folded && end_field(content, &item->text)) {
-        item->kind = CONTENT_FILE_NAME;
-        item->length = item->text.len;
-        return true;
-    }
     *item = (struct content_item){content->header ? CONTENT_HEADER_LINE : CONTENT_BODY_LINE, content->length, text};
     follow(content, text);
-    content->whole = content->carriage = false;
+    content->whole = content->carriage = content->fed = false;
     content->length = content->kept = 0;
     return true;
 }

@@ -2,11 +2,11 @@
 
 static void gather(struct smtp_line *line, struct pool *blocks, struct span octets)
 {
-    if (line->block == POOL_NONE)
-        line->block = pool_borrow(blocks);
+    uint32_t len = line->len + (uint32_t)octets.len;
+    line->block = line->block == POOL_NONE ? fit_borrow(blocks, len) : fit_grow(blocks, line->block, line->len, len);
     assert(line->block != POOL_NONE);
-    memcpy((uint8_t *)pool_at(blocks, line->block) + line->len, octets.ptr, octets.len);
-    line->len += (uint32_t)octets.len;
+    memcpy((uint8_t *)fit_at(blocks, line->block) + line->len, octets.ptr, octets.len);
+    line->len = len;
 }
 
 enum smtp_line_status smtp_line_feed(struct smtp_line *line, struct pool *blocks, struct span *bytes,
@@ -42,12 +42,12 @@ struct span smtp_line_so_far(const struct smtp_line *line, const struct pool *bl
 {
     if (line->block == POOL_NONE)
         return (struct span){0};
-    return (struct span){pool_at(blocks, line->block), line->len};
+    return (struct span){fit_at(blocks, line->block), line->len};
 }
 
 void smtp_line_done(struct smtp_line *line, struct pool *blocks)
 {
     if (line->block != POOL_NONE)
-        pool_return(blocks, line->block);
+        fit_return(blocks, line->block);
     *line = (struct smtp_line){0};
 }

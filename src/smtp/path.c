@@ -1,13 +1,8 @@
 #include "smtp/path.h"
 
-static bool is_blank(uint8_t octet)
-{
-    return octet == ' ' || octet == '\t';
-}
-
 static struct span skip_blanks(struct span s)
 {
-    while (s.len && is_blank(s.ptr[0]))
+    while (s.len && ascii_is_blank(s.ptr[0]))
         s = span_tail(s, 1);
     return s;
 }
@@ -63,6 +58,24 @@ static bool is_plain(struct span s)
     return !quoted;
 }
 
+/*
+ * RFC 5321 4.1.2: esmtp-keyword ["=" esmtp-value]. What has another form may be an address to a server: of
+ * `postmaster <victim@example.net>` some take the one, some the other.
+ */
+static bool are_parameters(struct span s)
+{
+    while (s.len) {
+        struct span word = span_head(s, before(s, ' '));
+        size_t name = 0;
+        while (name < word.len && (ascii_is_alnum(word.ptr[name]) || word.ptr[name] == '-'))
+            name++;
+        if (name == 0 || (name < word.len && word.ptr[name] != '='))
+            return false;
+        s = skip_blanks(span_tail(s, word.len));
+    }
+    return true;
+}
+
 struct smtp_path smtp_path_parse(struct span argument)
 {
     struct smtp_path path = {0};
@@ -78,7 +91,7 @@ struct smtp_path smtp_path_parse(struct span argument)
     if ((bracketed ? len == rest.len : len == 0) || !is_plain(inside))
         return path;
     rest = span_tail(rest, len + bracketed);
-    if (rest.len && !is_blank(rest.ptr[0]))
+    if ((rest.len && !ascii_is_blank(rest.ptr[0])) || !are_parameters(skip_blanks(rest)))
         return path;
 
     path.good = true;

@@ -4,7 +4,7 @@
  * In:     the argument of the command as smtp/command cuts it: `TO:<@relay:"a b"@example.net> NOTIFY=NEVER`.
  * Out:    spans into it.
  * Note:   read as liberally as servers do (blanks, no brackets, source routes); what can be read in two ways is not
- *         good, and nothing is edited in it (case 8).
+ *         good: nothing is edited in it (case 8), and no list lets it pass.
  * Source: RFC 5321 4.1.2, 4.1.1.11, appendix C (source routes); RFC 6531 3.3 (UTF-8).
  */
 #ifndef POSTERN_SMTP_PATH_H

@@ -6,13 +6,10 @@ static const char *const own[SMTP_REFUSALS_OWN][SMTP_REFUSAL_FORMS_MAX] = {
                                            "504"},
     [SMTP_REFUSAL_UNRECOGNIZED] = {"500 5.5.1 Unrecognized command", "500 Unrecognized", "500 Refused", "500"},
     [SMTP_REFUSAL_TRY_AGAIN] = {"451 4.3.0 Try again later", "451 Try again later", "451 4.3.0", "451"},
+    [SMTP_REFUSAL_UNREADABLE] = {"500 5.5.2 Syntax error", "500 Syntax error", "500 5.5.2", "500"},
+    [SMTP_REFUSAL_ADDRESS] = {"501 5.1.3 Bad address syntax", "501 Bad address", "501 5.1.3", "501"},
     [SMTP_REFUSAL_CLOSING] = {"421 4.7.0 Closing connection", "421 4.7.0 Closing", "421 4.7.0", "421"},
 };
-
-static bool is_digit(uint8_t octet)
-{
-    return octet >= '0' && octet <= '9';
-}
 
 /* Octets of the code and, where one follows it, of the enhanced code: class "." 1*3digit "." 1*3digit (RFC 3463 2). */
 static size_t enhanced_len(struct span line)
@@ -26,7 +23,7 @@ static size_t enhanced_len(struct span line)
         size_t digits = 0;
         if (at >= line.len || line.ptr[at++] != '.')
             return SMTP_REFUSAL_CODE_LEN;
-        for (; at < line.len && is_digit(line.ptr[at]); at++)
+        for (; at < line.len && ascii_is_digit(line.ptr[at]); at++)
             digits++;
         if (digits < 1 || digits > 3)
             return SMTP_REFUSAL_CODE_LEN;
@@ -43,7 +40,7 @@ static bool is_refusal(struct span line)
     for (size_t i = 0; i < line.len; i++)
         if (line.ptr[i] < ' ' || line.ptr[i] > '~')
             return false;
-    return (line.ptr[0] == '4' || line.ptr[0] == '5') && is_digit(line.ptr[1]) && is_digit(line.ptr[2]);
+    return (line.ptr[0] == '4' || line.ptr[0] == '5') && ascii_is_digit(line.ptr[1]) && ascii_is_digit(line.ptr[2]);
 }
 
 void smtp_refusals_init(struct smtp_refusals *refusals)

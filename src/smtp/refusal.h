@@ -20,6 +20,8 @@ enum smtp_refusal {
     SMTP_REFUSAL_UNRECOGNIZED,         /* a verb that this gateway does not let through */
     SMTP_REFUSAL_TRY_AGAIN,            /* to those who share a transaction with what was refused */
     SMTP_REFUSAL_CLOSING,              /* 421: the connection ends here */
+    SMTP_REFUSAL_UNREADABLE,           /* a command that servers may read in another way */
+    SMTP_REFUSAL_ADDRESS,              /* the same of an address */
     SMTP_REFUSALS_OWN
 };
 

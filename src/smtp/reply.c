@@ -4,16 +4,11 @@
 
 enum { CODE_LEN = 3 };
 
-static bool is_digit(uint8_t octet)
-{
-    return octet >= '0' && octet <= '9';
-}
-
 bool smtp_reply_parse(struct span line, struct smtp_reply *reply)
 {
     struct span text = smtp_line_text(line);
-    if (text.len < CODE_LEN || text.ptr[0] < '2' || text.ptr[0] > '5' || !is_digit(text.ptr[1]) ||
-        !is_digit(text.ptr[2]))
+    if (text.len < CODE_LEN || text.ptr[0] < '2' || text.ptr[0] > '5' || !ascii_is_digit(text.ptr[1]) ||
+        !ascii_is_digit(text.ptr[2]))
         return false;
     if (text.len > CODE_LEN && text.ptr[CODE_LEN] != '-' && text.ptr[CODE_LEN] != ' ')
         return false;
@@ -28,7 +23,7 @@ bool smtp_reply_may_begin(struct span line_so_far)
     for (size_t i = 0; i < line_so_far.len && i <= CODE_LEN; i++) {
         uint8_t octet = line_so_far.ptr[i];
         bool good = i == 0         ? octet >= '2' && octet <= '5'
-                    : i < CODE_LEN ? is_digit(octet)
+                    : i < CODE_LEN ? ascii_is_digit(octet)
                                    : octet == '-' || octet == ' ' || octet == '\r' || octet == '\n';
         if (!good)
             return false;
@@ -36,18 +31,15 @@ bool smtp_reply_may_begin(struct span line_so_far)
     return true;
 }
 
-static size_t keyword_len(struct span text)
-{
-    size_t len = 0;
-    while (len < text.len && text.ptr[len] != ' ' && text.ptr[len] != '\t' && text.ptr[len] != '=' &&
-           text.ptr[len] != '\r' && text.ptr[len] != '\n')
-        len++;
-    return len;
-}
-
 struct span smtp_reply_keyword(struct span text)
 {
-    return span_head(text, keyword_len(text));
+    const uint8_t *at = text.ptr, *end = text.ptr + text.len;
+    while (at < end && !ascii_is_alnum(*at))
+        at++;
+    const uint8_t *begin = at;
+    while (at < end && (ascii_is_alnum(*at) || *at == '-'))
+        at++;
+    return (struct span){begin, (size_t)(at - begin)};
 }
 
 bool smtp_keyword_add(struct smtp_keyword_set *set, struct span name)
@@ -71,14 +63,11 @@ bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword)
 
 bool smtp_keyword_may_come(const struct smtp_keyword_set *set, struct span line_so_far)
 {
-    for (size_t i = 0; i < line_so_far.len && i < CODE_LEN; i++)
-        if (!is_digit(line_so_far.ptr[i]))
-            return false;
-    if (line_so_far.len && line_so_far.ptr[0] != '2')
+    if (!smtp_reply_may_begin(line_so_far))
         return false;
     struct span text = span_tail(line_so_far, CODE_LEN + 1);
     struct span keyword = smtp_reply_keyword(text);
-    if (keyword.len < text.len)
+    if (keyword.len && keyword.ptr + keyword.len < text.ptr + text.len)
         return smtp_keyword_in(set, keyword);
     for (uint32_t i = 0; i < set->count; i++)
         if (keyword.len <= set->names[i].len && span_equal_nocase(keyword, span_head(set->names[i], keyword.len)))

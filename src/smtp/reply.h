@@ -32,7 +32,10 @@ bool smtp_reply_parse(struct span line, struct smtp_reply *reply);
 /* Whether an unfinished line may still become a reply line. */
 bool smtp_reply_may_begin(struct span line_so_far);
 
-/* The EHLO keyword a reply's text begins with: up to a blank, TAB or `=`; empty where there is none. */
+/*
+ * The EHLO keyword of a reply's text: letters, digits and hyphens, up to anything else. What stands before it and is
+ * none of a keyword is skipped, as clients skip blanks there (Postfix, swaks); empty where there is none.
+ */
 struct span smtp_reply_keyword(struct span text);
 
 /* Whether a word that begins with `octet` may be in the set. */

@@ -1,5 +1,7 @@
 #include "smtp/session.h"
 
+#include "smtp/canonical.h"
+
 static const struct {
     const char *name;
     bool loses_pairing;
@@ -10,8 +12,12 @@ static const struct {
     [SMTP_ANOMALY_UNEXPECTED_REPLY] = {"unexpected-reply", true},
     [SMTP_ANOMALY_LEDGER_FULL] = {"ledger-full", true},
     [SMTP_ANOMALY_LINE_TOO_LONG] = {"line-too-long", true},
-    [SMTP_ANOMALY_NUL_IN_COMMAND] = {"nul-in-command", true},
+    [SMTP_ANOMALY_NUL_IN_COMMAND] = {"nul-in-command", false},
+    [SMTP_ANOMALY_UNREADABLE_COMMAND] = {"unreadable-command", false},
+    [SMTP_ANOMALY_UNREADABLE_ADDRESS] = {"unreadable-address", false},
+    [SMTP_ANOMALY_PROXY_HEADER] = {"proxy-header", true},
     [SMTP_ANOMALY_AMBIGUOUS_CHUNK] = {"ambiguous-chunk", true},
+    [SMTP_ANOMALY_CHUNK_NOT_OFFERED] = {"chunk-not-offered", false},
     [SMTP_ANOMALY_XEXCH50_OVERFLOW] = {"xexch50-overflow", true},
     [SMTP_ANOMALY_LINK2STATE_OVERFLOW] = {"link2state-overflow", false},
     [SMTP_ANOMALY_AMBIGUOUS_RESPONSE] = {"ambiguous-response", true},
@@ -60,6 +66,26 @@ uint32_t smtp_session_waiting(const struct smtp_session *session, enum smtp_side
     if (session->line_over[side] || session->line_long[side])
         return 0;
     return session->lines[side].len - session->lines[side].left;
+}
+
+bool smtp_session_awaits(const struct smtp_session *session, enum smtp_side side)
+{
+    enum smtp_side client = session->swapped ? SMTP_SERVER : SMTP_CLIENT;
+    return session->awaits && session->ledger.count > 0 && side == client;
+}
+
+void smtp_session_await_no_more(struct smtp_session *session)
+{
+    session->awaits = false;
+}
+
+struct span smtp_session_waiting_octets(const struct smtp_session *session, const struct pool *blocks,
+                                        enum smtp_side side)
+{
+    const struct smtp_line *line = &session->lines[side];
+    if (smtp_session_waiting(session, side) == 0)
+        return (struct span){0};
+    return span_tail(smtp_line_so_far(line, blocks), line->left);
 }
 
 enum smtp_verb smtp_session_payload(const struct smtp_session *session)
@@ -135,6 +161,15 @@ static bool holds_command(struct smtp_session *session, uint64_t verbs, struct s
     return found;
 }
 
+/*
+ * RFC 4954 4: a line of authentication may take 12288 octets. Exim takes what stands behind 16384 for another command.
+ */
+static bool is_too_long(uint64_t octets)
+{
+    enum { LINE_MAX = 12288 + 2 };
+    return octets > LINE_MAX;
+}
+
 static bool next_payload(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                          struct smtp_unit *unit)
 {
@@ -172,6 +207,8 @@ static bool next_payload(struct smtp_session *session, const struct smtp_context
         if (end)
             taken = (size_t)(end - bytes->ptr) + 1;
         unit->ends_payload = end != NULL;
+        if (is_too_long(session->payload_octets + taken))
+            unit->anomaly = SMTP_ANOMALY_LINE_TOO_LONG;
         break;
     }
     case SMTP_PHASE_COMMAND:
@@ -189,7 +226,8 @@ static void describe_reply(const struct smtp_session *session, const struct smtp
     unit->verb = session->reply_unasked ? SMTP_VERB_UNKNOWN : oldest_verb(session, context->blocks);
     unit->line_index = session->reply_lines;
     unit->has_reply = smtp_reply_parse(unit->whole, &unit->reply);
-    if (unit->has_reply && unit->verb == SMTP_VERB_EHLO && unit->line_index > 0 && unit->reply.code / 100 == 2)
+    /* Whatever the line's code: clients read all lines, and judge by the last one's. */
+    if (unit->has_reply && smtp_verb_is(unit->verb, SMTP_TRAIT_OFFERS) && unit->line_index > 0)
         unit->keyword = smtp_reply_keyword(unit->reply.text);
 }
 
@@ -204,10 +242,15 @@ static bool next_of_long(struct smtp_session *session, const struct smtp_context
     *bytes = span_tail(*bytes, unit->octets.len);
     if (end)
         unit->kind = whole_kind;
-    if (unit->role == SMTP_CLIENT)
+    if (unit->role == SMTP_CLIENT) {
         unit->command = smtp_command_parse(unit->whole);
-    else
+        size_t octets = session->long_octets + unit->octets.len;
+        session->long_octets = (uint16_t)(octets < UINT16_MAX ? octets : UINT16_MAX);
+        if (is_too_long(octets + SMTP_LINE_BYTES_MAX))
+            unit->anomaly = SMTP_ANOMALY_LINE_TOO_LONG;
+    } else {
         describe_reply(session, context, unit);
+    }
     return unit->octets.len > 0;
 }
 
@@ -217,6 +260,27 @@ static uint64_t verbs_that_matter(const struct smtp_session *session, const stru
     static const uint64_t of_void =
         UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_DATA | UINT64_C(1) << SMTP_VERB_BDAT;
     return session->void_refusal ? context->verbs | of_void : context->verbs;
+}
+
+/* Whether the server has yet to say whether it takes chunks. */
+static bool may_offer_chunks(const struct smtp_session *session, const struct pool *blocks)
+{
+    for (uint32_t i = 0; i < session->ledger.count; i++) {
+        enum smtp_verb verb = smtp_slot_verb(smtp_ledger_at(&session->ledger, blocks, i));
+        if (smtp_verb_is(verb, SMTP_TRAIT_HELLO) || verb == SMTP_VERB_XCLIENT)
+            return true;
+    }
+    return false;
+}
+
+static enum smtp_anomaly chunk_anomaly(const struct smtp_session *session, const struct smtp_command *command)
+{
+    uint64_t octets;
+    bool last;
+    if (!session->chunking)
+        return SMTP_ANOMALY_CHUNK_NOT_OFFERED;
+    return smtp_chunk_parse(command->argument, &octets, &last) == SMTP_CHUNK_GOOD ? SMTP_ANOMALY_NONE
+                                                                                  : SMTP_ANOMALY_AMBIGUOUS_CHUNK;
 }
 
 /* Whether the client need not have said anything yet. What stands before PROXY is a proxy (case 13). */
@@ -234,7 +298,7 @@ static bool command_may_matter(const struct smtp_session *session, const struct 
 {
     if (session->fragment_judged || context->observes)
         return false;
-    if (session->closing || session->data_covered || session->tls_asked)
+    if (context->strict || session->closing || session->data_covered || session->tls_asked)
         return true;
     if (context->judges_early && talks_early(session, context, command))
         return true;
@@ -256,12 +320,19 @@ static bool link_state_overflows(const struct smtp_session *session, const struc
     return unit->whole.len > LINE_MAX || (data_len > DATA_MAX && !session->link_state_open);
 }
 
+/* The third line of PROXY v2's signature, CR LF CR LF NUL CR LF QUIT LF, which nothing can stand before. */
+static bool begins_proxy_header(const struct smtp_session *session, const struct smtp_unit *unit)
+{
+    static const uint8_t third[] = {'\0', '\r', '\n'};
+    return !session->greeted && session->ledger.count == 3 &&
+           span_equal(unit->whole, (struct span){third, sizeof third});
+}
+
 /* What is wrong with a command line; `more`: octets follow it at once. */
 static enum smtp_anomaly command_anomaly(struct smtp_session *session, const struct smtp_context *context,
                                          const struct smtp_unit *unit, bool more)
 {
     uint64_t octets;
-    bool last;
     if (session->tls_asked)
         return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
     if (session->data_covered)
@@ -271,13 +342,14 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
     if (unit->kind == SMTP_UNIT_FRAGMENT)
         return SMTP_ANOMALY_NONE;
     if (!unit->judged && memchr(unit->whole.ptr, '\0', unit->whole.len)) /* else it was covered */
-        return SMTP_ANOMALY_NUL_IN_COMMAND;
+        return begins_proxy_header(session, unit) ? SMTP_ANOMALY_PROXY_HEADER : SMTP_ANOMALY_NUL_IN_COMMAND;
     enum smtp_verb verb = unit->command.verb;
-    if (verb == SMTP_VERB_BDAT && smtp_chunk_parse(unit->command.argument, &octets, &last) != SMTP_CHUNK_GOOD)
-        return SMTP_ANOMALY_AMBIGUOUS_CHUNK;
+    enum smtp_anomaly chunk = verb == SMTP_VERB_BDAT ? chunk_anomaly(session, &unit->command) : SMTP_ANOMALY_NONE;
+    if (chunk)
+        return chunk;
     if (verb == SMTP_VERB_XEXCH50 && smtp_xexch50_parse(unit->command.argument, &octets) != SMTP_CHUNK_GOOD)
         return SMTP_ANOMALY_XEXCH50_OVERFLOW;
-    if ((verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) && more)
+    if (smtp_verb_is(verb, SMTP_TRAIT_ENCRYPTS) && more)
         return SMTP_ANOMALY_OCTETS_BEFORE_TLS;
     if (talks_early(session, context, &unit->command)) {
         session->early_told = true;
@@ -287,13 +359,39 @@ static enum smtp_anomaly command_anomaly(struct smtp_session *session, const str
 }
 
 /*
- * RFC 4954 4: the arguments of AUTH may take 12288 octets; any other line of that length is read differently by
- * different servers (case 10), unless they see something else in its place.
+ * Any line of that length but authentication is read differently by different servers (case 10), unless they see
+ * something else in its place.
  */
 static enum smtp_anomaly long_command_anomaly(const struct smtp_session *session, enum smtp_verb verb)
 {
-    bool may_be_long = verb == SMTP_VERB_AUTH || verb == SMTP_VERB_X_EXPS || session->fragment_judged;
+    bool may_be_long = smtp_verb_is(verb, SMTP_TRAIT_AUTHENTICATES) || session->fragment_judged;
     return may_be_long ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_LINE_TOO_LONG;
+}
+
+/*
+ * A whole command that something in force looks at takes its canonical form, in which it leaves. What cannot have it,
+ * or has left in part in another one, is an anomaly.
+ */
+static enum smtp_anomaly make_canonical(const struct smtp_context *context, struct smtp_unit *unit)
+{
+    enum smtp_verb verb = unit->command.verb;
+    bool address = context->addresses >> verb & 1;
+    bool looks = context->strict && context->canonical && !unit->judged && verb < SMTP_VERB_NAMED && verb > 0 &&
+                 context->verbs >> verb & 1;
+    if (!looks)
+        return SMTP_ANOMALY_NONE;
+    size_t left = smtp_unit_left_before(unit);
+    enum smtp_canonical form = smtp_canonical(unit->whole, &unit->command, address, context->canonical);
+    if (form == SMTP_CANONICAL_SAME)
+        return SMTP_ANOMALY_NONE;
+    if (form != SMTP_CANONICAL_REWRITTEN || memcmp(context->canonical, unit->whole.ptr, left) != 0)
+        return address ? SMTP_ANOMALY_UNREADABLE_ADDRESS : SMTP_ANOMALY_UNREADABLE_COMMAND;
+    unit->rewritten = true;
+    unit->came = unit->whole;
+    unit->whole = (struct span){context->canonical, unit->came.len};
+    unit->octets = span_tail(unit->whole, left);
+    unit->command = smtp_command_parse(unit->whole);
+    return SMTP_ANOMALY_NONE;
 }
 
 /* A line that was put back. What is wrong with it was found when it came, together with what came behind it. */
@@ -305,7 +403,10 @@ static bool next_again(struct smtp_session *session, const struct smtp_context *
     unit->whole = smtp_line_so_far(line, context->blocks);
     unit->octets = span_tail(unit->whole, line->left);
     unit->command = smtp_command_parse(unit->whole);
-    unit->anomaly = (enum smtp_anomaly)session->put_back_anomaly;
+    enum smtp_anomaly form = make_canonical(context, unit);
+    unit->anomaly = session->put_back_anomaly ? (enum smtp_anomaly)session->put_back_anomaly : form;
+    if (unit->anomaly == SMTP_ANOMALY_CHUNK_NOT_OFFERED)
+        unit->anomaly = chunk_anomaly(session, &unit->command); /* it may have been since */
     return true;
 }
 
@@ -319,6 +420,7 @@ static enum smtp_line_status take_line(struct smtp_session *session, const struc
     if (status == SMTP_LINE_LONG) {
         smtp_line_gather(line, context->blocks, bytes);
         session->line_long[unit->side] = true;
+        session->long_octets = unit->role == SMTP_CLIENT ? 0 : session->long_octets;
     }
     if (status != SMTP_LINE_WHOLE)
         unit->whole = smtp_line_so_far(line, context->blocks);
@@ -340,8 +442,11 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
         return false;
     unit->kind = whole ? SMTP_UNIT_COMMAND : SMTP_UNIT_FRAGMENT;
     unit->command = smtp_command_parse(unit->whole);
+    enum smtp_anomaly form = whole ? make_canonical(context, unit) : SMTP_ANOMALY_NONE;
     unit->anomaly = status == SMTP_LINE_LONG ? long_command_anomaly(session, unit->command.verb)
                                              : command_anomaly(session, context, unit, whole && bytes->len > 0);
+    if (form && (!unit->anomaly || unit->anomaly == SMTP_ANOMALY_EARLY_TALKER))
+        unit->anomaly = form;
     return status != SMTP_LINE_PARTIAL || release || !command_may_matter(session, context, &unit->command);
 }
 
@@ -355,7 +460,7 @@ static bool reply_may_matter(const struct smtp_session *session, const struct sm
         return false;
     if (smtp_slot_fate(*slot) != SMTP_FATE_PASS || context->whole_replies)
         return true;
-    return smtp_slot_verb(*slot) == SMTP_VERB_EHLO && session->reply_lines > 0 &&
+    return smtp_verb_is(smtp_slot_verb(*slot), SMTP_TRAIT_OFFERS) && session->reply_lines > 0 &&
            smtp_keyword_may_come(context->keywords, unit->whole);
 }
 
@@ -369,15 +474,13 @@ static bool more_sent(const struct smtp_session *session)
 /* Whether a reply that ends in `code` leaves two readings of what the client sends. */
 static enum smtp_anomaly two_readings(const struct smtp_session *session, enum smtp_verb verb, uint16_t code)
 {
-    bool auth = verb == SMTP_VERB_AUTH || verb == SMTP_VERB_AUTH_RESPONSE || verb == SMTP_VERB_X_EXPS;
-    if (auth && code == 334 && more_sent(session))
+    if (smtp_verb_is(verb, SMTP_TRAIT_AUTHENTICATES) && code == 334 && more_sent(session))
         return SMTP_ANOMALY_AMBIGUOUS_RESPONSE;
     if (verb == SMTP_VERB_XEXCH50 && code == 354 && more_sent(session))
         return SMTP_ANOMALY_AMBIGUOUS_REPLY;
     /* A client that waits for replies will not send the octets; one that does not has them on their way (case 48). */
-    bool chunk = verb == SMTP_VERB_BDAT || verb == SMTP_VERB_BDAT_LAST;
-    if (chunk && code >= 400 && session->ledger.count == 1 && session->phase == SMTP_PHASE_CHUNK &&
-        session->payload_octets == 0)
+    if (smtp_verb_is(verb, SMTP_TRAIT_CHUNK) && code >= 400 && session->ledger.count == 1 &&
+        session->phase == SMTP_PHASE_CHUNK && session->payload_octets == 0)
         return SMTP_ANOMALY_AMBIGUOUS_REPLY;
     if (verb == SMTP_VERB_PROXY_HEADER && session->ledger.count > 1)
         return SMTP_ANOMALY_AMBIGUOUS_REPLY;
@@ -391,11 +494,12 @@ static enum smtp_anomaly two_readings(const struct smtp_session *session, enum s
 static bool asks_out_of_place(const struct smtp_session *session, const struct smtp_context *context,
                               enum smtp_verb verb, uint16_t code)
 {
-    if (smtp_slot_fate(*smtp_ledger_oldest(&session->ledger, context->blocks)) != SMTP_FATE_PASS)
+    enum smtp_fate fate = smtp_slot_fate(*smtp_ledger_oldest(&session->ledger, context->blocks));
+    if (fate != SMTP_FATE_PASS && fate != SMTP_FATE_REPLACE_IF_BARE)
         return false;
     if (code == 354)
-        return verb != SMTP_VERB_DATA && verb != SMTP_VERB_XEXCH50;
-    return code == 334 && verb != SMTP_VERB_AUTH && verb != SMTP_VERB_AUTH_RESPONSE && verb != SMTP_VERB_X_EXPS;
+        return !smtp_verb_is(verb, SMTP_TRAIT_PAYLOAD);
+    return code == 334 && !smtp_verb_is(verb, SMTP_TRAIT_AUTHENTICATES);
 }
 
 /* What is wrong with a whole reply line. */
@@ -404,6 +508,8 @@ static enum smtp_anomaly reply_anomaly(const struct smtp_session *session, const
 {
     if (!unit->has_reply)
         return session->greeted ? SMTP_ANOMALY_REPLY_WITHOUT_CODE : SMTP_ANOMALY_NOT_SMTP;
+    if (session->server_closes)
+        return SMTP_ANOMALY_UNEXPECTED_REPLY;
     if (session->ledger.count == 0 || session->reply_unasked)
         /* 421 may come at any time (RFC 5321 3.8); Postfix uses 521 so, Exchange 451. */
         return unit->reply.code >= 400 ? SMTP_ANOMALY_NONE : SMTP_ANOMALY_UNEXPECTED_REPLY;
@@ -459,25 +565,130 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
     return status != SMTP_LINE_PARTIAL || release || unit->anomaly || !reply_may_matter(session, context, unit);
 }
 
+/* Whether no more can be noted of what is owed a reply, with what a command may draw besides its own. */
+static bool is_ledger_full(const struct smtp_session *session)
+{
+    enum { COMMAND_AND_PAYLOAD = 2 };
+    return session->phase == SMTP_PHASE_COMMAND && session->ledger.count > SMTP_LEDGER_SLOTS_MAX - COMMAND_AND_PAYLOAD;
+}
+
+/* Whether the reply to EHLO says what the octets behind this command are. */
+static bool awaits_offer(const struct smtp_session *session, const struct smtp_context *context,
+                         const struct smtp_unit *unit)
+{
+    return unit->kind == SMTP_UNIT_COMMAND && unit->command.verb == SMTP_VERB_BDAT && !session->line_long[unit->side] &&
+           may_offer_chunks(session, context->blocks);
+}
+
+/* The client's next unit; none where it waits for the server. */
+static bool next_of_client(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
+                           bool release, struct smtp_unit *unit)
+{
+    bool holds = context->holds && !release;
+    if (holds && is_ledger_full(session))
+        session->awaits = true;
+    if (smtp_session_awaits(session, unit->side))
+        return false;
+    if (session->phase != SMTP_PHASE_COMMAND)
+        return next_payload(session, context, bytes, unit);
+    bool some = next_command(session, context, bytes, release, unit);
+    if (!some || !holds || !awaits_offer(session, context, unit))
+        return some;
+    smtp_session_put_back(session, context, unit);
+    session->awaits = true;
+    return false;
+}
+
+/* What was given out whole is over. */
+static void finish_line(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side)
+{
+    if (!session->line_over[side])
+        return;
+    smtp_line_done(&session->lines[side], context->blocks);
+    session->line_over[side] = false;
+    session->line_long[side] = false;
+}
+
+/* Whether a reply of which nothing is promised goes on, as it came, at the beginning of a line. */
+static bool is_amid_reply(const struct smtp_session *session, enum smtp_side side)
+{
+    bool undisturbed = session->ledger.promised == 0 && session->reply_passed && !session->reply_cut &&
+                       !session->reply_unasked && !session->server_closes && !session->opaque;
+    return undisturbed && session->reply_lines > 0 && session->ledger.count > 0 && session->lines[side].len == 0;
+}
+
+/* Whether something is remembered of a server that offers this: PIPELINING, CHUNKING, PIPECONNECT in all its names. */
+static bool is_remembered(struct span keyword)
+{
+    uint8_t initial = keyword.len ? ascii_upper(keyword.ptr[0]) : 0;
+    return initial == 'P' || initial == 'C' || (initial == 'X' && keyword.len == 1);
+}
+
+/* A line of an EHLO reply and its keyword; false where it is not all there, or not such a line. */
+static bool read_offer(struct span bytes, struct span *line, struct smtp_reply *reply, struct span *keyword)
+{
+    *line = smtp_line_first(bytes);
+    if (line->len == 0 || line->len >= SMTP_LINE_BYTES_MAX || !smtp_reply_parse(*line, reply))
+        return false;
+    *keyword = smtp_reply_keyword(reply->text);
+    return true;
+}
+
+/* Whether every line from this one to the reply's last, which is among `bytes`, is taken out. */
+static bool all_are_stripped(const struct smtp_context *context, struct span bytes)
+{
+    struct span line, keyword;
+    struct smtp_reply reply;
+    do {
+        if (!read_offer(bytes, &line, &reply, &keyword) || !smtp_keyword_in(context->keywords, keyword))
+            return false;
+        bytes = span_tail(bytes, line.len);
+    } while (!reply.last);
+    return true;
+}
+
+struct smtp_lines smtp_session_take_lines(struct smtp_session *session, const struct smtp_context *context,
+                                          enum smtp_side side, uint32_t spare, struct span *bytes)
+{
+    struct smtp_lines lines = {.octets = {bytes->ptr, 0}};
+    struct span line, keyword;
+    struct smtp_reply reply;
+    enum smtp_side role = session->swapped ? (enum smtp_side) !side : side;
+    if (!context->by_keyword || role != SMTP_SERVER || session->reply_lines == 0)
+        return lines;
+    finish_line(session, context, side);
+    if (!is_amid_reply(session, side) || !smtp_verb_is(oldest_verb(session, context->blocks), SMTP_TRAIT_OFFERS))
+        return lines;
+    bool more = read_offer(*bytes, &line, &reply, &keyword);
+    bool strips = more && smtp_keyword_in(context->keywords, keyword), stripped = strips;
+    while (more && !reply.last && !is_remembered(keyword) && stripped == strips) {
+        size_t len = line.len;
+        struct span behind = span_tail(*bytes, len);
+        more = read_offer(behind, &line, &reply, &keyword);
+        stripped = more && smtp_keyword_in(context->keywords, keyword);
+        if (strips ? lines.octets.len + len > spare : stripped && all_are_stripped(context, behind))
+            break; /* it must leave in another form: as long as it came, or as the last line */
+        lines.octets.len += len;
+        lines.stripped += strips;
+        *bytes = behind;
+        session->reply_lines = (uint16_t)(session->reply_lines + (session->reply_lines < UINT16_MAX));
+    }
+    return lines;
+}
+
 bool smtp_session_next(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side,
                        struct span *bytes, bool release, struct smtp_unit *unit)
 {
     enum smtp_side role = session->swapped ? (enum smtp_side) !side : side;
     *unit = (struct smtp_unit){.side = side, .role = role};
-    if (session->line_over[side]) {
-        smtp_line_done(&session->lines[side], context->blocks);
-        session->line_over[side] = false;
-        session->line_long[side] = false;
-    }
+    finish_line(session, context, side);
     bool some;
     if (session->opaque)
         some = next_opaque(session, context, bytes, unit);
     else if (role == SMTP_SERVER)
         some = next_reply(session, context, bytes, release, unit);
-    else if (session->phase == SMTP_PHASE_COMMAND)
-        some = next_command(session, context, bytes, release, unit);
     else
-        some = next_payload(session, context, bytes, unit);
+        some = next_of_client(session, context, bytes, release, unit);
     unit->rest = *bytes;
     return some;
 }
@@ -486,7 +697,7 @@ void smtp_session_put_back(struct smtp_session *session, const struct smtp_conte
                            const struct smtp_unit *unit)
 {
     struct smtp_line *line = &session->lines[unit->side];
-    struct span whole = unit->whole;
+    struct span whole = unit->rewritten ? unit->came : unit->whole;
     assert(unit->role == SMTP_CLIENT && !session->line_long[unit->side]);
     if (line->len == 0)
         smtp_line_gather(line, context->blocks, &whole);

@@ -2,12 +2,31 @@
 #include "smtp/session.h"
 #include "smtp/treatment.h"
 
+/*
+ * Whether the reply to a command says what the next ones are about: servers refuse MAIL in a transaction, or begin
+ * another one (RFC 5321 4.1.4), and what is to end one may be refused.
+ */
+static bool decides_transaction(const struct smtp_session *session, enum smtp_verb verb)
+{
+    return session->mail_open &&
+           (verb == SMTP_VERB_MAIL || verb == SMTP_VERB_RSET || smtp_verb_is(verb, SMTP_TRAIT_HELLO));
+}
+
 /* Remember that a command went to the server; without memory for it, follow the session no longer. */
 static void owe(struct smtp_session *session, const struct smtp_context *context, enum smtp_verb verb,
                 enum smtp_fate fate, uint8_t refusal)
 {
     if (!smtp_ledger_push(&session->ledger, context->blocks, smtp_slot_of(verb, fate, refusal)))
         smtp_session_give_up(session, context->blocks);
+    bool asks = fate == SMTP_FATE_PASS || fate == SMTP_FATE_REPLACE_IF_BARE;
+    session->awaits =
+        context->holds && asks && (smtp_verb_is(verb, SMTP_TRAIT_AWAITS) || decides_transaction(session, verb));
+    if (verb == SMTP_VERB_MAIL) {
+        session->mail_nested = session->mail_open;
+        session->mail_open = true;
+    } else if (verb == SMTP_VERB_END_OF_DATA || (verb == SMTP_VERB_BDAT_LAST && session->recipients > 0)) {
+        session->mail_open = false; /* without a recipient BDAT is refused, and servers keep the transaction */
+    }
 }
 
 static void owe_plain(struct smtp_session *session, const struct smtp_context *context, enum smtp_verb verb)
@@ -21,7 +40,7 @@ static void command_went(struct smtp_session *session, const struct smtp_context
 {
     enum smtp_verb verb = command->verb;
     bool last = false;
-    if (verb == SMTP_VERB_BDAT) {
+    if (verb == SMTP_VERB_BDAT && session->chunking) {
         uint64_t octets = 0;
         (void)smtp_chunk_parse(command->argument, &octets, &last);
         session->chunk_left = octets;
@@ -31,6 +50,8 @@ static void command_went(struct smtp_session *session, const struct smtp_context
             session->phase = SMTP_PHASE_CHUNK;
         if (last && treatment.cover != SMTP_COVER_LAST)
             verb = SMTP_VERB_BDAT_LAST;
+        else if (last)
+            treatment.fate = SMTP_FATE_REPLACE_EACH;
     } else if (verb == SMTP_VERB_XEXCH50) {
         (void)smtp_xexch50_parse(command->argument, &session->chunk_left);
     } else if (verb == SMTP_VERB_DATA) {
@@ -43,11 +64,15 @@ static void command_went(struct smtp_session *session, const struct smtp_context
         session->asked_dot = false;
         if (session->data_pending < UINT8_MAX)
             session->data_pending++;
-    } else if (verb == SMTP_VERB_STARTTLS || verb == SMTP_VERB_X_ANONYMOUSTLS) {
+    } else if (smtp_verb_is(verb, SMTP_TRAIT_ENCRYPTS)) {
         session->tls_asked = true;
+    } else if (smtp_verb_is(verb, SMTP_TRAIT_OFFERS) && !context->holds) {
+        session->chunking = true; /* until the reply says otherwise: what follows does not wait for it */
     } else if (!session->addressed && !session->greeted && span_equal(command->word, span_of("PROXY"))) {
         verb = SMTP_VERB_PROXY_HEADER; /* a server that wants one does not greet before */
     }
+    if (verb == SMTP_VERB_RSET && command->argument.len == 0)
+        session->mail_open = false; /* RFC 5321 4.1.1.5: nobody refuses that */
     session->addressed = true;
     owe(session, context, verb, treatment.fate, treatment.refusal);
 }
@@ -64,6 +89,7 @@ static enum smtp_verb covered_verb(enum smtp_cover cover, enum smtp_verb verb)
         return SMTP_VERB_QUIT;
     case SMTP_COVER_NONE:
     case SMTP_COVER_PATH:
+    case SMTP_COVER_COMMENT:
     case SMTP_COVER_LAST:
         break;
     }
@@ -93,6 +119,9 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
         treatment = smtp_treat(session, unit, action);
     if (treatment.cover != SMTP_COVER_NONE)
         smtp_change_cover(change, unit, treatment.cover, continued);
+    else if (unit->rewritten)
+        smtp_change_to(change, unit->octets);
+    change->changed = change->changed || unit->rewritten;
 
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
         if (treatment.cover != SMTP_COVER_NONE && !continued) {
@@ -123,6 +152,7 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
         (void)smtp_xexch50_parse(unit->command.argument, &session->chunk_left);
         verb = SMTP_VERB_XEXCH50;
     }
+    session->mail_open = session->mail_open && verb != SMTP_VERB_RSET;
     owe(session, context, verb, treatment.fate, treatment.refusal);
 }
 
@@ -195,6 +225,7 @@ static void data_answered(struct smtp_session *session, uint16_t code)
 static void transaction_ended(struct smtp_session *session)
 {
     session->recipients = 0;
+    session->mail_open = false;
     smtp_void_end(session);
 }
 
@@ -211,13 +242,14 @@ static void swap_roles(struct smtp_session *session, const struct smtp_context *
     session->swapped = !session->swapped;
     session->greeted = false;
     session->pipelining = false;
+    session->chunking = false;
     session->lmtp = false;
     owe_plain(session, context, SMTP_VERB_CONNECT);
 }
 
 /* A reply is complete: what does it change? */
 static void reply_came(struct smtp_session *session, const struct smtp_context *context, struct smtp_slot slot,
-                       uint16_t code)
+                       uint16_t code, uint16_t shown_code)
 {
     bool success = code / 100 == 2;
     bool refused = smtp_slot_fate(slot) == SMTP_FATE_REPLACE;
@@ -229,6 +261,8 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
     case SMTP_VERB_XCLIENT:
         /* XCLIENT begins the session anew, at the greeting that is its reply. */
         session->lmtp = success ? verb == SMTP_VERB_LHLO : session->lmtp;
+        if (success || !context->holds)
+            session->chunking = success && smtp_verb_is(verb, SMTP_TRAIT_OFFERS) && session->chunking_comes;
         if (success)
             transaction_ended(session);
         break;
@@ -240,10 +274,12 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
     case SMTP_VERB_MAIL:
         if (success)
             session->recipients = 0;
+        session->deferred_now = false;
         break;
     case SMTP_VERB_RCPT:
-        if (success && session->recipients < UINT16_MAX)
+        if (success && smtp_slot_fate(slot) == SMTP_FATE_PASS && session->recipients < UINT16_MAX)
             session->recipients++;
+        session->deferred_now = session->deferred_now || shown_code / 100 == 4;
         smtp_void_answered(session, smtp_slot_fate(slot), success);
         break;
     case SMTP_VERB_X_LINK2STATE:
@@ -289,17 +325,21 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
     }
 }
 
-/* The last line of a reply: close the slot it answers. */
-static void close_slot(struct smtp_session *session, const struct smtp_context *context, uint16_t code)
+/* The last line of a reply, whose code the client reads as `shown_code`: close the slot it answers. */
+static void close_slot(struct smtp_session *session, const struct smtp_context *context, uint16_t code,
+                       uint16_t shown_code)
 {
     if (session->reply_unasked) {
         /* A server that gives up says so unasked, and closes (RFC 5321 3.8): there is nothing to pair any more. */
-        smtp_session_give_up(session, context->blocks);
+        session->reply_unasked = false;
+        session->server_closes = true;
+        if (!context->strict)
+            smtp_session_give_up(session, context->blocks);
         return;
     }
     struct smtp_slot answered = *smtp_ledger_oldest(&session->ledger, context->blocks);
     enum smtp_verb verb = smtp_slot_verb(answered);
-    bool ends_message = verb == SMTP_VERB_END_OF_DATA || verb == SMTP_VERB_BDAT_LAST;
+    bool ends_message = smtp_verb_is(verb, SMTP_TRAIT_ENDS_MESSAGE);
     if (ends_message && session->recipients > 0 && (code == 353 || session->lmtp)) {
         /* PRDR: 353, one reply for each recipient, and one for all; LMTP: one for each recipient (case 21). */
         session->extra_replies = (uint16_t)(session->extra_replies + session->recipients - (code == 353 ? 0 : 1));
@@ -315,31 +355,57 @@ static void close_slot(struct smtp_session *session, const struct smtp_context *
     session->answered++;
     if (session->void_slots > 0)
         session->void_slots--;
-    reply_came(session, context, answered, code);
+    reply_came(session, context, answered, code, shown_code);
 }
 
 /* 421 announces that the server closes the connection, as Postfix's 521 does: the client must see it (RFC 5321 3.8). */
 static bool says_goodbye(const struct smtp_unit *unit)
 {
-    return unit->has_reply && (unit->reply.code == 421 || unit->reply.code == 521);
+    struct span code = span_head(unit->whole, SMTP_REFUSAL_CODE_LEN);
+    bool is_reply = unit->has_reply || (unit->kind == SMTP_UNIT_FRAGMENT && smtp_reply_may_begin(unit->whole));
+    return is_reply && (span_equal(code, span_of("421")) || span_equal(code, span_of("521")));
 }
 
-/* The command that this reply answers; NULL where nobody has asked. */
+/* The command that this reply answers; NULL where nobody has asked, and where all replies that are owed simply pass. */
 static const struct smtp_slot *slot_of_reply(const struct smtp_session *session, const struct smtp_context *context)
 {
-    return session->reply_unasked ? NULL : smtp_ledger_oldest(&session->ledger, context->blocks);
+    if (session->ledger.promised == 0 || session->reply_unasked)
+        return NULL;
+    return smtp_ledger_oldest(&session->ledger, context->blocks);
+}
+
+/* Whether a reply to what `slot` stands for is one that ours takes the place of, unless it says goodbye. */
+static bool is_unwanted(const struct smtp_session *session, const struct smtp_unit *unit, struct smtp_slot slot)
+{
+    enum smtp_fate fate = smtp_slot_fate(slot);
+    bool bare = session->recipients == 0 && session->deferred_now;
+    return !session->line_long[unit->side] && !session->reply_passed &&
+           (fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_EACH || fate == SMTP_FATE_REPLACE_SPOILED ||
+            (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2') ||
+            (fate == SMTP_FATE_REPLACE_IF_BARE && unit->whole.ptr[0] == '5' && bare));
 }
 
 /* Whether our own reply to what `slot` stands for leaves in place of this line of the server's. */
 static bool is_replaced(const struct smtp_session *session, const struct smtp_unit *unit, struct smtp_slot slot)
 {
-    if (session->reply_sent > 0)
-        return true; /* it has begun to */
-    if (says_goodbye(unit) || session->line_long[unit->side])
+    return session->reply_sent > 0 /* it has begun to */ || (is_unwanted(session, unit, slot) && !says_goodbye(unit));
+}
+
+bool smtp_session_withholds_code(const struct smtp_session *session, const struct smtp_context *context,
+                                 const struct smtp_unit *unit)
+{
+    size_t before = smtp_unit_left_before(unit);
+    if (before == 0 || before >= SMTP_REFUSAL_CODE_LEN || session->reply_sent > 0)
         return false;
-    enum smtp_fate fate = smtp_slot_fate(slot);
-    return fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_SPOILED ||
-           (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2');
+    const struct smtp_slot *slot = slot_of_reply(session, context);
+    return slot && is_unwanted(session, unit, *slot);
+}
+
+/* How often our own reply leaves in place of one with this fate (RFC 2033 4.3). */
+static uint16_t replies_wanted(const struct smtp_session *session, enum smtp_fate fate)
+{
+    bool each = fate == SMTP_FATE_REPLACE_EACH && session->lmtp && session->recipients > 0;
+    return each ? session->recipients : 1;
 }
 
 uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const struct smtp_context *context,
@@ -351,8 +417,8 @@ uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const str
     return slot->refusal;
 }
 
-uint16_t smtp_session_reply_code(const struct smtp_session *session, const struct smtp_context *context,
-                                 const struct smtp_unit *unit)
+uint16_t smtp_session_own_code(const struct smtp_session *session, const struct smtp_context *context,
+                               const struct smtp_unit *unit)
 {
     uint8_t refusal = smtp_session_reply_refusal(session, context, unit);
     if (refusal == SMTP_REFUSAL_NONE)
@@ -364,12 +430,14 @@ uint16_t smtp_session_reply_code(const struct smtp_session *session, const struc
 /* What the EHLO reply offers, as the client sees it. */
 static void note_keyword(struct smtp_session *session, const struct smtp_unit *unit, bool stripped)
 {
-    if (unit->verb != SMTP_VERB_EHLO)
+    if (!smtp_verb_is(unit->verb, SMTP_TRAIT_OFFERS))
         return;
     if (unit->line_index == 0)
-        session->pipelining = false;
+        session->pipelining = session->chunking_comes = false;
     else if (!stripped && span_equal_nocase(unit->keyword, span_of("PIPELINING")))
         session->pipelining = true;
+    else if (span_equal_nocase(unit->keyword, span_of("CHUNKING")))
+        session->chunking_comes = true; /* to whom it is shown or not: the server takes it */
 }
 
 static void commit_reply(struct smtp_session *session, const struct smtp_context *context, const struct smtp_unit *unit,
@@ -379,10 +447,15 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
     session->reply_unasked = session->reply_unasked || session->ledger.count == 0;
     const struct smtp_slot *slot = slot_of_reply(session, context);
     enum smtp_fate fate = slot ? smtp_slot_fate(*slot) : SMTP_FATE_PASS;
+    bool withheld = smtp_session_withholds(session, context, unit), fits = true;
+    bool replaced = slot && is_replaced(session, unit, *slot);
     if (fate == SMTP_FATE_VANISH)
         smtp_change_remove(change, room);
-    else if (slot && is_replaced(session, unit, *slot))
-        smtp_change_replace(change, unit, context->refusals, slot->refusal, room, &session->reply_sent);
+    else if (replaced)
+        fits = smtp_change_replace(change, unit, context->refusals, slot->refusal, replies_wanted(session, fate), room,
+                                   &session->reply_sent);
+    else if (withheld)
+        smtp_change_restore(change, unit);
     else if (action.kind == SMTP_ACTION_STRIP && unit->verb == SMTP_VERB_CONNECT)
         smtp_change_mask(change, unit, room);
     else if (action.kind == SMTP_ACTION_STRIP && !unit->judged)
@@ -402,6 +475,7 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
     session->reply_fragment_judged = false;
     session->greeted = true;
     note_keyword(session, unit, action.kind == SMTP_ACTION_STRIP);
+    session->reply_passed = !replaced && !unit->reply.last;
     if (!unit->reply.last) {
         if (session->reply_lines < UINT16_MAX)
             session->reply_lines++;
@@ -409,12 +483,14 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
     }
     session->reply_lines = 0;
     session->reply_cut = false;
-    if (fate == SMTP_FATE_MUST_SUCCEED && unit->reply.code / 100 != 2 && !says_goodbye(unit)) {
+    if (!fits || (fate == SMTP_FATE_MUST_SUCCEED && unit->reply.code / 100 != 2 && !says_goodbye(unit))) {
         change->reset = true;
         smtp_session_give_up(session, context->blocks);
         return;
     }
-    close_slot(session, context, unit->reply.code);
+    bool recipient = unit->verb == SMTP_VERB_RCPT; /* of others nobody asks what the client read */
+    close_slot(session, context, unit->reply.code,
+               recipient ? smtp_session_reply_code(session, context, unit) : unit->reply.code);
 }
 
 void smtp_session_left(const struct smtp_session *session, const struct smtp_unit *unit, size_t left, uint8_t *out)
@@ -445,9 +521,10 @@ static bool must_reset(const struct smtp_session *session, const struct smtp_uni
 {
     if (action.kind == SMTP_ACTION_RESET)
         return true;
-    size_t left = unit->whole.len > unit->octets.len ? unit->whole.len - unit->octets.len : 0;
+    size_t left = smtp_unit_left_before(unit);
     struct span word = unit->command.word;
-    if (action.kind == SMTP_ACTION_REFUSE && unit->anomaly && !unit->judged && left > 0)
+    bool voids = unit->anomaly == SMTP_ANOMALY_UNREADABLE_ADDRESS; /* what has left of MAIL and RCPT comes to nothing */
+    if (action.kind == SMTP_ACTION_REFUSE && unit->anomaly && !voids && !unit->judged && left > 0)
         return left >= (size_t)(word.ptr - unit->whole.ptr) + word.len;
     return action.kind == SMTP_ACTION_CLOSE &&
            (unit->role == SMTP_SERVER || unit->judged || !smtp_treatment_can_close(session, unit));
@@ -457,6 +534,7 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
                          struct smtp_action action, struct smtp_room room, struct smtp_change *change)
 {
     change->changed = false;
+    change->bounded = false;
     change->reset = false;
     change->len = 0;
     if (unit->role == SMTP_CLIENT && unit->kind == SMTP_UNIT_OPAQUE)
@@ -466,7 +544,9 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
     if (over && unit->role == SMTP_CLIENT)
         action = (struct smtp_action){.kind = SMTP_ACTION_CLOSE, .refusal = SMTP_REFUSAL_CLOSING};
     bool lost = smtp_anomaly_loses_pairing(unit->anomaly) && action.kind == SMTP_ACTION_PASS;
-    change->reset = must_reset(session, unit, action);
+    /* What was kept back of a line cannot be added where lengths must stay. */
+    bool lacks = unit->role == SMTP_SERVER && !room.resize && smtp_session_withholds(session, context, unit);
+    change->reset = lacks || must_reset(session, unit, action);
     if (lost && unit->kind == SMTP_UNIT_REPLY)
         commit_reply(session, context, unit, action, room, change); /* it may answer what was refused here */
     if (lost || change->reset) {

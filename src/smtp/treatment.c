@@ -1,7 +1,5 @@
 #include "smtp/treatment.h"
 
-#include "smtp/path.h"
-
 void smtp_void_begin(struct smtp_session *session, uint8_t others)
 {
     if (session->void_refusal == SMTP_REFUSAL_NONE) {
@@ -12,19 +10,36 @@ void smtp_void_begin(struct smtp_session *session, uint8_t others)
     session->void_slots = (uint16_t)(session->ledger.count + 1); /* the slot of this command comes next */
 }
 
+/*
+ * How the server is kept from the next recipient that is refused alone. It hangs up if it has seen too much of one
+ * kind, and then nobody gets the message: Exim at the fourth error of syntax and at the eleventh NOOP, Postfix behind
+ * its twentieth error, and 100 NOOPs later; sendmail slows down from the twentieth NOOP on.
+ */
+static enum smtp_cover spoil_cover(const struct smtp_session *session, const struct smtp_unit *unit)
+{
+    enum { NOOPS = 8, COMMENTS = 18, BAD_DOMAINS = 2 };
+    /* A server that synchronises hangs up on a NOOP with something behind it. */
+    bool alone = session->ledger.count == 0 && !session->pipelining && unit->rest.len == 0;
+    if (alone && (session->spoiled < NOOPS || session->spoiled >= NOOPS + COMMENTS))
+        return SMTP_COVER_NOOP;
+    /* Exim adds a domain to what has none, for hosts that are listed so: a few are refused there, too. */
+    return !alone && session->spoiled < BAD_DOMAINS ? SMTP_COVER_PATH : SMTP_COVER_COMMENT;
+}
+
 /* One recipient is refused, and the others go on. */
 static struct smtp_treatment spoil(struct smtp_session *session, const struct smtp_unit *unit, uint8_t refusal)
 {
-    struct smtp_path path = smtp_path_parse(unit->command.argument);
-    bool whole = unit->octets.len == unit->whole.len;
-    bool alone = session->ledger.count == 0 && !session->pipelining;
-    if (whole && alone)
-        return (struct smtp_treatment){SMTP_COVER_NOOP, SMTP_FATE_REPLACE, refusal};
-    if (whole && path.good && path.inside.len >= SMTP_COVER_PATH_BYTES_MIN)
-        return (struct smtp_treatment){SMTP_COVER_PATH, SMTP_FATE_REPLACE_SPOILED, refusal};
-    /* There is nothing to be written over: this one is refused all the same, and the others try again. */
-    smtp_void_begin(session, SMTP_REFUSAL_TRY_AGAIN);
-    return (struct smtp_treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, refusal};
+    if (unit->octets.len < unit->whole.len) {
+        /* Its beginning has left: this one is refused all the same, and the others try again. */
+        smtp_void_begin(session, SMTP_REFUSAL_TRY_AGAIN);
+        return (struct smtp_treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_OK, refusal};
+    }
+    enum smtp_cover cover = spoil_cover(session, unit);
+    if (session->spoiled < UINT8_MAX)
+        session->spoiled++;
+    session->spoiled_now = true;
+    return (struct smtp_treatment){cover, cover == SMTP_COVER_NOOP ? SMTP_FATE_REPLACE : SMTP_FATE_REPLACE_SPOILED,
+                                   refusal};
 }
 
 static struct smtp_treatment refuse(struct smtp_session *session, const struct smtp_unit *unit, uint8_t refusal)
@@ -49,6 +64,9 @@ static struct smtp_treatment refuse(struct smtp_session *session, const struct s
         /* The server forgets the recipients, for a client that begins the next transaction without RSET. */
         return (struct smtp_treatment){SMTP_COVER_RSET, SMTP_FATE_REPLACE, refusal};
     case SMTP_VERB_BDAT:
+        /* Where it is no chunk to the server, what follows are commands, some of which may be in the same group. */
+        if (!session->chunking)
+            return (struct smtp_treatment){SMTP_COVER_RSET, SMTP_FATE_REPLACE, refusal};
         /* Its octets follow, whatever is said of it, so they flow; they only never become a message. */
         return (struct smtp_treatment){SMTP_COVER_LAST, SMTP_FATE_REPLACE, refusal};
     default:
@@ -84,6 +102,18 @@ static struct smtp_treatment treat_in_void(struct smtp_session *session, const s
     }
 }
 
+/* The policy has nothing against a command, and the transaction it belongs to goes on. */
+static struct smtp_treatment treat_plain(struct smtp_session *session, const struct smtp_unit *unit)
+{
+    enum smtp_verb verb = unit->command.verb;
+    if (verb == SMTP_VERB_MAIL)
+        session->spoiled_now = false;
+    /* What the server says for want of recipients Exim takes for a verdict on those that it is to send again. */
+    if (session->spoiled_now && (verb == SMTP_VERB_DATA || verb == SMTP_VERB_BDAT))
+        return (struct smtp_treatment){SMTP_COVER_NONE, SMTP_FATE_REPLACE_IF_BARE, SMTP_REFUSAL_TRY_AGAIN};
+    return (struct smtp_treatment){0};
+}
+
 bool smtp_treatment_can_close(const struct smtp_session *session, const struct smtp_unit *unit)
 {
     enum { QUIT_LEN = 4 };
@@ -117,7 +147,46 @@ struct smtp_treatment smtp_treat(struct smtp_session *session, const struct smtp
     case SMTP_ACTION_RESET:
         break;
     }
-    return session->void_refusal ? treat_in_void(session, unit) : (struct smtp_treatment){0};
+    return session->void_refusal ? treat_in_void(session, unit) : treat_plain(session, unit);
+}
+
+/*
+ * Where in the ledger the recipients begin whose transaction is still open; its end where something stands behind them
+ * that has been decided by it.
+ */
+static uint32_t open_transaction(const struct smtp_session *session, const struct pool *blocks)
+{
+    const struct smtp_ledger *ledger = &session->ledger;
+    for (uint32_t place = ledger->count; place > 0; place--) {
+        enum smtp_verb verb = smtp_slot_verb(smtp_ledger_at(ledger, blocks, place - 1));
+        if (verb == SMTP_VERB_MAIL)
+            return place;
+        if (verb != SMTP_VERB_RCPT && verb != SMTP_VERB_NOOP)
+            return ledger->count;
+    }
+    return 0;
+}
+
+void smtp_void_relent(struct smtp_session *session, struct pool *blocks, uint64_t which)
+{
+    struct smtp_ledger *ledger = &session->ledger;
+    if (session->void_refusal == SMTP_REFUSAL_NONE || session->void_held || session->reply_sent > 0 ||
+        ledger->count >= 64)
+        return;
+    uint64_t brought = 0; /* by place */
+    uint32_t from = open_transaction(session, blocks);
+    for (uint32_t place = from; place < ledger->count; place++) {
+        struct smtp_slot slot = smtp_ledger_at(ledger, blocks, place);
+        if (smtp_slot_fate(slot) != SMTP_FATE_REPLACE_IF_OK)
+            continue;
+        if (slot.refusal != session->void_refusal || !(which >> (session->answered + place) % 64 & 1))
+            return;
+        brought |= UINT64_C(1) << place;
+    }
+    for (uint64_t rest = brought; rest; rest &= rest - 1)
+        smtp_ledger_let_pass(ledger, blocks, (uint32_t)__builtin_ctzll(rest));
+    if (brought)
+        session->void_refusal = SMTP_REFUSAL_NONE;
 }
 
 void smtp_void_answered(struct smtp_session *session, enum smtp_fate fate, bool success)

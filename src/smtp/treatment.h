@@ -33,6 +33,14 @@ bool smtp_treatment_can_close(const struct smtp_session *session, const struct s
  */
 void smtp_void_begin(struct smtp_session *session, uint8_t others);
 
+/*
+ * A recipient that comes next passes, and may bring the others of its transaction with it: those that voided it get the
+ * server's replies after all, and it is void no more. Not where the server has taken one of them (its client has read a
+ * refusal), where part of one has left, or where one stands for another reason; `which` are those that may be brought,
+ * bits 1 << (number of the exchange) % 64.
+ */
+void smtp_void_relent(struct smtp_session *session, struct pool *blocks, uint64_t which);
+
 /* The server has answered a recipient whose reply had this fate. */
 void smtp_void_answered(struct smtp_session *session, enum smtp_fate fate, bool success);
 

@@ -35,6 +35,24 @@ static const char *const names[SMTP_VERBS] = {
     [SMTP_VERB_EMPTY] = "empty",
 };
 
+const uint8_t smtp_verb_traits[SMTP_VERBS] = {
+    [SMTP_VERB_EHLO] = SMTP_TRAIT_HELLO | SMTP_TRAIT_OFFERS,
+    [SMTP_VERB_HELO] = SMTP_TRAIT_HELLO,
+    [SMTP_VERB_LHLO] = SMTP_TRAIT_HELLO | SMTP_TRAIT_OFFERS, /* RFC 2033 4.1 */
+    [SMTP_VERB_DATA] = SMTP_TRAIT_PAYLOAD | SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_BDAT] = SMTP_TRAIT_CHUNK,
+    [SMTP_VERB_BDAT_LAST] = SMTP_TRAIT_CHUNK | SMTP_TRAIT_ENDS_MESSAGE,
+    [SMTP_VERB_END_OF_DATA] = SMTP_TRAIT_ENDS_MESSAGE,
+    [SMTP_VERB_AUTH] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_AUTH_RESPONSE] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_X_EXPS] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_STARTTLS] = SMTP_TRAIT_ENCRYPTS,
+    [SMTP_VERB_X_ANONYMOUSTLS] = SMTP_TRAIT_ENCRYPTS,
+    [SMTP_VERB_TURN] = SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_ATRN] = SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_XEXCH50] = SMTP_TRAIT_PAYLOAD | SMTP_TRAIT_AWAITS,
+};
+
 enum smtp_verb smtp_verb_find(struct span word)
 {
     if (word.len < 4)
@@ -49,6 +67,14 @@ enum smtp_verb smtp_verb_find(struct span word)
 const char *smtp_verb_name(enum smtp_verb verb)
 {
     return names[verb];
+}
+
+uint64_t smtp_verbs_that_are(unsigned traits)
+{
+    uint64_t verbs = 0;
+    for (int verb = SMTP_VERB_UNKNOWN + 1; verb < SMTP_VERB_NAMED; verb++)
+        verbs |= smtp_verb_is((enum smtp_verb)verb, traits) ? UINT64_C(1) << verb : 0;
+    return verbs;
 }
 
 bool smtp_verb_may_begin(uint64_t verbs, struct span prefix)

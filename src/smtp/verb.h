@@ -52,6 +52,32 @@ enum smtp_verb smtp_verb_find(struct span word);
 /* Upper case, static; for those that are never on the wire a word in lower case. */
 const char *smtp_verb_name(enum smtp_verb verb);
 
+/* In what verbs are alike, bits. */
+enum smtp_trait {
+    SMTP_TRAIT_HELLO = 1 << 0,         /* says who the client is, and begins the session anew */
+    SMTP_TRAIT_OFFERS = 1 << 1,        /* its reply lists extensions */
+    SMTP_TRAIT_AUTHENTICATES = 1 << 2, /* a 334 asks for a response, a 235 ends it */
+    SMTP_TRAIT_ENCRYPTS = 1 << 3,      /* behind its 220 nothing can be read */
+    SMTP_TRAIT_ENDS_MESSAGE = 1 << 4,  /* its reply says what becomes of the message */
+    SMTP_TRAIT_PAYLOAD = 1 << 5,       /* a 354 asks for octets that are no commands */
+    SMTP_TRAIT_CHUNK = 1 << 6,         /* such octets follow it at once (RFC 3030 2) */
+    /* What follows the command means one thing or another until its reply has come: a message or commands (DATA), a
+       response or a command (AUTH), octets without lines or commands (XEXCH50), replies or commands (TURN). Not
+       STARTTLS: nothing may follow it before the reply (RFC 3207 4.2), so nothing needs to be understood. */
+    SMTP_TRAIT_AWAITS = 1 << 7,
+};
+
+extern const uint8_t smtp_verb_traits[SMTP_VERBS];
+
+/* Whether a verb has one of these traits. */
+static inline bool smtp_verb_is(enum smtp_verb verb, unsigned traits)
+{
+    return smtp_verb_traits[verb] & traits;
+}
+
+/* The named verbs that have one of these traits: bits 1 << enum smtp_verb. */
+uint64_t smtp_verbs_that_are(unsigned traits);
+
 /* Whether a named verb in the set `verbs` (bits 1 << enum smtp_verb) is spelled like `prefix` so far, in any case. */
 bool smtp_verb_may_begin(uint64_t verbs, struct span prefix);
 

@@ -1,48 +1,53 @@
 /*
- * store/backend - what a kind of store brings, and what store.c does for all of them.
+ * store/backend - what a kind of store brings: calls that may take their time. store/driver calls them from threads of
+ * its own, with the table in front.
  *
- * A kind that keeps records elsewhere (a disk, a server) has threads of its own. They fetch the questions that the
- * table in front could not answer, answer them, and write what the table says is not written.
- *
- * Thread: functions with "client" in their names are called by clients' threads, all others by those of the backend.
+ * Thread: get_batch is called by the thread that reads, put_batch and tend by the one that writes; open, close and walk
+ *         by others. A kind has what each of them needs apart (a connection, mostly).
+ * Owner:  `state` is the kind's.
+ * Errors: what is wrong is said with store_set_fault, and taken back there.
  */
 #ifndef POSTERN_STORE_BACKEND_H
 #define POSTERN_STORE_BACKEND_H
 
+#include <semaphore.h>
+
 #include "store/table.h"
-#include "store/thread.h"
 
 /* Somebody to be woken: no system call where it is awake. */
 struct store_waker {
-    int fd; /* an eventfd; -1 for none */
+    sem_t calls;
     _Atomic bool asleep;
 };
 
-bool waker_init(struct store_waker *waker);
-void waker_fini(struct store_waker *waker);
-void waker_wake(struct store_waker *waker);
-
-/* Before looking a last time for work; then sleep on `fd`, or find some. */
-void waker_about_to_sleep(struct store_waker *waker);
-void waker_awake(struct store_waker *waker);
+struct store_reply {
+    enum store_status status; /* GOOD, ABSENT or FAILED */
+    struct store_record record;
+};
 
 struct store_backend {
     const char *scheme; /* with its colon */
-    bool has_table;     /* records are kept elsewhere, the table is in front */
+    uint32_t tick_ms;   /* what was put waits for that long to be written, and `tend` is called so often, at least */
 
-    /* `rest` is the URI behind the scheme. Sets store->secret. False with a message. */
+    /* `rest` is the URI behind the scheme. Sets secret, and lag_s. False with a message; `close` is called all the same
+       where `state` is set. */
     bool (*open)(struct store *store, const char *rest, char *message, size_t size);
-    /* Writes what waits for up to `wait_ms`, then ends the threads; also after an open that failed. False where a
-       thread does not come back (from a disk): then the store must stay where it is. */
-    bool (*close)(struct store *store, uint32_t wait_ms);
-    uint64_t (*records)(struct store *store);
-    bool (*walk)(struct store *store,
-                 bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
-                               struct span text),
-                 void *context, char *message, size_t size);
+    void (*close)(struct store *store);
+
+    /* NULL for the table alone: then there are no threads, and the next two are NULL as well. */
+    void (*get_batch)(struct store *store, const struct store_key *keys, struct store_reply *replies, size_t count);
+    /* All or nothing; false where nothing could be written now. It may change their order. */
+    bool (*put_batch)(struct store *store, struct table_write *writes, size_t count);
+    /* Each tick: look for others' writes (table_outdate), remove what has expired. */
+    void (*tend)(struct store *store);
+
+    bool (*walk)(struct store *store, store_visit *visit, void *context, uint64_t *unread, char *message, size_t size);
 };
 
-extern const struct store_backend store_memory, store_lmdb, store_redis;
+extern const struct store_backend store_memory, store_sqlite, store_redis;
+
+/* What may be wrong at the same time; the first of them is told. */
+enum store_fault_of { FAULT_WRITING, FAULT_PLACE, FAULT_RECORDS, STORE_FAULTS };
 
 struct store {
     const struct store_backend *backend;
@@ -51,12 +56,16 @@ struct store {
     uint8_t secret[STORE_SECRET_BYTES];
     struct table table;
 
-    int64_t ahead_ms; /* of the steady clock: its clients' time (see store_now_s) */
+    _Atomic int64_t ahead_ms; /* of the steady clock: its clients' time (see store_now_s) */
+    int64_t lag_s;            /* that its clients' time is ahead of its own (store/lag). Set by `open` */
 
-    struct store_waker asked;   /* who answers questions */
-    struct store_waker written; /* who writes; the same thread may be both */
-    _Atomic bool down;          /* there is nobody to ask: questions fail at once */
-    _Atomic uint32_t kinds;     /* store_kinds */
+    pthread_t reader, writer;
+    bool reading, writing; /* they were started */
+    _Atomic bool ending;
+    struct store_waker asked, written; /* the thread that reads, and the one that writes */
+    _Atomic bool down;                 /* there is nobody to ask: questions fail at once */
+    _Atomic uint64_t records;          /* behind the table */
+    _Atomic uint32_t kinds;            /* store_kinds */
     _Atomic uint64_t written_count, reconnects;
 
     pthread_mutex_t clients_lock;
@@ -65,30 +74,8 @@ struct store {
     struct store_counters past; /* of clients that are gone */
 
     pthread_mutex_t fault_lock;
-    char fault[STORE_MESSAGE_BYTES_MAX]; /* empty while all is well */
+    char faults[STORE_FAULTS][STORE_MESSAGE_BYTES_MAX]; /* each empty while all is well */
 };
-
-/* A question on its way through a backend. */
-struct store_question {
-    struct store_key key;
-    uint64_t client; /* how many were made before it; never the same twice */
-    uint32_t place;  /* the client's among all */
-    uint32_t slot;
-};
-
-struct store_reply {
-    enum store_status status; /* GOOD, ABSENT or FAILED */
-    struct store_record record;
-};
-
-size_t store_questions(struct store *store, struct store_question *questions, size_t max);
-bool store_has_questions(struct store *store);
-
-/* A client that is gone, or has given up, does not hear it. */
-void store_answer_all(struct store *store, const struct store_question *questions, const struct store_reply *replies,
-                      size_t count);
-void store_answer(struct store *store, const struct store_question *question, enum store_status status,
-                  const struct store_record *record);
 
 static inline uint32_t store_kind_bit(uint8_t kind)
 {
@@ -96,18 +83,19 @@ static inline uint32_t store_kind_bit(uint8_t kind)
 }
 
 /* There may be records of these, too. */
-void store_note_kinds(struct store *store, uint32_t kinds);
+static inline void store_note_kinds(struct store *store, uint32_t kinds)
+{
+    if (kinds & ~atomic_load_explicit(&store->kinds, memory_order_relaxed))
+        atomic_fetch_or(&store->kinds, kinds);
+}
 
 /* What is wrong from now on; NULL: nothing any more. */
-void store_set_fault(struct store *store, const char *fault);
-
-/* Wait until nothing waits to be written, for up to `wait_ms`. */
-bool store_flush(struct store *store, uint32_t wait_ms);
+void store_set_fault(struct store *store, enum store_fault_of of, const char *fault);
 
 int64_t store_clock_ms(void); /* steady */
 
-/* Seconds since 1970 as the store's clients have it: what its threads think has expired must have for them, even where
-   the system's clock was set meanwhile. */
+/* Seconds since 1970 by the store's own time, which follows its clients' clock: what its threads think has expired must
+   have for them, even where the system's clock was set meanwhile. Records in the table and behind it have this time. */
 int64_t store_now_s(const struct store *store);
 
 bool store_random(uint8_t *octets, size_t len);

@@ -4,40 +4,81 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "store/driver.h"
+#include "store/lag.h"
+
 static_assert((STORE_PENDING_MAX & (STORE_PENDING_MAX - 1)) == 0, "indices of rings wrap");
 
 /* ---- the other side's ends of the rings ---- */
 
-bool client_has_asked(const struct store_client *client)
+bool clients_have_asked(struct store *store)
 {
-    return atomic_load(&client->asked_in) != atomic_load(&client->asked_out);
+    bool has = false;
+    pthread_mutex_lock(&store->clients_lock);
+    for (uint32_t i = 0; i < store->settings.clients_max && !has; i++) {
+        const struct store_client *client = store->clients[i];
+        has = client && atomic_load(&client->asked_in) != atomic_load(&client->asked_out);
+    }
+    pthread_mutex_unlock(&store->clients_lock);
+    return has;
 }
 
-bool client_next_asked(struct store_client *client, struct store_question *question)
+static bool next_asked(struct store_client *client, struct client_question_out *question)
 {
     uint32_t out = atomic_load_explicit(&client->asked_out, memory_order_relaxed);
     if (out == atomic_load(&client->asked_in))
         return false;
     const struct client_asked *asked = &client->asked[out % STORE_PENDING_MAX];
-    *question = (struct store_question){asked->key, client->number, client->place, asked->slot};
+    *question = (struct client_question_out){asked->key, client->number, client->place, asked->slot};
     atomic_store(&client->asked_out, out + 1);
     return true;
 }
 
-void client_answer(struct store_client *client, uint32_t slot, const struct store_reply *reply)
+size_t clients_take_questions(struct store *store, struct client_question_out *questions, size_t max)
 {
-    uint32_t in = atomic_load_explicit(&client->answers_in, memory_order_relaxed);
-    assert(in - atomic_load(&client->answers_out) < STORE_PENDING_MAX); /* a question has one answer */
-    client->answers[in % STORE_PENDING_MAX] = (struct client_answer){slot, *reply};
-    atomic_store(&client->answers_in, in + 1);
+    size_t count = 0;
+    pthread_mutex_lock(&store->clients_lock);
+    for (uint32_t i = 0; i < store->settings.clients_max; i++)
+        while (store->clients[i] && count < max && next_asked(store->clients[i], &questions[count]))
+            count++;
+    pthread_mutex_unlock(&store->clients_lock);
+    return count;
 }
 
-void client_tell(struct store_client *client)
+static struct store_client *asker_of(const struct store *store, const struct client_question_out *question)
+{
+    struct store_client *client = store->clients[question->place];
+    return client && client->number == question->client ? client : NULL;
+}
+
+static void tell(struct store_client *client)
 {
     static const uint64_t one = 1;
     if (!atomic_load(&client->told) && !atomic_exchange(&client->told, true) &&
         write(client->fd, &one, sizeof one) != sizeof one)
         atomic_store(&client->told, false);
+}
+
+/* Who asked is woken behind the last answer, not by the first. */
+void clients_answer(struct store *store, const struct client_question_out *questions, const struct store_reply *replies,
+                    size_t count)
+{
+    pthread_mutex_lock(&store->clients_lock);
+    for (size_t i = 0; i < count; i++) {
+        struct store_client *client = asker_of(store, &questions[i]);
+        if (!client)
+            continue;
+        uint32_t in = atomic_load_explicit(&client->answers_in, memory_order_relaxed);
+        assert(in - atomic_load(&client->answers_out) < STORE_PENDING_MAX); /* a question has one answer */
+        client->answers[in % STORE_PENDING_MAX] = (struct client_answer){questions[i].slot, replies[i]};
+        atomic_store(&client->answers_in, in + 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct store_client *client = asker_of(store, &questions[i]);
+        if (client)
+            tell(client);
+    }
+    pthread_mutex_unlock(&store->clients_lock);
 }
 
 /* ---- what is under way ---- */
@@ -114,121 +155,37 @@ static enum store_status ask(struct store_client *client, const struct store_key
     uint32_t in = atomic_load_explicit(&client->asked_in, memory_order_relaxed);
     client->asked[in % STORE_PENDING_MAX] = (struct client_asked){slot, *key};
     atomic_store(&client->asked_in, in + 1);
-    waker_wake(&client->store->asked);
+    driver_wake(&client->store->asked);
     return STORE_LATER;
-}
-
-/* ---- puts that were set aside ---- */
-
-static void put_in_table(struct store_client *client, const struct store_key *key, const struct store_record *record,
-                         struct span text, enum table_patience patience, bool *done)
-{
-    enum table_put put = table_put(&client->store->table, key, record, text, patience);
-    *done = put != TABLE_PUT_BUSY;
-    if (put == TABLE_PUT_URGENT)
-        waker_wake(&client->store->written);
-}
-
-static enum table_patience patience_of(const struct store_client *client)
-{
-    return client->patient ? TABLE_PATIENT : TABLE_SHORTLY;
-}
-
-/* In their order, up to the first that finds its place locked. */
-static void put_aside_back(struct store_client *client, enum table_patience patience)
-{
-    uint32_t done_count = 0;
-    for (bool done = true; done_count < client->aside_count; done_count++) {
-        struct client_aside *aside = &client->aside[done_count];
-        put_in_table(client, &aside->key, aside->absent ? NULL : &aside->record,
-                     (struct span){aside->text, aside->text_len}, patience, &done);
-        if (!done)
-            break;
-        free(aside->text);
-    }
-    client->aside_count -= done_count;
-    if (done_count && client->aside_count)
-        memmove(client->aside, client->aside + done_count, client->aside_count * sizeof client->aside[0]);
-}
-
-static void set_aside(struct store_client *client, const struct store_key *key, const struct store_record *record,
-                      struct span text)
-{
-    if (client->aside_count == CLIENT_ASIDE_MAX)
-        put_aside_back(client, TABLE_PATIENT);
-    struct client_aside *aside = &client->aside[client->aside_count++];
-    text = span_head(text, STORE_TEXT_BYTES_MAX);
-    *aside = (struct client_aside){.key = *key, .absent = record == NULL};
-    if (record)
-        aside->record = *record;
-    if (text.len && (aside->text = malloc(text.len)) != NULL) {
-        memcpy(aside->text, text.ptr, text.len);
-        aside->text_len = text.len;
-    }
-}
-
-static enum table_found find_aside(const struct store_client *client, const struct store_key *key, int64_t now_s,
-                                   struct store_record *record)
-{
-    for (uint32_t i = client->aside_count; i-- > 0;) {
-        const struct client_aside *aside = &client->aside[i];
-        if (memcmp(&aside->key, key, sizeof *key) != 0)
-            continue;
-        if (aside->absent || aside->record.expires_s <= now_s)
-            return TABLE_NONE;
-        *record = aside->record;
-        return TABLE_RECORD;
-    }
-    return TABLE_UNKNOWN;
 }
 
 /* ---- gets and puts ---- */
 
-void store_expect(const struct store_client *client, const struct store_key *keys, uint32_t which)
-{
-    table_expect(&client->store->table, keys, which);
-}
-
 enum store_status store_get(struct store_client *client, const struct store_key *key, uint64_t token, int64_t now_us,
                             int64_t deadline_us, struct store_record *record)
 {
-    enum table_found found = TABLE_UNKNOWN;
     count(&client->gets);
-    if (client->aside_count) {
-        put_aside_back(client, TABLE_ONCE);
-        found = find_aside(client, key, now_us / 1000000, record);
-    }
+    enum table_found found = table_get(&client->store->table, key, now_us / 1000000 - client->store->lag_s, record);
     if (found == TABLE_UNKNOWN)
-        found = table_get(&client->store->table, key, now_us / 1000000, patience_of(client), record);
-    switch (found) {
-    case TABLE_RECORD:
-        count(&client->answered_at_once);
-        return STORE_GOOD;
-    case TABLE_NONE:
-        count(&client->answered_at_once);
+        return ask(client, key, token, deadline_us);
+    count(&client->answered_at_once);
+    if (found == TABLE_NONE)
         return STORE_ABSENT;
-    case TABLE_UNKNOWN:
-    case TABLE_BUSY:
-        break;
-    }
-    return ask(client, key, token, deadline_us);
+    record->expires_s = lag_users(client->store->lag_s, record->expires_s);
+    return STORE_GOOD;
 }
 
-static void put(struct store_client *client, const struct store_key *key, const struct store_record *record,
+/* `users` is by the client's time, NULL for none. */
+static void put(struct store_client *client, const struct store_key *key, const struct store_record *users,
                 struct span text)
 {
-    bool done = false;
+    struct store_record own = users ? *users : (struct store_record){0};
     count(&client->puts);
-    if (record)
-        store_note_kinds(client->store, store_kind_bit(record->kind));
-    if (client->aside_count)
-        put_aside_back(client, TABLE_ONCE);
-    /* What is set aside must not come after what was put later. */
-    struct store_record before;
-    if (client->aside_count == 0 || find_aside(client, key, 0, &before) == TABLE_UNKNOWN)
-        put_in_table(client, key, record, text, patience_of(client), &done);
-    if (!done)
-        set_aside(client, key, record, text);
+    own.expires_s = lag_own(client->store->lag_s, own.expires_s);
+    if (users)
+        store_note_kinds(client->store, store_kind_bit(users->kind));
+    if (table_put(&client->store->table, key, users ? &own : NULL, text))
+        driver_wake(&client->store->written);
 }
 
 void store_put(struct store_client *client, const struct store_key *key, const struct store_record *record)
@@ -262,6 +219,7 @@ static bool take_answer(struct store_client *client, struct store_answer *answer
     *answer = (struct store_answer){client->questions[given->slot].token, given->reply.status, given->reply.record};
     if (given->reply.status == STORE_FAILED)
         count(&client->failed);
+    answer->record.expires_s = lag_users(client->store->lag_s, answer->record.expires_s);
     unlink_question(client, given->slot);
     free_slot(client, given->slot);
     atomic_store(&client->answers_out, out + 1);
@@ -271,8 +229,6 @@ static bool take_answer(struct store_client *client, struct store_answer *answer
 bool store_next_answer(struct store_client *client, int64_t now_us, struct store_answer *answer)
 {
     uint64_t told;
-    if (client->aside_count)
-        put_aside_back(client, TABLE_ONCE);
     if (take_answer(client, answer))
         return true;
     if (atomic_load(&client->told)) {
@@ -294,8 +250,6 @@ bool store_next_answer(struct store_client *client, int64_t now_us, struct store
 
 int64_t store_next_due(const struct store_client *client)
 {
-    if (client->aside_count)
-        return 0; /* it must be tried again soon */
     return client->earliest ? client->questions[client->earliest].deadline_us : INT64_MAX;
 }
 
@@ -323,11 +277,10 @@ struct store_client *store_client_new(struct store *store)
         return NULL;
     memset(client, 0, sizeof *client);
     client->store = store;
-    client->patient = !store->backend->has_table;
     for (uint32_t slot = STORE_PENDING_MAX; slot > 0; slot--)
         free_slot(client, slot);
-    client->fd = store->backend->has_table ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-    if ((store->backend->has_table && client->fd < 0) || !take_place(store, client)) {
+    client->fd = store->backend->get_batch ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    if ((store->backend->get_batch && client->fd < 0) || !take_place(store, client)) {
         if (client->fd >= 0)
             close(client->fd);
         free(client);
@@ -341,7 +294,6 @@ void store_client_free(struct store_client *client)
     if (!client)
         return;
     struct store *store = client->store;
-    put_aside_back(client, TABLE_PATIENT);
     pthread_mutex_lock(&store->clients_lock);
     for (uint32_t i = 0; i < store->settings.clients_max; i++)
         if (store->clients[i] == client)

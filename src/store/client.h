@@ -10,6 +10,14 @@
 
 #include "store/backend.h"
 
+/* A question on its way to the thread that answers. */
+struct client_question_out {
+    struct store_key key;
+    uint64_t client; /* how many were made before it; never the same twice */
+    uint32_t place;  /* the client's among all */
+    uint32_t slot;
+};
+
 struct client_question {
     uint64_t token;
     int64_t deadline_us;
@@ -27,24 +35,10 @@ struct client_asked {
     struct store_key key;
 };
 
-/* A put that found its place in the table locked by a thread that does not go on. */
-struct client_aside {
-    struct store_key key;
-    struct store_record record;
-    uint8_t *text; /* on the heap */
-    size_t text_len;
-    bool absent;
-};
-
-#define CLIENT_ASIDE_MAX 512 /* while one of the shards stands still */
-
 struct store_client {
     /* Lines of the processor's cache with one writer each: here the client's thread, at the end the other. */
     _Alignas(64) _Atomic uint32_t asked_in, answers_out;
     struct store *store;
-    bool patient; /* there are no threads but those of clients to wait for */
-    _Atomic uint32_t aside_count;
-    struct client_aside aside[CLIENT_ASIDE_MAX]; /* the oldest first */
     uint64_t number;
     uint32_t place;                                          /* among the store's clients */
     struct client_question questions[STORE_PENDING_MAX + 1]; /* slots from 1 on */
@@ -61,12 +55,12 @@ struct store_client {
     _Alignas(64) _Atomic uint32_t asked_out, answers_in;
 };
 
-/* What the backend's thread does with a client; under clients_lock. */
-bool client_next_asked(struct store_client *client, struct store_question *question);
-bool client_has_asked(const struct store_client *client);
-void client_answer(struct store_client *client, uint32_t slot, const struct store_reply *reply);
+/* The other side's ends of the rings of all clients. */
+size_t clients_take_questions(struct store *store, struct client_question_out *questions, size_t max);
+bool clients_have_asked(struct store *store);
 
-/* Make known to it that there are answers. */
-void client_tell(struct store_client *client);
+/* A client that is gone, or has given up, does not hear it. */
+void clients_answer(struct store *store, const struct client_question_out *questions, const struct store_reply *replies,
+                    size_t count);
 
 #endif

@@ -14,35 +14,24 @@ enum {
     FORM_KIND = 0x1f,   /* this one: it follows */
 };
 
-/* ---- CRC-32 (ISO 3309), eight octets at a time ---- */
+/* ---- CRC-32 (ISO 3309) ---- */
 
-/* steps[n]: what an octet comes to with n octets behind it. */
-static uint32_t steps[8][256];
+static uint32_t steps[256];
 static pthread_once_t steps_made = PTHREAD_ONCE_INIT;
 
 static void make_steps(void)
 {
     for (uint32_t octet = 0; octet < 256; octet++) {
-        uint32_t check = octet;
+        steps[octet] = octet;
         for (int bit = 0; bit < 8; bit++)
-            check = check >> 1 ^ (check & 1 ? 0xedb88320 : 0);
-        steps[0][octet] = check;
+            steps[octet] = steps[octet] >> 1 ^ (steps[octet] & 1 ? 0xedb88320 : 0);
     }
-    for (int behind = 1; behind < 8; behind++)
-        for (uint32_t octet = 0; octet < 256; octet++) {
-            uint32_t before = steps[behind - 1][octet];
-            steps[behind][octet] = before >> 8 ^ steps[0][before & 0xff];
-        }
 }
 
 static uint32_t check_on(uint32_t check, const uint8_t *octets, size_t len)
 {
-    for (; len >= 8; len -= 8, octets += 8)
-        check = steps[7][(check ^ octets[0]) & 0xff] ^ steps[6][(check >> 8 ^ octets[1]) & 0xff] ^
-                steps[5][(check >> 16 ^ octets[2]) & 0xff] ^ steps[4][check >> 24 ^ octets[3]] ^ steps[3][octets[4]] ^
-                steps[2][octets[5]] ^ steps[1][octets[6]] ^ steps[0][octets[7]];
     for (; len > 0; len--, octets++)
-        check = check >> 8 ^ steps[0][(check ^ *octets) & 0xff];
+        check = check >> 8 ^ steps[(check ^ *octets) & 0xff];
     return check;
 }
 
@@ -56,7 +45,7 @@ uint32_t record_check(const struct store_key *key, struct span stored)
 
 uint32_t record_seconds(int64_t seconds)
 {
-    return seconds < 0 ? 0 : seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
+    return seconds < 0 ? 0 : seconds > STORE_FOR_EVER ? STORE_FOR_EVER : (uint32_t)seconds;
 }
 
 /* ---- zeros ---- */

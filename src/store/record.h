@@ -20,7 +20,8 @@ enum record_status {
     RECORD_NEWER, /* of a format that a later version writes */
 };
 
-/* Returns how many octets; a text beyond STORE_TEXT_BYTES_MAX is cut. Times before 1970 and after 2106 become those. */
+/* Returns how many octets; a text beyond STORE_TEXT_BYTES_MAX is cut. Times before 1970 become 1970, after 2106
+ * STORE_FOR_EVER. */
 size_t record_encode(uint8_t out[RECORD_BYTES_MAX], const struct store_key *key, const struct store_record *record,
                      struct span text);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hex.h"
+#include "base/uri.h"
 
 enum { PORT_DEFAULT = 6379, PORT_MAX = 65535, DB_MAX = 1 << 20 };
 
@@ -87,8 +88,10 @@ bool redis_uri_parse(struct redis_uri *uri, const char *rest, char *message, siz
     struct span db = span_tail(text, slash + 1);
     good = good && take_place(uri, span_head(text, slash)) && (db.len == 0 || copy_number(db, DB_MAX, &uri->db));
     if (!good) {
-        snprintf(message, size, "redis://%s%.200s: not understood; write redis://[:PASSWORD@]HOST[:PORT][/DB]",
-                 at < strlen(rest) ? "...@" : "", (const char *)text.ptr);
+        char whole[512], shown[200];
+        snprintf(whole, sizeof whole, "redis://%s", rest);
+        snprintf(message, size, "%s: not understood; write redis://[:PASSWORD@]HOST[:PORT][/DB]",
+                 uri_shown(whole, shown, sizeof shown));
         return false;
     }
     snprintf(uri->name, sizeof uri->name, "redis://%.200s:%d/%d", uri->host, uri->port, uri->db);

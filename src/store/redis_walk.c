@@ -11,9 +11,10 @@
 struct walk {
     const struct redis_uri *uri;
     redisContext *connection;
-    bool (*visit)(void *context, const struct store_key *key, const struct store_record *record, struct span text);
+    store_visit *visit;
     void *context;
     bool more;
+    uint64_t *unread;
     char *message;
     size_t size;
 };
@@ -21,7 +22,7 @@ struct walk {
 static bool complain(struct walk *walk, const char *words)
 {
     char quoted[REDIS_QUOTED_BYTES];
-    redis_quote(words, quoted);
+    redis_quote_without(words, walk->uri->password, quoted);
     snprintf(walk->message, walk->size, "%s: cannot be read: %s", walk->uri->name, quoted);
     return false;
 }
@@ -37,6 +38,15 @@ static redisReply *ask(struct walk *walk, int type, int count, const char **word
     return NULL;
 }
 
+static bool decode(const redisReply *name, const redisReply *value, struct store_key *key, struct store_record *record,
+                   struct span *text)
+{
+    struct span digits = {(const uint8_t *)name->str + sizeof REDIS_PREFIX - 1, name->len - (sizeof REDIS_PREFIX - 1)};
+    return value->type == REDIS_REPLY_STRING && hex_read(digits, key->octets, sizeof key->octets) &&
+           record_decode(key, (struct span){(const uint8_t *)value->str, value->len}, record, text) == RECORD_GOOD;
+}
+
+/* What stands there may be anybody's, even a list; but a server that refuses to answer says nothing of the record. */
 static bool visit_one(struct walk *walk, const redisReply *name, const redisReply *value)
 {
     struct store_key key;
@@ -44,13 +54,12 @@ static bool visit_one(struct walk *walk, const redisReply *name, const redisRepl
     struct span text;
     if (value->type == REDIS_REPLY_NIL)
         return true; /* gone meanwhile */
-    if (value->type != REDIS_REPLY_STRING ||
-        !hex_read(
-            (struct span){(const uint8_t *)name->str + sizeof REDIS_PREFIX - 1, name->len - (sizeof REDIS_PREFIX - 1)},
-            key.octets, sizeof key.octets) ||
-        record_decode(&key, (struct span){(const uint8_t *)value->str, value->len}, &record, &text) != RECORD_GOOD)
-        return complain(walk, "a record is not what was put there");
-    walk->more = walk->visit(walk->context, &key, &record, text);
+    if (value->type == REDIS_REPLY_ERROR && strncmp(value->str, "WRONGTYPE", 9) != 0)
+        return complain(walk, redis_error_words(value));
+    if (decode(name, value, &key, &record, &text))
+        walk->more = walk->visit(walk->context, &key, &record, text);
+    else
+        ++*walk->unread;
     return true;
 }
 
@@ -110,13 +119,12 @@ static bool greet(struct walk *walk)
     return reply != NULL;
 }
 
-bool redis_walk(const struct redis_uri *uri, uint32_t wait_ms,
-                bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
-                              struct span text),
-                void *context, char *message, size_t size)
+bool redis_walk(const struct redis_uri *uri, uint32_t wait_ms, store_visit *visit, void *context, uint64_t *unread,
+                char *message, size_t size)
 {
     struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-    struct walk walk = {uri, redisConnectWithTimeout(uri->host, uri->port, wait), visit, context, true, message, size};
+    struct walk walk = {uri, redisConnectWithTimeout(uri->host, uri->port, wait), visit, context, true, unread, message,
+                        size};
     bool good = walk.connection && !walk.connection->err && redisSetTimeout(walk.connection, wait) == REDIS_OK;
     if (!good)
         complain(&walk, walk.connection ? walk.connection->errstr : "no memory");

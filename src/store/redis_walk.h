@@ -13,9 +13,7 @@
 
 /* `wait_ms` for each answer. False from `visit` ends the walk; false with a message where the records cannot be read.
  */
-bool redis_walk(const struct redis_uri *uri, uint32_t wait_ms,
-                bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
-                              struct span text),
-                void *context, char *message, size_t size);
+bool redis_walk(const struct redis_uri *uri, uint32_t wait_ms, store_visit *visit, void *context, uint64_t *unread,
+                char *message, size_t size);
 
 #endif

@@ -1,5 +1,8 @@
 #include "store/redis_words.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/hex.h"
 
 void redis_name_of(const struct store_key *key, char name[REDIS_NAME_BYTES])
@@ -14,6 +17,17 @@ void redis_quote(const char *words, char out[REDIS_QUOTED_BYTES])
     for (; words && words[len] && len < REDIS_QUOTED_BYTES - 1; len++)
         out[len] = (char)(words[len] >= ' ' && words[len] <= '~' ? words[len] : '?');
     out[len] = '\0';
+}
+
+void redis_quote_without(const char *words, const char *secret, char out[REDIS_QUOTED_BYTES])
+{
+    enum { CUT = 4 }; /* a server may cut the secret short, or escape what is in it */
+    char begin[CUT + 1];
+    snprintf(begin, sizeof begin, "%s", secret);
+    const char *at = words && *begin ? strstr(words, begin) : NULL;
+    redis_quote(words, out);
+    if (at && at - words < REDIS_QUOTED_BYTES)
+        out[at - words] = '\0';
 }
 
 const char *redis_error_words(const redisReply *reply)

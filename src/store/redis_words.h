@@ -20,6 +20,9 @@ void redis_name_of(const struct store_key *key, char name[REDIS_NAME_BYTES]);
 /* A stranger's words, fit for a message, as many as there is room for; none where `words` is NULL. */
 void redis_quote(const char *words, char out[REDIS_QUOTED_BYTES]);
 
+/* The same, up to where they repeat the secret: servers that do not know AUTH name its arguments. */
+void redis_quote_without(const char *words, const char *secret, char out[REDIS_QUOTED_BYTES]);
+
 /* What is wrong with an answer; NULL: there was none. */
 const char *redis_error_words(const redisReply *reply);
 

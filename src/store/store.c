@@ -1,17 +1,18 @@
 #include "store/store.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/uri.h"
 #include "store/client.h"
+#include "store/driver.h"
+#include "store/lag.h"
 
-static const struct store_backend *const backends[] = {&store_memory, &store_lmdb, &store_redis};
+enum { WALK_FLUSH_MS = 5000 };
+
+static const struct store_backend *const backends[] = {&store_memory, &store_sqlite, &store_redis};
 
 struct store_settings store_settings_default(void)
 {
@@ -21,7 +22,7 @@ struct store_settings store_settings_default(void)
         .backlog_max = 1 << 20,
         .sync_ms = 1000,
         .cache_max = 1 << 20,
-        .map_bytes = UINT64_C(4) << 30,
+        .file_bytes_max = UINT64_C(4) << 30,
     };
 }
 
@@ -36,7 +37,7 @@ int64_t store_clock_ms(void)
 
 int64_t store_now_s(const struct store *store)
 {
-    return (store_clock_ms() + store->ahead_ms) / 1000;
+    return (store_clock_ms() + atomic_load(&store->ahead_ms)) / 1000 - store->lag_s;
 }
 
 bool store_random(uint8_t *octets, size_t len)
@@ -44,119 +45,35 @@ bool store_random(uint8_t *octets, size_t len)
     return getrandom(octets, len, 0) == (ssize_t)len;
 }
 
-bool waker_init(struct store_waker *waker)
-{
-    waker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return waker->fd >= 0;
-}
-
-void waker_fini(struct store_waker *waker)
-{
-    if (waker->fd >= 0)
-        close(waker->fd);
-    waker->fd = -1;
-}
-
-void waker_wake(struct store_waker *waker)
-{
-    static const uint64_t one = 1;
-    if (atomic_load(&waker->asleep) && atomic_exchange(&waker->asleep, false) &&
-        write(waker->fd, &one, sizeof one) != sizeof one)
-        atomic_store(&waker->asleep, true);
-}
-
-void waker_about_to_sleep(struct store_waker *waker)
-{
-    atomic_store(&waker->asleep, true);
-}
-
-void waker_awake(struct store_waker *waker)
-{
-    uint64_t woken;
-    atomic_store(&waker->asleep, false);
-    while (read(waker->fd, &woken, sizeof woken) < 0 && errno == EINTR)
-        continue;
-}
-
-size_t store_questions(struct store *store, struct store_question *questions, size_t max)
-{
-    size_t count = 0;
-    pthread_mutex_lock(&store->clients_lock);
-    for (uint32_t i = 0; i < store->settings.clients_max; i++)
-        while (store->clients[i] && count < max && client_next_asked(store->clients[i], &questions[count]))
-            count++;
-    pthread_mutex_unlock(&store->clients_lock);
-    return count;
-}
-
-bool store_has_questions(struct store *store)
-{
-    bool has = false;
-    pthread_mutex_lock(&store->clients_lock);
-    for (uint32_t i = 0; i < store->settings.clients_max && !has; i++)
-        has = store->clients[i] && client_has_asked(store->clients[i]);
-    pthread_mutex_unlock(&store->clients_lock);
-    return has;
-}
-
-static struct store_client *asker_of(const struct store *store, const struct store_question *question)
-{
-    struct store_client *client = store->clients[question->place];
-    return client && client->number == question->client ? client : NULL;
-}
-
-/* Who asked is woken behind the last answer, not by the first. */
-void store_answer_all(struct store *store, const struct store_question *questions, const struct store_reply *replies,
-                      size_t count)
-{
-    pthread_mutex_lock(&store->clients_lock);
-    for (size_t i = 0; i < count; i++) {
-        struct store_client *client = asker_of(store, &questions[i]);
-        if (client)
-            client_answer(client, questions[i].slot, &replies[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct store_client *client = asker_of(store, &questions[i]);
-        if (client)
-            client_tell(client);
-    }
-    pthread_mutex_unlock(&store->clients_lock);
-}
-
-void store_answer(struct store *store, const struct store_question *question, enum store_status status,
-                  const struct store_record *record)
-{
-    struct store_reply reply = {.status = status};
-    if (record)
-        reply.record = *record;
-    store_answer_all(store, question, &reply, 1);
-}
-
-void store_note_kinds(struct store *store, uint32_t kinds)
-{
-    if (kinds & ~atomic_load_explicit(&store->kinds, memory_order_relaxed))
-        atomic_fetch_or(&store->kinds, kinds);
-}
-
-void store_set_fault(struct store *store, const char *fault)
+void store_set_fault(struct store *store, enum store_fault_of of, const char *fault)
 {
     pthread_mutex_lock(&store->fault_lock);
-    snprintf(store->fault, sizeof store->fault, "%s", fault ? fault : "");
+    snprintf(store->faults[of], sizeof store->faults[of], "%s", fault ? fault : "");
     pthread_mutex_unlock(&store->fault_lock);
 }
 
-bool store_flush(struct store *store, uint32_t wait_ms)
+/* ---- memory: the table, and nothing behind it ---- */
+
+static bool open_memory(struct store *store, const char *rest, char *message, size_t size)
 {
-    int64_t until_ms = store_clock_ms() + wait_ms;
-    while (table_unwritten(&store->table)) {
-        int64_t left_ms = until_ms - store_clock_ms();
-        if (left_ms <= 0)
-            return false;
-        waker_wake(&store->written);
-        poll(NULL, 0, left_ms < 5 ? (int)left_ms : 5);
-    }
-    return true;
+    if (*rest)
+        snprintf(message, size, "memory:%.200s: nothing may stand behind memory:", rest);
+    else if (!store_random(store->secret, sizeof store->secret))
+        snprintf(message, size, "memory: the kernel gives no random octets");
+    return message[0] == '\0';
 }
+
+static bool walk_memory(struct store *store, store_visit *visit, void *context, uint64_t *unread, char *message,
+                        size_t size)
+{
+    (void)unread; /* nothing is damaged there */
+    bool good = table_walk(&store->table, visit, context);
+    if (!good)
+        snprintf(message, size, "memory: no memory to list it");
+    return good;
+}
+
+const struct store_backend store_memory = {.scheme = "memory:", .open = open_memory, .walk = walk_memory};
 
 /* ---- opening and closing ---- */
 
@@ -170,8 +87,8 @@ static const struct store_backend *backend_of(const char *uri)
 
 static void free_store(struct store *store)
 {
-    waker_fini(&store->asked);
-    waker_fini(&store->written);
+    sem_destroy(&store->asked.calls);
+    sem_destroy(&store->written.calls);
     pthread_mutex_destroy(&store->clients_lock);
     pthread_mutex_destroy(&store->fault_lock);
     free(store->clients);
@@ -189,12 +106,12 @@ static struct store *new_store(const struct store_backend *backend, const struct
     store->settings = *settings;
     pthread_mutex_init(&store->clients_lock, NULL);
     pthread_mutex_init(&store->fault_lock, NULL);
-    bool woken = waker_init(&store->asked);
-    woken = waker_init(&store->written) && woken;
+    sem_init(&store->asked.calls, 0, 0);
+    sem_init(&store->written.calls, 0, 0);
     store->clients = calloc(settings->clients_max, sizeof(void *));
-    uint32_t kept = backend->has_table ? settings->cache_max : settings->records_max;
-    uint32_t unwritten = backend->has_table ? settings->backlog_max : 0;
-    if (!woken || !store->clients || !table_init(&store->table, kept, unwritten)) {
+    uint32_t kept = backend->get_batch ? settings->cache_max : settings->records_max;
+    uint32_t unwritten = backend->get_batch ? settings->backlog_max : 0;
+    if (!store->clients || !table_init(&store->table, kept, unwritten)) {
         free_store(store);
         return NULL;
     }
@@ -204,7 +121,7 @@ static struct store *new_store(const struct store_backend *backend, const struct
 static bool check_settings(const struct store_settings *settings, char *message, size_t size)
 {
     if (settings->clients_max && settings->records_max && settings->backlog_max && settings->sync_ms &&
-        settings->cache_max && settings->map_bytes)
+        settings->cache_max && settings->file_bytes_max)
         return true;
     snprintf(message, size, "a store's settings must not be 0");
     return false;
@@ -220,13 +137,20 @@ static int64_t ahead_ms(int64_t now_s)
     return now_ms - store_clock_ms();
 }
 
+void store_set_time(struct store *store, int64_t now_us)
+{
+    atomic_store(&store->ahead_ms, now_us / 1000 - store_clock_ms());
+}
+
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size)
 {
     const struct store_backend *backend = backend_of(uri);
     message[0] = '\0';
     if (!backend) {
-        snprintf(message, size, "%.200s: no store begins like this; write memory:, lmdb:PATH or redis://HOST", uri);
+        char shown[200];
+        snprintf(message, size, "%s: no store begins like this; write memory:, sqlite:FOLDER or redis://HOST",
+                 uri_shown(uri, shown, sizeof shown));
         return NULL;
     }
     if (!check_settings(settings, message, size))
@@ -236,27 +160,43 @@ struct store *store_open(const char *uri, const struct store_settings *settings,
         snprintf(message, size, "%.200s: no memory for it", uri);
         return NULL;
     }
-    store->ahead_ms = ahead_ms(now_s);
-    if (!backend->open(store, uri + strlen(backend->scheme), message, size)) {
-        store_close(store, 0);
-        return NULL;
+    atomic_store(&store->ahead_ms, ahead_ms(now_s));
+    bool good = backend->open(store, uri + strlen(backend->scheme), message, size);
+    if (good && backend->get_batch && !driver_start(store)) {
+        snprintf(message, size, "%.200s: cannot start its threads", uri);
+        good = false;
     }
-    return store;
+    if (good)
+        return store;
+    store_close(store, 0);
+    return NULL;
 }
 
-void store_close(struct store *store, uint32_t wait_ms)
+uint64_t store_close(struct store *store, uint32_t wait_ms)
 {
     if (!store)
-        return;
-    if (!store->backend->close(store, wait_ms))
-        return;
+        return 0;
+    if (store->writing)
+        driver_flush(store, wait_ms);
+    bool ended = driver_stop(store);
+    uint64_t unwritten = store->backend->get_batch ? table_sums(&store->table).unwritten : 0;
+    if (!ended)
+        return unwritten;
+    if (store->state)
+        store->backend->close(store);
     table_fini(&store->table);
     free_store(store);
+    return unwritten;
 }
 
 const uint8_t *store_secret(const struct store *store)
 {
     return store->secret;
+}
+
+int64_t store_lag_s(const struct store *store)
+{
+    return store->lag_s;
 }
 
 uint32_t store_kinds(const struct store *store)
@@ -267,15 +207,17 @@ uint32_t store_kinds(const struct store *store)
 bool store_fault(struct store *store, char *message, size_t size)
 {
     pthread_mutex_lock(&store->fault_lock);
-    snprintf(message, size, "%s", store->fault);
-    bool wrong = store->fault[0] != '\0';
+    unsigned of = 0;
+    while (of < STORE_FAULTS - 1 && !store->faults[of][0])
+        of++;
+    snprintf(message, size, "%s", store->faults[of]);
+    bool wrong = store->faults[of][0] != '\0';
     pthread_mutex_unlock(&store->fault_lock);
     return wrong;
 }
 
 void store_counters(struct store *store, struct store_counters *counters)
 {
-    uint64_t aside = 0;
     pthread_mutex_lock(&store->clients_lock);
     *counters = store->past;
     for (uint32_t i = 0; i < store->settings.clients_max; i++) {
@@ -286,21 +228,37 @@ void store_counters(struct store *store, struct store_counters *counters)
         counters->answered_at_once += atomic_load(&client->answered_at_once);
         counters->failed += atomic_load(&client->failed);
         counters->puts += atomic_load(&client->puts);
-        aside += atomic_load(&client->aside_count);
     }
     pthread_mutex_unlock(&store->clients_lock);
     counters->written = atomic_load(&store->written_count);
-    counters->lost = table_lost(&store->table);
-    counters->waiting = aside + (store->backend->has_table ? table_unwritten(&store->table) : 0);
+    struct table_sums sums = table_sums(&store->table);
+    counters->lost = sums.lost;
+    counters->waiting = store->backend->get_batch ? sums.unwritten : 0;
     counters->reconnects = atomic_load(&store->reconnects);
-    counters->records = store->backend->records(store);
+    counters->records = store->backend->get_batch ? atomic_load(&store->records) : sums.all;
 }
 
-bool store_walk(struct store *store,
-                bool (*visit)(void *context, const struct store_key *key, const struct store_record *record,
-                              struct span text),
-                void *context, char *message, size_t size)
+struct walk {
+    store_visit *visit;
+    void *context;
+    int64_t lag_s;
+};
+
+static bool visit_as_users(void *context, const struct store_key *key, const struct store_record *record,
+                           struct span text)
+{
+    const struct walk *walk = context;
+    struct store_record shown = *record;
+    shown.expires_s = lag_users(walk->lag_s, record->expires_s);
+    return walk->visit(walk->context, key, &shown, text);
+}
+
+bool store_walk(struct store *store, store_visit *visit, void *context, uint64_t *unread, char *message, size_t size)
 {
     message[0] = '\0';
-    return store->backend->walk(store, visit, context, message, size);
+    *unread = 0;
+    if (store->writing)
+        driver_flush(store, WALK_FLUSH_MS);
+    struct walk walk = {visit, context, store->lag_s};
+    return store->backend->walk(store, visit_as_users, &walk, unread, message, size);
 }

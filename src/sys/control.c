@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sys/acceptor.h"
+#include "sys/file.h"
 
 enum { ANSWER_WAIT_S = 5, ANSWER_BYTES_MAX = 1 << 20, BACKLOG = 64 };
 
@@ -28,6 +29,7 @@ struct control {
     int poll; /* epoll of all the others */
     struct acceptor acceptor;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
+    struct stat socket; /* the file that we made there */
     uint64_t accepted;
     struct connection connections[CONTROL_CONNECTIONS_MAX];
 };
@@ -189,9 +191,13 @@ static bool address_of(const char *path, struct sockaddr_un *address)
     return true;
 }
 
+/* Who listens and does not accept is waited for as long as for an answer. */
 static int connect_to(const struct sockaddr_un *address)
 {
+    struct timeval wait = {.tv_sec = ANSWER_WAIT_S};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) != 0) {
         int error = errno;
         close(fd);
@@ -201,18 +207,28 @@ static int connect_to(const struct sockaddr_un *address)
     return fd;
 }
 
-/* A socket file that nobody listens at any more. False where somebody does. */
-static bool remove_stale(const struct sockaddr_un *address)
+/* Make the place free: a socket that nobody listens at any more is removed. What else is there stays. */
+static bool remove_stale(const struct sockaddr_un *address, char *message, size_t message_size)
 {
-    int fd = connect_to(address);
-    if (fd >= 0) {
-        close(fd);
-        errno = EADDRINUSE;
+    const char *path = address->sun_path;
+    struct stat about;
+    if (lstat(path, &about) != 0)
+        return true;
+    if (!S_ISSOCK(about.st_mode)) {
+        snprintf(message, message_size, "%s: it is %s; name a path with --control where nothing else is", path,
+                 file_kind_name(about.st_mode));
         return false;
     }
-    if (errno == ECONNREFUSED)
-        unlink(address->sun_path);
-    return true;
+    int fd = connect_to(address);
+    if (fd < 0 && errno == ECONNREFUSED && unlink(path) == 0)
+        return true;
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 || errno != ECONNREFUSED)
+        snprintf(message, message_size, "%s: another process listens there", path);
+    else
+        snprintf(message, message_size, "%s: cannot be removed: %m", path);
+    return false;
 }
 
 /* For nobody first, then for those who may. */
@@ -230,20 +246,33 @@ static bool permit(const char *path, const char *group)
     return chmod(path, group ? 0660 : 0600) == 0;
 }
 
-static bool listen_at(struct control *control, const struct sockaddr_un *address, const char *group)
+static bool bind_at(struct control *control, const struct sockaddr_un *address, const char *group)
 {
-    if (!remove_stale(address))
-        return false;
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener < 0 || !acceptor_open(&control->acceptor, control->poll, listener))
         return false;
     mode_t mask = umask(0777);
     bool bound = bind(listener, (const struct sockaddr *)address, sizeof *address) == 0;
     umask(mask);
-    if (!bound)
+    if (!bound || lstat(address->sun_path, &control->socket) != 0)
         return false;
     memcpy(control->path, address->sun_path, sizeof control->path);
     return permit(control->path, group) && listen(listener, BACKLOG) == 0;
+}
+
+static bool listen_at(struct control *control, const struct sockaddr_un *address, const char *group, char *message,
+                      size_t message_size)
+{
+    if (!remove_stale(address, message, message_size))
+        return false;
+    if (bind_at(control, address, group))
+        return true;
+    if (group && errno == ENOENT)
+        snprintf(message, message_size, "%s: cannot be made: no such folder, or no group '%s'", address->sun_path,
+                 group);
+    else
+        snprintf(message, message_size, "%s: cannot be made: %m", address->sun_path);
+    return false;
 }
 
 struct control *control_open(const char *path, const char *group, char *message, size_t message_size)
@@ -262,16 +291,21 @@ struct control *control_open(const char *path, const char *group, char *message,
         control->connections[i].fd = -1;
     control->poll = epoll_create1(EPOLL_CLOEXEC);
     control->acceptor = ACCEPTOR_NONE;
-    if (control->poll >= 0 && listen_at(control, &address, group))
-        return control;
-    if (errno == EADDRINUSE)
-        snprintf(message, message_size, "%s: another process listens there; choose another path", path);
-    else if (group && errno == ENOENT)
-        snprintf(message, message_size, "%s: cannot be made: no such folder, or no group '%s'", path, group);
-    else
+    if (control->poll < 0)
         snprintf(message, message_size, "%s: cannot be made: %m", path);
+    else if (listen_at(control, &address, group, message, message_size))
+        return control;
     control_close(control);
     return NULL;
+}
+
+/* Ours, not what somebody has put in its place since. */
+static void remove_socket(const struct control *control)
+{
+    struct stat about;
+    if (control->path[0] && lstat(control->path, &about) == 0 && about.st_dev == control->socket.st_dev &&
+        about.st_ino == control->socket.st_ino)
+        unlink(control->path);
 }
 
 void control_close(struct control *control)
@@ -280,8 +314,7 @@ void control_close(struct control *control)
         return;
     for (int i = 0; i < CONTROL_CONNECTIONS_MAX; i++)
         end_connection(&control->connections[i]);
-    if (control->path[0])
-        unlink(control->path);
+    remove_socket(control);
     acceptor_close(&control->acceptor);
     if (control->poll >= 0)
         close(control->poll);

@@ -24,7 +24,7 @@ typedef char *control_answer(void *context, const char *request);
 
 /*
  * Listen at `path`, for root and, where `group` is not NULL, that group. A socket left by a process that is no more is
- * replaced. NULL on failure, with a message.
+ * replaced; anything else that is there stays, and is a failure. NULL on failure, with a message.
  */
 struct control *control_open(const char *path, const char *group, char *message, size_t message_size);
 
@@ -34,7 +34,7 @@ int control_fd(const struct control *control);
 int control_timeout_ms(const struct control *control);
 void control_serve(struct control *control, control_answer *answer, void *context);
 
-/* Removes the socket file. NULL is allowed. */
+/* Removes the socket file, unless another one has taken its path. NULL is allowed. */
 void control_close(struct control *control);
 
 enum control_request_status {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +12,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "sys/file.h"
 
 /* ---- a disk that is full ---- */
 
@@ -97,12 +100,39 @@ static void name_with(const char *path, const char *suffix, char *name)
     snprintf(name, PATH_MAX, "%s%s", path, suffix);
 }
 
+/* Root can do what it wants with us, and the folder's owner with its files; nobody else's word is taken. */
+static bool is_owner_trusted(const char *path, uid_t owner)
+{
+    char folder[PATH_MAX];
+    struct stat about;
+    snprintf(folder, sizeof folder, "%s", path);
+    return owner == 0 || owner == geteuid() || (stat(dirname(folder), &about) == 0 && owner == about.st_uid);
+}
+
+bool mapping_may_take(const char *path, char *message, size_t message_size)
+{
+    struct stat about;
+    if (lstat(path, &about) != 0)
+        return true;
+    if (!S_ISREG(about.st_mode))
+        snprintf(message, message_size, "%s: it is %s; remove it, or name another folder with --state", path,
+                 file_kind_name(about.st_mode));
+    else if (!is_owner_trusted(path, about.st_uid))
+        snprintf(message, message_size,
+                 "%s: it belongs to user %u, neither to us nor to the folder's owner; remove it, or name a folder with "
+                 "--state that others cannot write to",
+                 path, about.st_uid);
+    else
+        return true;
+    return false;
+}
+
 struct mapping mapping_read(const char *path)
 {
     struct mapping mapping = {.fd = -1};
     struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && is_owner_trusted(path, status.st_uid))
         mapping = map(fd, (size_t)status.st_size, PROT_READ);
     if (mapping.memory)
         mapping.fd = fd;
@@ -131,12 +161,16 @@ struct mapping mapping_new(const char *path, size_t len)
     int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && ftruncate(fd, (off_t)len) == 0)
         mapping = map(fd, len, PROT_READ | PROT_WRITE);
-    if (fd >= 0)
-        close(fd);
+    int error = errno;
     if (mapping.memory && !guard(&mapping)) {
         mapping_close(&mapping);
-        errno = ENOMEM;
+        error = ENOMEM;
     }
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 && !mapping.memory)
+        unlink(name);
+    errno = error;
     return mapping;
 }
 
@@ -147,7 +181,12 @@ bool mapping_install(const char *path, bool set_aside)
     name_with(path, ".damaged", aside);
     if (set_aside)
         rename(path, aside);
-    return rename(name, path) == 0;
+    if (rename(name, path) == 0)
+        return true;
+    int error = errno;
+    unlink(name);
+    errno = error;
+    return false;
 }
 
 void mapping_close(struct mapping *mapping)

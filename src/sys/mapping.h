@@ -22,7 +22,14 @@ struct mapping {
     int fd; /* of what is read */
 };
 
-/* What is at `path`, to be read only; memory is NULL where there is nothing, or nothing that can be mapped. */
+/*
+ * Whether the file of a mapping may stand at `path`: what is there, if anything, is a regular file of ours, root's or
+ * the folder's owner. False with a message.
+ */
+bool mapping_may_take(const char *path, char *message, size_t message_size);
+
+/* What is at `path`, to be read only; memory is NULL where there is nothing, or nothing that can be mapped. Waits
+   for nobody. */
 struct mapping mapping_read(const char *path);
 
 /*
@@ -34,7 +41,8 @@ bool mapping_part(const struct mapping *mapping, size_t *at, size_t *len);
 /* A new file of `len` octets, all zero, that is to take `path`. Memory is NULL where it cannot be made (errno). */
 struct mapping mapping_new(const char *path, size_t len);
 
-/* It takes the path now. What was there before stays as `path`.damaged where `set_aside`. */
+/* It takes the path now; where that fails, it is removed (errno). What was there before stays as `path`.damaged where
+   `set_aside`. */
 bool mapping_install(const char *path, bool set_aside);
 
 void mapping_close(struct mapping *mapping);

@@ -2,12 +2,14 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool drop_root(const char *user, char *message, size_t message_size)
@@ -40,11 +42,21 @@ bool privileges_drop(const char *user, char *message, size_t message_size)
     return false;
 }
 
+/* /dev/null, or the terminal, is everybody's. */
+static bool is_own_file(int fd)
+{
+    struct stat about;
+    return fstat(fd, &about) == 0 && (S_ISREG(about.st_mode) || S_ISFIFO(about.st_mode));
+}
+
 void privileges_give(const char *path, const char *user)
 {
     const struct passwd *entry = getpwnam(user);
-    if (geteuid() == 0 && entry && lchown(path, entry->pw_uid, entry->pw_gid) != 0)
+    int fd = geteuid() == 0 && entry ? open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (fd >= 0 && is_own_file(fd) && fchownat(fd, "", entry->pw_uid, entry->pw_gid, AT_EMPTY_PATH) != 0)
         fprintf(stderr, "postern: %s: cannot be given to user '%s': %s\n", path, user, strerror(errno));
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Packets and verdicts; the clock and other threads; memory; a line of complaint; an end. */

@@ -211,3 +211,129 @@ char *tables_change(const char *saved, const char *ours)
     fclose(out);
     return text;
 }
+
+/* ---- what is not as it ought to be ---- */
+
+/* Whether a rule that shall hold ("-A", "-I") and one that was saved ("-A") are the same. */
+static bool same_rule(struct line ours, struct line saved)
+{
+    return ours.len == saved.len && begins(ours, "-") && begins(saved, "-A ") &&
+           memcmp(ours.at + 2, saved.at + 2, ours.len - 2) == 0;
+}
+
+static bool same_chain(struct line one, struct line other)
+{
+    size_t len = strcspn(one.at, " ");
+    return is_chain(one) && is_chain(other) && strcspn(other.at, " ") == len && memcmp(one.at, other.at, len) == 0;
+}
+
+static bool has_line(const char *text, struct line line, bool (*same)(struct line line, struct line other))
+{
+    for (struct line other; next_line(&text, &other);)
+        if (same(line, other))
+            return true;
+    return false;
+}
+
+static bool same_saved(struct line saved, struct line ours)
+{
+    return same_rule(ours, saved);
+}
+
+/* The next rule of the chain that `chain` (":NAME ...") declares. */
+static bool next_rule(const char **text, struct line chain, struct line *rule)
+{
+    size_t len = strcspn(chain.at, " ") - 1;
+    while (next_line(text, rule))
+        if (begins(*rule, "-A ") && rule->len > 3 + len && memcmp(rule->at + 3, chain.at + 1, len) == 0 &&
+            rule->at[3 + len] == ' ')
+            return true;
+    return false;
+}
+
+static bool in_order(const char *saved, const char *ours, struct line chain)
+{
+    struct line one, other;
+    bool any, all = true;
+    do {
+        any = next_rule(&ours, chain, &one);
+        all = next_rule(&saved, chain, &other) == any && (!any || same_rule(one, other));
+    } while (any && all);
+    return all;
+}
+
+/* Packets of TCP that match this rule of a built-in chain may never come to the next one. */
+static bool may_take(struct line rule)
+{
+    static const char *const targets[] = {"ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE"};
+    char text[1024];
+    snprintf(text, sizeof text, "%.*s ", (int)rule.len, rule.at);
+    const char *protocol = strstr(text, " -p "), *target = strstr(text, " -j ");
+    if (protocol && strncmp(protocol, " -p tcp ", 8) != 0 && strncmp(protocol - 2, " !", 2) != 0)
+        return false;
+    for (size_t i = 0; target && i < sizeof targets / sizeof targets[0]; i++)
+        if (strncmp(target + 4, targets[i], strlen(targets[i])) == 0 && target[4 + strlen(targets[i])] == ' ')
+            return true;
+    return strstr(text, " -g ") != NULL;
+}
+
+/* The rules of a built-in chain that stand before a jump of ours, and may take its packets. */
+static void tell_before(FILE *out, const char *saved, struct line jump)
+{
+    size_t len = 3 + strcspn(jump.at + 3, " ") + 1; /* "-I FORWARD " */
+    for (struct line line; next_line(&saved, &line) && !same_rule(jump, line);)
+        if (begins(line, "-A ") && line.len > len && memcmp(line.at + 3, jump.at + 3, len - 3) == 0 && may_take(line))
+            fprintf(out, "in the wrong order: this rule stands before ours: %.*s\n", (int)line.len, line.at);
+}
+
+static void tell_missing(FILE *out, const char *saved, struct line line)
+{
+    char chain[64];
+    snprintf(chain, sizeof chain, ":%.*s ", (int)strcspn(line.at + 3, " "), line.at + 3);
+    struct line declared = {chain, strlen(chain)};
+    if (is_chain(line) && !has_line(saved, line, same_chain))
+        fprintf(out, "missing: the chain %.*s\n", (int)strcspn(line.at + 1, " "), line.at + 1);
+    else if (is_rule(line) && has_line(saved, declared, same_chain) && !has_line(saved, line, same_rule))
+        fprintf(out, "missing: %.*s\n", (int)line.len, line.at);
+    else if (begins(line, "-I ") && !has_line(saved, line, same_rule))
+        fprintf(out, "missing: %.*s\n", (int)line.len, line.at);
+    else if (begins(line, "-I "))
+        tell_before(out, saved, line);
+}
+
+char *tables_complaints(const char *saved, const char *ours)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    if (!out)
+        return NULL;
+    const char *at = ours;
+    for (struct line line; next_line(&at, &line);)
+        tell_missing(out, saved, line);
+    at = saved;
+    for (struct line line; next_line(&at, &line);)
+        if ((is_rule(line) || is_jump(line)) && !has_line(ours, line, same_saved))
+            fprintf(out, "not one of these rules: %.*s\n", (int)line.len, line.at);
+    at = ours;
+    for (struct line line; ftell(out) == 0 && next_line(&at, &line);)
+        if (is_chain(line) && !in_order(saved, ours, line))
+            fprintf(out, "in the wrong order: the rules of the chain %.*s\n", (int)strcspn(line.at + 1, " "),
+                    line.at + 1);
+    fclose(out);
+    return text;
+}
+
+bool tables_legacy_has(const char *names, const char *table)
+{
+    char line[64];
+    bool found = false;
+    FILE *file = fopen(names, "re");
+    while (file && !found && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        found = strcmp(line, table) == 0;
+    }
+    if (file)
+        fclose(file);
+    return found;
+}

@@ -25,6 +25,16 @@ bool tables_has_ours(const char *saved);
 /* Only what is ours of it, as lines that may be told to hold; from malloc. */
 char *tables_ours(const char *saved);
 
+/*
+ * What of the rules that shall hold (`ours`) is otherwise in what was `saved`, as lines for people: a chain or a rule
+ * that is missing, a rule of our chains that is none of ours, rules in the wrong order, a rule before a jump of ours
+ * that may take its packets. Empty where nothing is; from malloc.
+ */
+char *tables_complaints(const char *saved, const char *ours);
+
+/* Whether the file /proc/net/ip_tables_names, or ip6_, lists this table of the older variant. */
+bool tables_legacy_has(const char *names, const char *table);
+
 /* Input for iptables-restore --noflush that turns what was `saved` into what shall hold (`ours`, maybe empty). */
 char *tables_change(const char *saved, const char *ours);
 

@@ -45,6 +45,9 @@ uint16_t checksum_adjust16(uint16_t checksum, uint16_t from, uint16_t to)
 
 uint16_t checksum_adjust32(uint16_t checksum, uint32_t from, uint32_t to)
 {
-    checksum = checksum_adjust16(checksum, (uint16_t)(from >> 16), (uint16_t)(to >> 16));
-    return checksum_adjust16(checksum, (uint16_t)from, (uint16_t)to);
+    uint32_t sum = (uint32_t)(uint16_t)~checksum + (uint16_t) ~(from >> 16) + (uint16_t)~from;
+    sum += (to >> 16) + (uint16_t)to;
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
 }

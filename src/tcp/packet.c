@@ -107,61 +107,70 @@ static enum packet_status parse_ipv6(struct packet *packet)
     return PACKET_MALFORMED; /* more headers than anybody sends (RFC 8504 5.3): TCP may hide behind them */
 }
 
-/* One of several octets, which all are there. False where its length is not that of its kind. */
-static bool take_option(struct packet *packet, uint32_t at, uint32_t len)
+/* One of several octets, which all are there. Where its length is not that of its kind it says nothing. */
+static void take_option(struct packet *packet, uint32_t at, uint32_t len)
 {
+    enum { MD5_LEN = 18, AO_LEN_MIN = 4 };
     const uint8_t *option = packet->bytes + at;
     bool syn = packet->flags & PACKET_SYN;
     switch (option[0]) {
     case OPTION_MSS:
         if (len == 4 && syn)
             packet->mss = load_be16(option + 2);
-        return len == 4;
+        return;
     case OPTION_WINDOW_SCALE:
         if (len == 3 && syn) {
             packet->window_scaled = true;
             packet->window_shift = option[2] > WINDOW_SHIFT_MAX ? WINDOW_SHIFT_MAX : option[2];
         }
-        return len == 3;
+        return;
     case OPTION_SACK_PERMITTED:
-        packet->sack_permitted = syn;
-        return len == 2;
+        if (len == 2 && syn)
+            packet->sack_permitted = true;
+        return;
     case OPTION_SACK:
-        packet->sack_at = (uint16_t)at;
-        return len >= 10 && (len - 2) % 8 == 0;
+        if (len >= 10 && (len - 2) % 8 == 0)
+            packet->sack_at = (uint16_t)at;
+        return;
     case OPTION_TIMESTAMPS:
-        packet->timestamp_at = (uint16_t)at;
-        return len == 10;
+        if (len == 10)
+            packet->timestamp_at = (uint16_t)at;
+        return;
     case OPTION_MPTCP:
         packet->mptcp_at = (uint16_t)at;
-        return true;
+        return;
     case OPTION_MD5:
+        packet->protected = packet->protected || len == MD5_LEN;
+        return;
     case OPTION_AO:
-        packet->protected = true;
-        return true;
+        packet->protected = packet->protected || len >= AO_LEN_MIN;
+        return;
     default:
-        return true;
+        return;
     }
 }
 
-/* Options of a known kind must have their own length (RFC 9293 3.1); others are stepped over. */
-static bool parse_options(struct packet *packet)
+/*
+ * As Linux reads them (tcp_parse_options): an option of a length that is not its kind's is stepped over, and behind one
+ * that is shorter than its header, or longer than what is left, nothing is read. The segment is taken all the same.
+ */
+static void parse_options(struct packet *packet)
 {
     uint32_t end = packet->payload_at, len;
     for (uint32_t at = packet->tcp_at + (uint32_t)TCP_HEADER_MIN; at < end; at += len) {
         uint8_t kind = packet->bytes[at];
         if (kind == OPTION_END)
-            return true;
+            return;
         len = 1;
         if (kind == OPTION_NOP)
             continue;
         if (end - at < 2)
-            return false;
+            return;
         len = packet->bytes[at + 1];
-        if (len < 2 || len > end - at || !take_option(packet, at, len))
-            return false;
+        if (len < 2 || len > end - at)
+            return;
+        take_option(packet, at, len);
     }
-    return true;
 }
 
 /* Two NOPs and timestamps: what nearly every segment of an established connection carries. */
@@ -204,7 +213,8 @@ enum packet_status packet_parse(struct packet *packet, uint8_t *bytes, uint32_t 
         packet->timestamp_at = (uint16_t)(packet->tcp_at + TCP_HEADER_MIN + 2);
         return PACKET_TCP;
     }
-    return parse_options(packet) ? PACKET_TCP : PACKET_MALFORMED;
+    parse_options(packet);
+    return PACKET_TCP;
 }
 
 static void adjust(struct packet *packet, uint32_t from, uint32_t to, bool checksum_absent)

@@ -1,11 +1,13 @@
 /*
- * tests/bench/clock - how long something takes, on a machine that others use too: the least of some runs.
+ * tests/bench/clock - how long something takes, on a machine that others use too: the least of some runs, or how many
+ * times as long as something else in turn: the median.
  */
 #ifndef POSTERN_TESTS_BENCH_CLOCK_H
 #define POSTERN_TESTS_BENCH_CLOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -33,6 +35,20 @@ static inline void clock_keep_least(double *least, double value)
 {
     if (*least == 0 || value < *least)
         *least = value;
+}
+
+static inline int clock_order(const void *a, const void *b)
+{
+    const double *left = a, *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+/* The middle one of `count` values, which it puts in order: of ratios, each of two runs in turn, what a neighbour does
+   to both, or to few, does not move it. */
+static inline double clock_median(double *values, uint32_t count)
+{
+    qsort(values, count, sizeof *values, clock_order);
+    return values[count / 2];
 }
 
 /*

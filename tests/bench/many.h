@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "../lib/engines.h"
 #include "base/octets.h"
 #include "engine/engine.h"
 #include "tcp/packet.h"
@@ -38,11 +38,7 @@ static inline size_t many_resident_bytes(void)
 /* `policy` belongs to the caller. The engine's memory is the process's until it ends, and resident as far as used. */
 static inline void many_begin(struct many *many, const struct engine_settings *settings, struct policy *policy)
 {
-    void *memory =
-        mmap(NULL, engine_bytes(settings), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    *many = (struct many){.engine = engine_init(memory, settings, policy), .now_us = 1000000};
+    *many = (struct many){.engine = engines_new(settings, policy), .now_us = 1000000};
 }
 
 /* One segment of connection `flow`; how many verdicts came of it, its own and of packets that were held. */

@@ -40,7 +40,7 @@ static void init_smtp(void)
 /* Returns the units. */
 static uint32_t feed(struct smtp_session *session, enum smtp_side side, struct span octets, uint32_t *changed)
 {
-    const struct smtp_room room = {.saved = 0, .resize = side == SMTP_SERVER};
+    const struct smtp_room room = {.saved = 0, .spare = UINT32_MAX, .resize = side == SMTP_SERVER};
     static const struct policy_facts facts;
     struct policy_decision decision;
     struct smtp_unit unit;

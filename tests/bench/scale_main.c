@@ -48,6 +48,7 @@ int main(int argc, char **argv)
     struct policy policy;
     policy_init_default(&policy);
     settings.flows_max = flows;
+    settings.network_percent = 100; /* of how many clients is not asked here */
     settings.seed = 0x5eed;
     size_t before = many_resident_bytes();
     many_begin(&many, &settings, &policy);

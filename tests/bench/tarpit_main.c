@@ -43,6 +43,7 @@ int main(int argc, char **argv)
     uint32_t sessions = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 50000;
     struct engine_settings settings = engine_settings_default();
     settings.flows_max = 2 * sessions;
+    settings.network_percent = 100; /* of how many clients is not asked here */
     settings.held_max = sessions + sessions / 4;
     settings.seed = 0x5eed;
     static struct policy policy;

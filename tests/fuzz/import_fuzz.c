@@ -42,10 +42,10 @@ static void check_kind(const struct keeper *keeper, enum greylist_kind kind, con
 {
     char store[EXPORT_STORE_BYTES], room[STORE_TEXT_BYTES_MAX];
     struct greylist_record back;
-    struct store_record kept = keep_record(keeper->settings, kind, &entry->record);
+    struct store_record kept = keep_record(keeper, kind, &entry->record);
     struct store_key key = entry->keyed ? entry->key : keep_key(keeper, kind, &entry->attempt);
     struct span text = {0};
-    MUST(keep_read_record(&kept, &back));
+    MUST(keep_read_record(keeper, &kept, &back));
     if (!entry->keyed)
         text = keep_text(keeper->settings, kind, &entry->attempt, room);
     export_store_name(secret, store);

@@ -61,6 +61,7 @@ struct play {
     bool act;          /* decisions at random, and nothing waits now and then */
     bool recorded;     /* what the client says may change its length */
     bool fixed;        /* nothing may */
+    uint32_t bound;    /* octets that the server's stream may become shorter by */
     bool reset;        /* the connection is over */
     bool incomparable; /* cuts may rightly matter */
     bool trimmed;      /* an EHLO reply lost lines: which one then is the last depends on what came with it */
@@ -225,8 +226,10 @@ static void take_unit(struct play *play, const struct smtp_unit *unit)
 {
     struct stream *stream = &play->streams[unit->side];
     const struct smtp_change *change = &play->change;
+    uint32_t saved = (uint32_t)(stream->decided - stream->left);
     struct smtp_room room = {
-        .saved = (uint32_t)(stream->decided - stream->left),
+        .saved = saved,
+        .spare = play->bound > saved ? play->bound - saved : 0,
         .resize = !play->fixed && (unit->side == SMTP_SERVER || play->recorded),
     };
     check_unit(play, unit);
@@ -236,6 +239,9 @@ static void take_unit(struct play *play, const struct smtp_unit *unit)
     struct span leaves = change->changed ? (struct span){change->octets, change->len} : unit->octets;
     MUST(leaves.len == unit->octets.len || room.resize);
     MUST(leaves.len <= unit->octets.len + room.saved);
+    /* A few octets need not be spared: of a refused record's chunk, and of a line that has no hyphen or blank yet. */
+    bool spares = !play->recorded && unit->role == SMTP_SERVER && unit->whole.len > SMTP_REFUSAL_CODE_LEN;
+    MUST(!spares || unit->octets.len <= leaves.len + room.spare);
     if (unit->kind == SMTP_UNIT_OPAQUE || unit->kind == SMTP_UNIT_PAYLOAD)
         MUST(!change->changed || change->len == 0);
     if (unit->kind == SMTP_UNIT_OPAQUE)
@@ -290,6 +296,7 @@ static void play_all(struct play *play, const uint8_t *data, size_t size)
     play->random.state = data[1];
     play->recorded = data[0] & 1;
     play->fixed = data[0] & 2;
+    play->bound = data[0] & 16 ? data[1] : UINT32_MAX;
     play->policy = data[0] & 4 ? &observer : &policy;
     pool_init(&play->blocks, play->storage, BLOCK_BYTES, BLOCKS);
     play->context = (struct smtp_context){
@@ -297,6 +304,7 @@ static void play_all(struct play *play, const uint8_t *data, size_t size)
         .keywords = &play->policy->strip,
         .refusals = &play->policy->refusals,
         .verbs = play->policy->watched | (data[0] & 8 ? UINT64_MAX : 0),
+        .strict = play->policy != &observer,
     };
     smtp_session_init(&play->session);
     for (struct span rest = {data + 2, size - 2}; rest.len >= RECORD && !play->reset;) {

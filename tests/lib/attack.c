@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/octets.h"
+#include "engines.h"
 
 static const char greeting[] = "220 hi\r\n";
 
@@ -27,13 +28,10 @@ struct attack *attack_new(uint8_t ip_version, uint64_t seed)
 
     struct attack *attack = calloc(1, sizeof *attack);
     assert_non_null(attack);
-    attack->memory = aligned_alloc(64, engine_bytes(&settings));
-    assert_non_null(attack->memory);
-    memset(attack->memory, 0, engine_bytes(&settings));
     attack->ip_version = ip_version;
     attack->random.state = seed;
     attack->now_us = 5000000;
-    attack->engine = engine_init(attack->memory, &settings, &policy);
+    attack->engine = engines_new(&settings, &policy);
     return attack;
 }
 
@@ -82,7 +80,8 @@ static void pass(struct attack *attack, const uint8_t *bytes, uint32_t len, bool
     attack->packets[token].from_server = from_server;
     /* In an allocation of its own, so that a sanitizer sees a read behind it. */
     uint8_t *copy = copy_of(bytes, len);
-    struct engine_packet packet = {copy, len, len, token, ENGINE_CHECKSUM_UNSEEN, false};
+    struct engine_packet packet = {
+        .bytes = copy, .len = len, .room = len, .token = token, .checksum = ENGINE_CHECKSUM_UNSEEN};
     engine_packet(attack->engine, &packet, attack->now_us);
     fetch(attack);
     free(copy);
@@ -254,6 +253,6 @@ void attack_finish(struct attack *attack)
 
 void attack_free(struct attack *attack)
 {
-    free(attack->memory);
+    engines_free(attack->engine);
     free(attack);
 }

@@ -31,7 +31,6 @@ struct attack {
 
     struct victim victim;
     struct engine *engine;
-    void *memory; /* the engine's */
     int64_t now_us;
     uint64_t token;
     struct {

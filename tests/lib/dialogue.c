@@ -160,6 +160,7 @@ static size_t print_event_word(char *out, size_t room, const struct event *event
     case EVENT_FLOW_START:
     case EVENT_FLOW_END:
     case EVENT_TARPIT:
+    case EVENT_RESEND_DIFFERS:
     case EVENT_KINDS:
         break;
     }
@@ -255,6 +256,7 @@ static void check_told(const struct dialogue *d, const struct drive *drive, enum
 
 /* ---- the rows ----------------------------------------------------------------------------- */
 
+/* Played so, it comes to the same as whole or octet by octet, and again where nobody hears of reply lines. */
 static void check_run(const struct dialogue *d, const struct drive_plan *plan, const struct drive *whole,
                       const struct drive *octets)
 {
@@ -272,6 +274,17 @@ static void check_run(const struct dialogue *d, const struct drive_plan *plan, c
         fail_msg("%s: cut %d, peers %d, seed %llu differs from whole", d->label, (int)plan->cut, (int)plan->peers,
                  (unsigned long long)plan->seed);
     }
+    struct drive_plan silent = *plan;
+    silent.replies_untold = true;
+    struct drive *untold = dialogue_play(d->label, d->turns, DIALOGUE_TURNS_MAX, &silent);
+    check_asked(d, untold);
+    if (!dialogue_same_streams(cut, untold)) {
+        dialogue_print_span("  told, client", drive_read(cut, SMTP_CLIENT));
+        dialogue_print_span("untold, client", drive_read(untold, SMTP_CLIENT));
+        fail_msg("%s: cut %d, peers %d, seed %llu differs where reply lines are not told", d->label, (int)plan->cut,
+                 (int)plan->peers, (unsigned long long)plan->seed);
+    }
+    drive_free(untold);
     drive_free(cut);
 }
 

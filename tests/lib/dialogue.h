@@ -6,6 +6,7 @@
  *         - each side reads what the other said, with the row's changes and no others
  *         - whole, octet by octet, line by line, with each turn in two segments cut at each place, and at seeded random
  *           cuts, with IPv4 and IPv6: the same streams and the same events
+ *         - the same streams where nobody wants to be told of reply lines
  *         - what leaves unchanged and is followed to its end does so too where the sender pauses behind every octet
  *           (law 4)
  */

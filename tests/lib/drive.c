@@ -4,11 +4,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "base/octets.h"
+#include "conntrack.h"
+#include "engines.h"
 #include "tcp/seq.h"
 
 enum {
@@ -53,7 +54,6 @@ struct drive {
     struct random_source random;
     struct policy policy;
     struct engine *engine;
-    size_t engine_size;
     int64_t now_us;
     struct endpoint ends[2]; /* live: the endpoints; recorded: those of the record, where nothing is filtered */
     struct endpoint seen[2]; /* recorded: what a reader of the output sees */
@@ -72,6 +72,7 @@ struct drive {
     } answers[ANSWERS_MAX]; /* on their way */
     size_t answer_count;
     bool stopped;
+    struct conntrack conntrack;
 };
 
 #define expect(drive, condition, ...)                                                                                  \
@@ -120,6 +121,8 @@ struct drive *drive_new(const struct drive_plan *plan)
     drive->random.state = plan->seed;
     if (!drive->plan.step_us)
         drive->plan.step_us = 10;
+    if (!drive->plan.window)
+        drive->plan.window = WINDOW;
     if (!drive->plan.mss)
         drive->plan.mss = 1460;
     policy_init_default(&drive->policy);
@@ -137,20 +140,17 @@ struct drive *drive_new(const struct drive_plan *plan)
     settings.blocks_max = 2048;
     settings.held_max = 2048;
     settings.peers = plan->peers;
-    settings.events = UINT32_MAX;
+    settings.events = plan->replies_untold ? ~(1u << EVENT_REPLY) : UINT32_MAX;
     settings.seed = plan->seed;
     settings.release = plan->release;
     settings.questions = plan->questions;
+    settings.network_percent = 100; /* there is one connection */
     if (plan->flow_held_max)
         settings.flow_held_max = plan->flow_held_max;
     if (plan->blocks_max)
         settings.blocks_max = plan->blocks_max;
     settings.pass_on_overload = plan->pass_on_overload;
-    drive->engine_size = engine_bytes(&settings);
-    void *memory =
-        mmap(NULL, drive->engine_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    assert_true(memory != MAP_FAILED);
-    drive->engine = engine_init(memory, &settings, plan->policy ? plan->policy : &drive->policy);
+    drive->engine = engines_new(&settings, plan->policy ? plan->policy : &drive->policy);
     drive->now_us = 1000000;
     return drive;
 }
@@ -241,7 +241,7 @@ struct segment drive_segment(const struct drive *drive, enum smtp_side side, uin
         .seq = drive->ends[side].isn + 1 + at,
         .ack = own_ack(drive, side),
         .flags = PACKET_ACK,
-        .window = WINDOW,
+        .window = drive->plan.window,
         .payload = octets,
     };
 }
@@ -446,6 +446,17 @@ static void take_verdicts(struct drive *drive)
     take_questions(drive);
 }
 
+/* What conntrack says of a packet before the queue. */
+static void check_conntrack(struct drive *drive, const struct record *record)
+{
+    struct packet packet;
+    if (!drive->plan.strict || packet_parse(&packet, record->came, record->came_len) != PACKET_TCP)
+        return;
+    enum conntrack_finding finding = conntrack_judge(&drive->conntrack, record->side, &packet);
+    expect(drive, finding == CONNTRACK_TAKES, "conntrack holds %d against a packet of side %d", (int)finding,
+           (int)record->side);
+}
+
 /* Give the engine what is queued, which may queue more. */
 static void run(struct drive *drive)
 {
@@ -455,6 +466,7 @@ static void run(struct drive *drive)
     while (drive->given < drive->record_count) {
         size_t number = drive->given++;
         const struct record *record = &drive->records[number];
+        check_conntrack(drive, record);
         uint8_t *bytes = malloc(record->came_len);
         assert_non_null(bytes);
         memcpy(bytes, record->came, record->came_len);
@@ -581,29 +593,66 @@ static uint32_t next_cut(struct drive *drive, uint32_t done, struct span left)
     return most;
 }
 
-void drive_say(struct drive *drive, enum smtp_side side, struct span octets)
+/* The last line of what an end has said that stands whole before `to`. */
+static struct span last_line(const struct endpoint *end, uint32_t to)
+{
+    if (to == 0 || end->said[to - 1] != '\n')
+        return (struct span){0};
+    uint32_t from = to - 1;
+    while (from > 0 && end->said[from - 1] != '\n')
+        from--;
+    return (struct span){end->said + from, to - from};
+}
+
+/*
+ * Whether what an end says now may wait until the other has replied: it is BDAT, or it has said before, as its last
+ * line that has arrived, a command whose reply says what follows, or a response to a 334.
+ */
+static bool may_wait(const struct drive *drive, enum smtp_side side)
+{
+    static const char *const verbs[] = {"DATA", "AUTH", "X-EXPS", "XEXCH50", "TURN", "ATRN"};
+    const struct endpoint *end = &drive->ends[side], *other = &drive->ends[!side];
+    struct span line = last_line(end, end->acknowledged);
+    bool waits = line.len && span_equal(span_head(last_line(other, other->said_len), 3), span_of("334"));
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        waits = waits || span_equal_nocase(span_head(line, strlen(verbs[i])), span_of(verbs[i]));
+    uint32_t from = end->acknowledged; /* the line that goes on there */
+    while (from > 0 && end->said[from - 1] != '\n')
+        from--;
+    struct span next = span_tail((struct span){end->said, end->said_len}, from);
+    waits = waits || span_equal_nocase(span_head(next, 4), span_of("BDAT"));
+    return waits && !recorded(drive);
+}
+
+/* What an end has said is sent again until all of it has arrived. */
+static void resend(struct drive *drive, enum smtp_side side)
 {
     const struct endpoint *end = &drive->ends[side];
-    uint32_t from = end->said_len;
-    uint32_t to = from + (uint32_t)octets.len;
+    for (int resend = 0; end->acknowledged < end->said_len; resend++) {
+        if (resend == RESENDS_MAX && may_wait(drive, side))
+            return;
+        expect(drive, resend < RESENDS_MAX, "octets %u to %u of side %d do not arrive", end->acknowledged,
+               end->said_len, (int)side);
+        drive_wait(drive, RESEND_US);
+        if (end->acknowledged >= end->said_len)
+            break;
+        struct span again = {end->said + end->acknowledged, end->said_len - end->acknowledged};
+        struct segment segment = drive_segment(drive, side, end->acknowledged, span_head(again, drive->plan.mss));
+        drive_send(drive, side, &segment);
+    }
+}
+
+void drive_say(struct drive *drive, enum smtp_side side, struct span octets)
+{
+    uint32_t to = drive->ends[side].said_len + (uint32_t)octets.len;
     for (struct span left = octets; left.len;) {
         struct span part = span_head(left, next_cut(drive, (uint32_t)(octets.len - left.len), left));
         struct segment segment = drive_segment(drive, side, to - (uint32_t)left.len, part);
         drive_send(drive, side, &segment);
         left = span_tail(left, part.len);
     }
-    for (int resend = 0; end->acknowledged < to; resend++) {
-        expect(drive, resend < RESENDS_MAX, "octets %u to %u of side %d do not arrive", end->acknowledged, to,
-               (int)side);
-        drive_wait(drive, RESEND_US);
-        if (end->acknowledged >= to)
-            break;
-        struct span again = span_tail(octets, end->acknowledged > from ? end->acknowledged - from : 0);
-        struct segment segment =
-            drive_segment(drive, side, to - (uint32_t)again.len, span_head(again, drive->plan.mss));
-        drive_send(drive, side, &segment);
-    }
-    expect(drive, engine_gauges(drive->engine).held == 0 || end->acknowledged >= to, "held for ever");
+    resend(drive, side);
+    resend(drive, (enum smtp_side) !side); /* what has waited for it */
 }
 
 void drive_say_text(struct drive *drive, enum smtp_side side, const char *text)
@@ -747,7 +796,7 @@ void drive_free(struct drive *drive)
             free(ends[i]->have);
         }
     }
-    (void)munmap(drive->engine, drive->engine_size);
+    engines_free(drive->engine);
     free(drive->events);
     free(drive->records);
     free(drive);

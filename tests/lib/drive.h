@@ -10,7 +10,8 @@
  *           a receiver that keeps the first copy and one that keeps the last read the same
  *         - no side is shown octets, or an acknowledgment of octets, beyond those that were sent (law 3), and towards
  *           a live server each octet keeps its place
- *         - what is said arrives within a bounded number of resends (law 4)
+ *         - what is said arrives within a bounded number of resends (law 4), at the latest where the other side has
+ *           replied to the command in front of it
  *         - in the end the engine holds no memory
  * Note:   the receivers know nothing of the engine's code: own reassembly, own acknowledgments, one for each segment.
  */
@@ -41,13 +42,16 @@ struct drive_plan {
     uint32_t step_us;            /* from one packet to the next; 0 is 10 */
     bool no_acknowledgments;     /* receivers do not answer by themselves: drive_acknowledge does */
     uint16_t mss;                /* 0 is 1460 */
+    uint16_t window;             /* of both sides, until drive_segment says otherwise; 0 is 60000 */
+    bool strict;                 /* a strict conntrack must take each packet that comes */
     uint32_t isn[2];             /* by enum smtp_side, unless both are 0: then they come from the seed */
     const struct policy *policy; /* NULL is the default */
     uint32_t flow_held_max;      /* 0 is the engine's default */
     uint32_t blocks_max;         /* likewise */
     bool pass_on_overload;
-    bool release;       /* connections may pass without the engine */
-    uint32_t questions; /* that are wanted: bits 1 << enum question_kind */
+    bool release;        /* connections may pass without the engine */
+    bool replies_untold; /* nobody wants events of reply lines, so that most of an EHLO reply needs no units */
+    uint32_t questions;  /* that are wanted: bits 1 << enum question_kind */
     /* The answer to a question, and how many microseconds later (0: at once; less: never). NULL: nobody answers. */
     enum answer (*answer)(const struct question *question, int64_t *later_us);
 };
@@ -76,7 +80,10 @@ struct drive *drive_new(const struct drive_plan *plan);
 /* SYN, SYN-ACK, ACK. */
 void drive_handshake(struct drive *drive);
 
-/* One side says something, cut as planned and sent again until all of it has arrived. */
+/*
+ * One side says something, cut as planned and sent again until all of it has arrived. What stands behind a command
+ * whose reply says what it means may wait for that: it has arrived once the other side has said enough.
+ */
 void drive_say(struct drive *drive, enum smtp_side side, struct span octets);
 
 /* A C string. */

@@ -4,7 +4,8 @@
  * In:     UDP datagrams of this process to itself; iptables puts them, and TCP, into two queues.
  * Out:    what arrives.
  * Note:   the namespace goes with the process, so nothing is left behind. Where none may be made, or no NFQUEUE rule
- * put into it, the tests are skipped and the reason is said once. Errors: fail the running cmocka test.
+ *         put into it, the tests are skipped and the reason is said once.
+ * Errors: fail the running cmocka test.
  */
 #ifndef POSTERN_TESTS_LOOPBACK_H
 #define POSTERN_TESTS_LOOPBACK_H

@@ -19,7 +19,7 @@ bool records_equal(const struct store_record *a, const struct store_record *b);
 
 int64_t wall_us(void);
 
-/* Put (drop, where `record` is NULL), and see to it that other clients know of it now. */
+/* Put; drop where `record` is NULL. */
 void put_now(struct store_client *client, const struct store_key *key, const struct store_record *record);
 
 /* Ask, and wait for the answer where it comes later, for up to 5 s. */
@@ -33,14 +33,6 @@ const char *temporary_folder(void);
 
 /* Open, or end the test with the message. */
 struct store *open_or_fail(const char *uri, const struct store_settings *settings);
-
-/* ---- files of lmdb: ---- */
-
-/* Make a store that nobody has open one of format 1, which did not say which kinds of records there are. */
-void lmdb_make_format_1(const char *uri);
-
-/* Have a store's folder in use until this process ends, as one that has it open. */
-void lmdb_hold_folder(const char *uri);
 
 /* ---- a redis server of one's own ---- */
 

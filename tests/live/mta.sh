@@ -4,6 +4,11 @@
 #   mta_start_postfix ADDRESS...      start one, wait until it listens; 1 and $mta_reason where that cannot be
 #   mta_start_exim ADDRESS
 #   mta_start_opensmtpd ADDRESS
+#   mta_start_sendmail ADDRESS
+#   mta_start NAME...                 those servers, each at an address of its own, with a line of TAP (tap.sh) for each that does not
+#                                     start; $mta_started has NAME=ADDRESS of the others
+#   mta_wait_delivered                until their queues are empty: what they have taken is in a mailbox
+#   mta_queued NAME                   print what that server has in its queue, a line each
 #   mta_tls ADDRESS                   does its STARTTLS work at all, asked from beside it?
 #   mta_start_sender ROUTE...         Postfix in the client namespace, which sends, and tries again every few seconds
 #   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT
@@ -13,14 +18,31 @@
 # A route is 'NAME SERVER OPTION...': mail of NAME@sender.test goes to that server by an smtp(8) with these options
 # (KEY=VALUE); NAME null: mail of the null sender. Mail to sender.test is discarded.
 #
+# Exim sends what it is given with the next run of its queue; with mta_exim_when=-odb at once.
+# With mta_slow_s=SECONDS, Postfix and Exim wait so long before they answer each RCPT and the end of each message.
+#
+# With mta_relays=CLIENT, a server relays to anywhere for that client. Postfix and Exim then listen on port 587, too, where they
+# relay for who authenticates as $mta_user with $mta_password. (OpenSMTPD has AUTH inside TLS only, and sendmail would need a
+# database of Cyrus SASL.) What a server relays stays in its queue.
+#
 # Each server accepts mail for the accounts in $mta_accounts at example.net and stores it in a Maildir, $net_dir/mail/NAME/ACCOUNT;
-# others at example.net are refused at RCPT. Pipelining is as strict as the server can make it. Exim and OpenSMTPD run from
-# where mta_deps unpacked them, in a mount namespace of their own, so their users and their places exist only there.
+# others at example.net are refused at RCPT. Pipelining is as strict as the server can make it; with mta_lenient=yes Postfix takes
+# line ends as Debian ships it. Exim, OpenSMTPD and sendmail run from where mta_deps unpacked them, in a mount namespace of their
+# own, so their users and their places exist only there.
 # Logs: $net_dir/NAME/log, or $net_dir/NAME.err.
 # shellcheck shell=sh disable=SC2154
 
 mta_accounts="good1 good2 good3 spoil1 spoil2 void1 void2 reset many 2many 3many"
 mta_uid=65534
+mta_relays=
+mta_slow_s=
+mta_exim_when=-odq
+mta_lenient=
+mta_postfix_strict='smtpd_data_restrictions = reject_unauth_pipelining
+smtpd_forbid_unauth_pipelining = yes
+smtpd_forbid_bare_newline = yes'
+mta_user=submitter
+mta_password=secret
 mta_unpacked=
 mta_reason=
 
@@ -34,11 +56,11 @@ mta_prepare() {
     cp /etc/passwd "$net_dir/passwd"
     cp /etc/group "$net_dir/group"
     mta_number=61100
-    for mta_user in Debian-exim opensmtpd opensmtpq; do
+    for mta_one in Debian-exim opensmtpd opensmtpq smmsp smmta; do
         mta_number=$((mta_number + 1))
-        sed -i "/^$mta_user:/d" "$net_dir/passwd" "$net_dir/group"
-        echo "$mta_user:x:$mta_number:$mta_number::/:/bin/false" >>"$net_dir/passwd"
-        echo "$mta_user:x:$mta_number:" >>"$net_dir/group"
+        sed -i "/^$mta_one:/d" "$net_dir/passwd" "$net_dir/group"
+        echo "$mta_one:x:$mta_number:$mta_number::/:/bin/false" >>"$net_dir/passwd"
+        echo "$mta_one:x:$mta_number:" >>"$net_dir/group"
     done
     # Nobody answers there, which is known at once.
     echo 'nameserver 127.0.0.1' >"$net_dir/resolv.conf"
@@ -117,7 +139,7 @@ maillog_file = $net_dir/$1/log
 maillog_file_prefixes = $net_dir
 myhostname = $2
 mydestination =
-mynetworks =
+mynetworks = $mta_relays
 alias_maps =
 alias_database =
 END
@@ -157,10 +179,8 @@ virtual_mailbox_base = $net_dir/mail/postfix
 virtual_mailbox_maps = inline:{$(for mta_one in $mta_accounts; do printf ' {%s@example.net=%s/}' "$mta_one" "$mta_one"; done) }
 virtual_uid_maps = static:$mta_uid
 virtual_gid_maps = static:$mta_uid
-smtpd_relay_restrictions = reject_unauth_destination
-smtpd_data_restrictions = reject_unauth_pipelining
-smtpd_forbid_unauth_pipelining = yes
-smtpd_forbid_bare_newline = yes
+smtpd_relay_restrictions = ${mta_relays:+permit_mynetworks permit_sasl_authenticated }reject_unauth_destination
+$([ -n "$mta_lenient" ] || echo "$mta_postfix_strict")
 smtpd_peername_lookup = no
 smtpd_client_port_logging = yes
 smtpd_tls_security_level = may
@@ -172,7 +192,31 @@ smtp      inet  n  -  n  -     -  smtpd
 anvil     unix  -  -  n  -     1  anvil
 virtual   unix  -  n  n  -     -  virtual
 END
+    [ -z "$mta_relays" ] || mta_postfix_relays
+    [ -z "$mta_slow_s" ] || cat >>"$mta_etc/main.cf" <<END
+smtpd_recipient_restrictions = sleep $mta_slow_s
+smtpd_end_of_data_restrictions = sleep $mta_slow_s
+END
     mta_postfix_start postfix server
+}
+
+mta_postfix_relays() {
+    cat >>"$mta_etc/main.cf" <<END
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = $net_dir/postfix/auth
+default_transport = retry:relayed
+END
+    # As strict about addresses as it can be.
+    cat >>"$mta_etc/master.cf" <<END
+submission inet n  -  n  -     -  smtpd
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_tls_auth_only=no
+  -o mynetworks=
+  -o strict_rfc821_envelopes=yes
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+END
+    net_start postfix-auth server "$live/auth_server" "$net_dir/postfix/auth" "$mta_user" "$mta_password"
+    mta_wait_line "$net_dir/postfix-auth.out" listening
 }
 
 mta_start_sender() {
@@ -197,6 +241,7 @@ inet_protocols = all
 disable_dns_lookups = yes
 sender_dependent_default_transport_maps = inline:{$mta_routes }
 transport_maps = inline:{ {sender.test=discard:} }
+default_destination_recipient_limit = 1000
 queue_run_delay = 2s
 minimal_backoff_time = 3s
 maximal_backoff_time = 3s
@@ -223,7 +268,23 @@ mta_start_exim() {
     # Its own copy: it is Debian-exim already when it reads the key.
     cp "$net_dir/key" "$net_dir/exim/key"
     chown 61101 "$net_dir/exim/key"
+    mta_host='' mta_authenticators='' mta_ports=''
+    if [ -n "$mta_relays" ]; then
+        mta_ports="daemon_smtp_ports = 25 : 587"
+        mta_host="deny condition = \${if eq{\$received_port}{587}}
+          !authenticated = *
+  accept domains = !example.net
+          hosts = $mta_relays
+  accept domains = !example.net
+          authenticated = *"
+        mta_authenticators="begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_condition = \${if and{{eq{\$auth2}{$mta_user}}{eq{\$auth3}{$mta_password}}}}"
+    fi
     cat >"$net_dir/exim.conf" <<END
+$mta_ports
 exim_path = $mta_unpacked/exim/usr/sbin/exim4
 spool_directory = $net_dir/exim/spool
 log_file_path = $net_dir/exim/%slog
@@ -244,15 +305,25 @@ tls_certificate = $net_dir/cert
 tls_privatekey = $net_dir/exim/key
 smtp_accept_max = 200
 acl_smtp_rcpt = check_rcpt
-acl_smtp_data = accept
+acl_smtp_data = check_data
 acl_smtp_vrfy = accept
 begin acl
+check_data:
+  ${mta_slow_s:+warn delay = ${mta_slow_s}s}
+  accept
 check_rcpt:
+  ${mta_slow_s:+warn delay = ${mta_slow_s}s}
+  $mta_host
   deny    message = relay not permitted
           !domains = example.net
   require verify = recipient
   accept
 begin routers
+relayed:
+  driver = redirect
+  domains = !example.net
+  allow_defer
+  data = :defer: relayed
 accounts:
   driver = accept
   domains = example.net
@@ -265,6 +336,7 @@ maildir:
   create_directory
   directory = $net_dir/mail/exim/\$local_part_data
   envelope_to_add
+$mta_authenticators
 END
     chmod 644 "$net_dir/exim.conf"
     mta_confined exim server "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim.conf" -bdf -q30s
@@ -287,6 +359,7 @@ disable_ipv6 = true
 deliver_drop_privilege = true
 keep_environment =
 host_lookup =
+queue_run_max = 20
 begin routers
 bounces:
   driver = redirect
@@ -314,7 +387,7 @@ mta_exim_send() {
     mta_from=$1 mta_file=$2
     shift 2
     net_exec client unshare --mount --propagation private sh "$net_dir/exim-sender/confined" \
-        "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim-sender.conf" -odq -oi -f "$mta_from" "$@" <"$mta_file"
+        "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim-sender.conf" "$mta_exim_when" -oi -f "$mta_from" "$@" <"$mta_file"
 }
 
 mta_start_opensmtpd() {
@@ -334,12 +407,23 @@ listen on $1 port 25 tls pki mail hostname mail.example.net
 action "maildir" maildir "$net_dir/mail/opensmtpd/%{user.username}" userbase <users>
 match from any for domain "example.net" action "maildir"
 END
+    if [ -n "$mta_relays" ]; then
+        # Nobody listens on the port to which it would relay.
+        cat >>"$net_dir/opensmtpd/conf" <<END
+action "relayed" relay host smtp://127.0.0.1:9
+match from src $mta_relays for any action "relayed"
+END
+    fi
     mta_confined opensmtpd server "$mta_unpacked/opensmtpd/usr/sbin/smtpd" -d -f "$net_dir/opensmtpd/conf"
     # It says so before it listens: columns of /proc/net/tcp are number, local address, remote address, state (0A listens).
     mta_wait_line "$net_dir/opensmtpd.err" 'starting' || return 1
+    mta_wait_listen opensmtpd "$1"
+}
+
+mta_wait_listen() { # mta_wait_listen NAME ADDRESS
     mta_left=250
-    until net_exec server cat /proc/net/tcp | grep -q " $(mta_hex "$1"):0019 00000000:0000 0A"; do
-        [ $mta_left -gt 0 ] || { mta_reason="it does not listen: $(tail -n 3 "$net_dir/opensmtpd.err")" && return 1; }
+    until net_exec server cat /proc/net/tcp | grep -q " $(mta_hex "$2"):0019 00000000:0000 0A"; do
+        [ $mta_left -gt 0 ] || { mta_reason="it does not listen: $(tail -n 3 "$net_dir/$1.err")" && return 1; }
         mta_left=$((mta_left - 1))
         sleep 0.02
     done
@@ -348,4 +432,103 @@ END
 # An address as /proc/net/tcp has it, in this machine's order of octets.
 mta_hex() {
     python3 -c 'import socket, sys; print("%08X" % int.from_bytes(socket.inet_aton(sys.argv[1]), sys.byteorder))' "$1"
+}
+
+mta_start_sendmail() {
+    mta_there sendmail usr/libexec/sendmail/sendmail || return 1
+    command -v m4 >/dev/null || { mta_reason="no m4 here, run make deps" && return 1; }
+    mta_folder sendmail root
+    mkdir "$net_dir/sendmail/queue"
+    mta_cf=$mta_unpacked/sendmail/usr/share/sendmail/cf
+    # Its users have accounts; the program that delivers is ours, and runs as root.
+    for mta_one in $mta_accounts; do
+        echo "$mta_one:x:$mta_uid:$mta_uid::/:/bin/false" >>"$net_dir/passwd"
+    done
+    cat >"$net_dir/sendmail/deliver" <<END
+#!/bin/sh
+umask 022
+mkdir -p "$net_dir/mail/sendmail/\$1/new"
+cat >"$net_dir/mail/sendmail/\$1/\$\$"
+mv "$net_dir/mail/sendmail/\$1/\$\$" "$net_dir/mail/sendmail/\$1/new/\$(date +%s.%N).\$\$"
+END
+    chmod 755 "$net_dir/sendmail/deliver"
+    : >"$net_dir/sendmail/relays"
+    [ -z "$mta_relays" ] || echo 'FEATURE(`promiscuous_relay'"')" >"$net_dir/sendmail/relays"
+    cat >"$net_dir/sendmail/mc" <<END
+include(\`$mta_cf/m4/cf.m4')
+OSTYPE(\`linux')
+FEATURE(\`no_default_msa')
+FEATURE(\`nocanonify')
+FEATURE(\`accept_unresolvable_domains')
+FEATURE(\`accept_unqualified_senders')
+$(cat "$net_dir/sendmail/relays")
+DAEMON_OPTIONS(\`Family=inet, Addr=$1, Port=25, Name=MTA')
+define(\`confDOMAIN_NAME', \`mail.example.net')
+define(\`confPID_FILE', \`$net_dir/sendmail/pid')
+define(\`QUEUE_DIR', \`$net_dir/sendmail/queue')
+define(\`STATUS_FILE', \`')
+define(\`confHOSTS_FILE', \`/etc/hosts')
+define(\`confSERVICE_SWITCH_FILE', \`$net_dir/sendmail/switch')
+define(\`confCW_FILE', \`-o $net_dir/sendmail/none')
+define(\`confCT_FILE', \`-o $net_dir/sendmail/none')
+define(\`confCR_FILE', \`-o $net_dir/sendmail/none')
+define(\`confTO_IDENT', \`0')
+define(\`confTO_ICONNECT', \`1s')
+define(\`confDONT_BLAME_SENDMAIL', \`AssumeSafeChown')
+define(\`confMAX_DAEMON_CHILDREN', \`200')
+define(\`confREFUSE_LA', \`1000')
+define(\`confQUEUE_LA', \`1000')
+define(\`confDELAY_LA', \`0')
+define(\`LOCAL_MAILER_PATH', \`$net_dir/sendmail/deliver')
+define(\`LOCAL_MAILER_ARGS', \`deliver \$u')
+define(\`LOCAL_MAILER_FLAGS', \`SPn')
+MODIFY_MAILER_FLAGS(\`LOCAL', \`-A')
+LOCAL_DOMAIN(\`example.net')
+MAILER(\`local')
+MAILER(\`smtp')
+END
+    printf 'hosts files\n' >"$net_dir/sendmail/switch"
+    m4 "-D_CF_DIR_=$mta_cf/" "$net_dir/sendmail/mc" >"$net_dir/sendmail/cf" 2>"$net_dir/sendmail/cf.err" ||
+        { mta_reason="m4: $(cat "$net_dir/sendmail/cf.err")" && return 1; }
+    # Without a name that has a dot it sleeps for a minute before it listens.
+    # shellcheck disable=SC2016
+    mta_confined sendmail server unshare --uts sh -c 'hostname mail.example.net && exec "$@"' sh \
+        "$mta_unpacked/sendmail/usr/libexec/sendmail/sendmail" -C "$net_dir/sendmail/cf" \
+        -X "$net_dir/sendmail/log" -bD -q30s
+    mta_wait_listen sendmail "$1"
+}
+
+mta_queued() {
+    case $1 in
+    postfix) net_exec server postqueue -c "$net_dir/postfix/etc" -p 2>/dev/null | grep -v 'Mail queue is empty' ;;
+    exim) ls "$net_dir/exim/spool/input" 2>/dev/null ;;
+    sendmail) ls "$net_dir/sendmail/queue" ;;
+    opensmtpd) find "/proc/$(cat "$net_dir/pids/opensmtpd")/root/var/spool/smtpd/queue" -type f ;;
+    esac
+}
+
+mta_start() {
+    mta_started= mta_last=40
+    for mta_server in "$@"; do
+        mta_last=$((mta_last + 1))
+        net_address server 10.2.2.$mta_last
+        if "mta_start_$mta_server" 10.2.2.$mta_last; then
+            mta_started="$mta_started $mta_server=10.2.2.$mta_last"
+            continue
+        fi
+        case $mta_reason in
+        *'run make deps'* | 'no '*) skip "$mta_server" "$mta_reason" ;;
+        *) echo "$mta_reason" >"$net_dir/why" && result 1 "$mta_server starts" "$net_dir/why" ;;
+        esac
+    done
+}
+
+mta_wait_delivered() {
+    for mta_server in $mta_started; do
+        mta_left=300
+        while [ -n "$(mta_queued "${mta_server%%=*}")" ] && [ $mta_left -gt 0 ]; do
+            mta_left=$((mta_left - 1))
+            sleep 0.1
+        done
+    done
 }

@@ -3,7 +3,7 @@
 #
 #   net_possible                      can this machine do it? If not, net_reason says why
 #   net_up                            make the namespaces; whatever ends the script, net_down undoes all of it
-#   net_exec NS COMMAND...            run a command there, for short ones (NS is client, gateway, server or far)
+#   net_exec NS COMMAND...            run a command there, for short ones (NS is client, gateway, server, far or second)
 #   net_run NAME NS SECONDS COMMAND.. the same bounded in time, output in $net_dir/NAME.out and NAME.err
 #   net_start NAME NS COMMAND...      start a process there
 #   net_stop NAME [SIGNAL]            end it, and return its exit code
@@ -21,6 +21,8 @@
 #   net_twice PROBABILITY             both ends send packets of port 25 twice at random; 0 ends it
 #   net_mtu client|server BYTES       MTU of that link, at both its ends
 #   net_far                           one more namespace, far: a client behind client, IPv4 only, its link wide
+#   net_second                        one more gateway, second, beside the first, IPv4 only; nothing goes that way yet
+#   net_change second|gateway         from here on all packets between client and server go that way
 #
 # Everything lives in $net_dir, a temporary folder, and in namespaces whose names carry this process's id. Offloads are
 # as the kernel makes them, so packets cross the gateway as aggregates.
@@ -159,8 +161,12 @@ net_past() {
     done
 }
 
+# Those that the rules of `postern setup` drop come no further.
 net_invalid() {
-    net_tables -L FORWARD -vnx | awk -v past="${1:-}" '
+    {
+        net_tables -L FORWARD -vnx
+        [ -n "${1:-}" ] || net_tables -t mangle -L POSTERN-QUEUE -vnx 2>/dev/null || :
+    } | awk -v past="${1:-}" '
         /INVALID/ && (past != "") == (index($0, "/* past */") > 0) { n += $1 } END { print n + 0 }'
 }
 
@@ -213,6 +219,32 @@ net_far() {
     net_exec far ip route add default via 10.3.3.1
     net_exec client sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
     net_exec gateway ip route add 10.3.3.0/24 via $net_client
+}
+
+net_second() {
+    ip netns add "$net_id-second"
+    net_exec second ip link set lo up
+    for net_end in client server; do
+        net_one=4
+        [ $net_end = client ] || net_one=5
+        ip link add "to-$net_end" netns "$net_id-second" type veth peer name eth1 netns "$net_id-$net_end"
+        net_exec second ip address add "10.$net_one.$net_one.1/24" dev "to-$net_end"
+        net_exec $net_end ip address add "10.$net_one.$net_one.2/24" dev eth1
+        net_exec second ip link set "to-$net_end" up
+        net_exec $net_end ip link set eth1 up
+    done
+    net_exec second ip route add 10.1.1.0/24 via 10.4.4.2
+    net_exec second ip route add 10.2.2.0/24 via 10.5.5.2
+    net_exec second sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+    net_exec second iptables -w -A FORWARD -m conntrack --ctstate INVALID -j DROP
+}
+
+# A route to the other side's addresses, narrower than the one that there is.
+net_change() {
+    net_verb=replace
+    [ "$1" = second ] || net_verb=del
+    net_exec client ip route $net_verb 10.2.2.0/25 via 10.4.4.1 src $net_client
+    net_exec server ip route $net_verb 10.1.1.0/25 via 10.5.5.1 src $net_server
 }
 
 net_mtu() {
@@ -313,7 +345,7 @@ net_down() {
         done
     done
     # Nobody else is in there: what is left was started by what we started.
-    for net_where in far client gateway server; do
+    for net_where in far client gateway second server; do
         for net_pid in $(ip netns pids "$net_id-$net_where" 2>/dev/null); do
             kill -KILL "$net_pid" 2>/dev/null || :
         done

@@ -14,3 +14,16 @@ result() { # result STATUS NAME [FILE]: one line of TAP; of a failure, what the 
         [ -z "${3:-}" ] || tail -n 25 "$3" | sed 's/^/#   /'
     fi
 }
+skip() { # skip NAME REASON
+    number=$((number + 1))
+    echo "ok $number - $1 # SKIP $2"
+}
+results() { # results FILE: its lines of TAP, which have no numbers, with numbers
+    while IFS= read -r line; do
+        case $line in
+        'ok - '*) number=$((number + 1)) && printf 'ok %d - %s\n' $number "${line#ok - }" ;;
+        'not ok - '*) number=$((number + 1)) failed=1 && printf 'not ok %d - %s\n' $number "${line#not ok - }" ;;
+        *) printf '%s\n' "$line" ;; # echo would take a backslash for more than that
+        esac
+    done <"$1"
+}

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/engines.h"
 #include "engine/engine.h"
 #include "io/capture.h"
 #include "policy/policy.h"
@@ -77,12 +78,7 @@ static void replay(const char *path, uint32_t mutations, enum engine_peers peers
     settings.peers = peers;
     settings.events = (1u << EVENT_KINDS) - 1;
     policy_init_default(&policy);
-    static void *memory; /* the same for every run: its size is */
-    if (!memory)
-        memory = aligned_alloc(64, (engine_bytes(&settings) + 63) / 64 * 64);
-    assert_non_null(memory);
-    memset(memory, 0, engine_bytes(&settings));
-    struct engine *engine = engine_init(memory, &settings, &policy);
+    struct engine *engine = engines_new(&settings, &policy);
     int64_t now_us = 0;
     while (tally.last_token < PACKETS_MAX && capture_next(reader, &frame, message, sizeof message) == CAPTURE_OK) {
         now_us = frame.time_us > now_us ? frame.time_us : now_us;
@@ -112,6 +108,7 @@ static void replay(const char *path, uint32_t mutations, enum engine_peers peers
     assert_int_equal(gauges.flows, 0);
     assert_int_equal(gauges.held, 0);
     assert_int_equal(gauges.blocks, 0);
+    engines_free(engine);
     capture_close(reader);
 }
 

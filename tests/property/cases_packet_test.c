@@ -3,6 +3,7 @@
  * number in docs/cases.md.
  */
 #include "../lib/dialogue.h"
+#include "../lib/one.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 
 #define GREETING "220 hi\r\n"
 #define EHLO     "EHLO x\r\n"
-#define OFFER    "250-host\r\n250-XEXCH50\r\n250 OK\r\n"
-#define OFFERED  "250-host\r\n250 OK\r\n"
+#define OFFER    "250-host\r\n250-XEXCH50\r\n250 CHUNKING\r\n"
+#define OFFERED  "250-host\r\n250 CHUNKING\r\n"
 
 static struct drive *begin(const char *name, bool no_acknowledgments)
 {
@@ -114,31 +115,44 @@ static char *repeat(const char *text, size_t count)
     return all;
 }
 
-static void check_unanswered(size_t commands, enum drive_cut cut)
+/* More commands than the ledger holds, as fast as the client can say them: those beyond wait for the replies. */
+static void check_unanswered(size_t commands)
 {
-    struct drive_plan plan = {.name = "case 42", .seed = commands, .cut = cut};
+    enum { NOOP_LEN = 6, A_PACKET = 200, LEAST = SMTP_LEDGER_SLOTS_MAX - 1 };
+    struct drive_plan plan = {.name = "case 42", .seed = commands};
     struct drive *drive = drive_new(&plan);
     char *noops = repeat("NOOP\r\n", commands), *replies = repeat("250 2.0.0 OK\r\n", commands);
-    bool beyond = commands > SMTP_LEDGER_SLOTS_MAX;
     drive_handshake(drive);
     drive_say_text(drive, SMTP_SERVER, GREETING);
     drive_say_text(drive, SMTP_CLIENT, EHLO);
     drive_say_text(drive, SMTP_SERVER, OFFER); /* shorter from here on: an offset */
-    drive_say_text(drive, SMTP_CLIENT, noops);
-    drive_say_text(drive, SMTP_SERVER, replies);
+    size_t at = said_len(drive, SMTP_CLIENT), len = commands * NOOP_LEN;
+    for (size_t answered = 0; answered < commands;) {
+        size_t read = answered * NOOP_LEN;
+        for (size_t sent = read; sent < len; sent += A_PACKET * NOOP_LEN) {
+            struct span part = span_head(span_tail(span_of(noops), sent), A_PACKET * NOOP_LEN);
+            struct segment segment = drive_segment(drive, SMTP_CLIENT, (uint32_t)(at + sent), part);
+            drive_send(drive, SMTP_CLIENT, &segment);
+        }
+        size_t crossed = (drive_read(drive, SMTP_SERVER).len - at) / NOOP_LEN - answered;
+        assert_int_equal(crossed, commands - answered < LEAST ? commands - answered : LEAST);
+        for (size_t i = 0; i < crossed; i++)
+            drive_send_text(drive, SMTP_SERVER, said_len(drive, SMTP_SERVER), "250 2.0.0 OK\r\n");
+        answered += crossed;
+    }
+    assert_int_equal(drive_read(drive, SMTP_SERVER).len, at + len);
     drive_say_text(drive, SMTP_CLIENT, EHLO);
     drive_say_text(drive, SMTP_SERVER, OFFER);
     drive_close(drive, SMTP_SERVER);
 
-    struct span read = drive_read(drive, SMTP_CLIENT);
-    size_t before = strlen(GREETING OFFERED), between = strlen(replies);
-    const char *last = beyond ? OFFER : OFFERED;
-    assert_int_equal(read.len, before + between + strlen(last));
-    assert_memory_equal(read.ptr, GREETING OFFERED, before);
-    assert_memory_equal(read.ptr + before, replies, between);
-    assert_memory_equal(read.ptr + before + between, last, strlen(last));
     char *told = dialogue_told(drive, SMTP_CLIENT);
-    assert_int_equal(strstr(told, "#ledger-full") != NULL, beyond);
+    assert_null(strchr(told, '#'));
+    struct span all = drive_read(drive, SMTP_CLIENT);
+    size_t before = strlen(GREETING OFFERED), between = strlen(replies);
+    assert_int_equal(all.len, before + between + strlen(OFFERED));
+    assert_memory_equal(all.ptr, GREETING OFFERED, before);
+    assert_memory_equal(all.ptr + before, replies, between);
+    assert_memory_equal(all.ptr + before + between, OFFERED, strlen(OFFERED));
     free(told);
     free(noops);
     free(replies);
@@ -148,19 +162,21 @@ static void check_unanswered(size_t commands, enum drive_cut cut)
 static void test_case_42(void **state)
 {
     (void)state;
-    for (size_t commands = SMTP_LEDGER_SLOTS_MAX - 1; commands <= SMTP_LEDGER_SLOTS_MAX + 2; commands++) {
-        check_unanswered(commands, DRIVE_WHOLE);
-        check_unanswered(commands, DRIVE_LINES);
-        check_unanswered(commands, DRIVE_OCTETS);
-    }
+    for (size_t commands = SMTP_LEDGER_SLOTS_MAX - 3; commands <= SMTP_LEDGER_SLOTS_MAX + 2; commands++)
+        check_unanswered(commands);
+    check_unanswered(3 * SMTP_LEDGER_SLOTS_MAX);
 }
 
 /* ---- a gap is never skipped (case 49) ---- */
 
 /* The piece [from, to) comes when the session is over its end by all that stands behind it, or never. */
-static void check_gap(struct span text, uint32_t from, uint32_t to, bool fills)
+static void check_gap(bool in_message, struct span text, uint32_t from, uint32_t to, bool fills)
 {
     struct drive *drive = begin_greeted("case 49");
+    if (in_message) {
+        drive_say_text(drive, SMTP_CLIENT, "DATA\r\n");
+        drive_say_text(drive, SMTP_SERVER, "354 go\r\n");
+    }
     uint32_t at = said_len(drive, SMTP_CLIENT);
     struct segment segment = drive_segment(drive, SMTP_CLIENT, at, span_head(text, from));
     drive_send(drive, SMTP_CLIENT, &segment);
@@ -188,14 +204,14 @@ static void test_case_49(void **state)
     (void)state;
     static const char *const texts[] = {
         "BDAT 25 LAST\r\nXEXCH50 1 2\r\nin the chunkXEXCH50 1 2\r\n",
-        "DATA\r\nRCPT TO:<x>\r\n.\r\nXEXCH50 1 2\r\n",
+        "RCPT TO:<x>\r\n.\r\nXEXCH50 1 2\r\n", /* behind DATA */
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct span text = span_of(texts[i]);
         for (uint32_t from = 1; from < text.len - 1; from++)
             for (uint32_t to = from + 1; to < text.len; to += from % 3 + 1)
                 for (int fills = 0; fills < 2; fills++)
-                    check_gap(text, from, to, fills);
+                    check_gap(i == 1, text, from, to, fills);
     }
 }
 
@@ -383,6 +399,8 @@ static void test_case_41(void **state)
           S("250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n")}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         char outcomes[200];
         char *json = transactions_of(rows[i].label, rows[i].turns);
         collect(json, "\"outcome\":\"", outcomes, sizeof outcomes);
@@ -416,7 +434,7 @@ int main(void)
         {"case 31: an EHLO reply that came in one packet leaves in one", test_case_31, NULL, NULL, NULL},
         {"case 34, 78: packets are neither joined nor divided, nor lines", test_case_34, NULL, NULL, NULL},
         {"case 41: a transaction ends by what the server replies", test_case_41, NULL, NULL, NULL},
-        {"case 42: beyond the ledger's end sessions go on unedited, offsets applied", test_case_42, NULL, NULL, NULL},
+        {"case 42: beyond the ledger's end commands wait, and the session is read on", test_case_42, NULL, NULL, NULL},
         {"case 49: a gap in a chunk or message is never skipped", test_case_49, NULL, NULL, NULL},
         {"case 61: a window scale over 14 counts as 14", test_case_61_scale, NULL, NULL, NULL},
         {"case 61: a window of zero stays, probes pass", test_case_61_zero, NULL, NULL, NULL},

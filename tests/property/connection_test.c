@@ -157,6 +157,82 @@ static void test_case_65_a_refused_connection_is_not_told(void **state)
     end(drive);
 }
 
+/* A segment of the server's that answers something else than the client's SYN. */
+static uint64_t send_stray_reset(struct drive *drive, uint32_t seq, uint8_t flags, uint32_t ack)
+{
+    struct segment s = drive_segment(drive, SMTP_SERVER, 0, (struct span){0});
+    s.flags = flags;
+    s.seq = seq;
+    s.ack = ack;
+    return drive_send(drive, SMTP_SERVER, &s);
+}
+
+/*
+ * Case 92: an acknowledgment of nothing, then a SYN of the same ports. The server resets the former, before or behind
+ * its SYN-ACK, and a client that waits for that does not look (RFC 9293 3.10.7.3).
+ */
+static void test_case_92_a_reset_of_what_came_before_the_syn(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 4; order++) {
+        struct drive *drive = not_begun("ACK, then SYN", 21);
+        struct segment stray = drive_segment(drive, SMTP_CLIENT, 0, (struct span){0});
+        stray.seq -= 123456789;
+        stray.ack -= 987654321;
+        drive_send(drive, SMTP_CLIENT, &stray);
+        if (order == 0)
+            send_stray_reset(drive, stray.ack, PACKET_RST, 0);
+        send_syn(drive, SMTP_CLIENT, false, "");
+        if (order == 1)
+            send_stray_reset(drive, stray.ack, PACKET_RST, 0);
+        if (order == 2)
+            send_stray_reset(drive, stray.ack, PACKET_RST | PACKET_ACK, stray.seq);
+        send_syn(drive, SMTP_SERVER, true, "");
+        if (order == 3)
+            assert_fate(drive, send_stray_reset(drive, stray.ack, PACKET_RST, 0), DRIVE_DROPPED);
+        drive_acknowledge(drive, SMTP_CLIENT);
+        greet_and_offer(drive);
+        assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
+        assert_int_equal(drive_counters(drive)->flows_created, 1);
+        end(drive);
+    }
+}
+
+/* Nor does one that the client would believe hide what comes behind it: the next SYN-ACK opens the connection. */
+static void test_case_92_a_refusal_and_then_an_answer(void **state)
+{
+    (void)state;
+    struct drive *drive = not_begun("RST, then SYN-ACK", 22);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        send_syn(drive, SMTP_CLIENT, false, "");
+        send_stray_reset(drive, 0, PACKET_RST | PACKET_ACK, drive_isn(drive, SMTP_CLIENT) + 1);
+    }
+    send_syn(drive, SMTP_SERVER, true, "");
+    drive_acknowledge(drive, SMTP_CLIENT);
+    greet_and_offer(drive);
+    assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
+    end(drive);
+}
+
+/* A SYN that came before the filter, or was forgotten: the SYN-ACK says what it was. */
+static void test_case_92_a_syn_ack_alone_opens(void **state)
+{
+    (void)state;
+    for (int scaled = 0; scaled < 2; scaled++) {
+        struct drive *drive = not_begun("SYN-ACK alone", 23);
+        struct segment s = syn(drive, SMTP_SERVER, true, "");
+        if (scaled)
+            segment_add_window_scale(&s.options, 7);
+        assert_fate(drive, drive_send(drive, SMTP_SERVER, &s), DRIVE_PASSED);
+        drive_acknowledge(drive, SMTP_CLIENT);
+        greet_and_offer(drive);
+        assert_read(drive, SMTP_CLIENT, GREETING OFFERED);
+        assert_int_equal(drive_counters(drive)->flows_created, 1);
+        assert_int_equal(drive_counters(drive)->flows_midstream, 0);
+        end(drive);
+    }
+}
+
 /* ---- the end (case 60) ----------------------------------------------------------------------------- */
 
 static uint64_t send_reset(struct drive *drive, enum smtp_side side, uint32_t at)
@@ -472,6 +548,9 @@ int main(void)
         cmocka_unit_test(test_case_65_syn_ack_of_another_syn_is_dropped),
         cmocka_unit_test(test_case_65_port_reuse_after_a_close),
         cmocka_unit_test(test_case_65_a_refused_connection_is_not_told),
+        cmocka_unit_test(test_case_92_a_reset_of_what_came_before_the_syn),
+        cmocka_unit_test(test_case_92_a_refusal_and_then_an_answer),
+        cmocka_unit_test(test_case_92_a_syn_ack_alone_opens),
         cmocka_unit_test(test_case_60_reset_in_window_passes),
         cmocka_unit_test(test_case_60_reset_number_is_translated),
         cmocka_unit_test(test_case_60_reset_out_of_window_changes_nothing),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../lib/dialogue.h"
+#include "../lib/engines.h"
 #include "../lib/rules.h"
 
 #define GREETING "220 hi\r\n"
@@ -183,7 +184,6 @@ enum { DAY_S = 24 * 3600 };
 
 struct world {
     struct engine *engine;
-    void *memory;
     int64_t now_us;
     uint16_t port; /* of the next connection */
     uint32_t early;
@@ -197,11 +197,7 @@ static struct world new_world(const struct policy *policy)
     settings.held_max = 64;
     settings.events = 1u << EVENT_ANOMALY;
     struct world world = {.now_us = 1, .port = 2000};
-    size_t bytes = (engine_bytes(&settings) + 63) / 64 * 64;
-    world.memory = aligned_alloc(64, bytes);
-    assert_non_null(world.memory);
-    memset(world.memory, 0, bytes);
-    world.engine = engine_init(world.memory, &settings, policy);
+    world.engine = engines_new(&settings, policy);
     return world;
 }
 
@@ -272,7 +268,7 @@ static void test_case_29_who_was_offered_it(void **state)
     assert_int_equal(converse(&world, 3, 2, talks, TALKS), 0);
     world.now_us += INT64_C(8) * DAY_S * 1000000;
     assert_int_equal(converse(&world, 3, 2, talks, TALKS), 1);
-    free(world.memory);
+    engines_free(world.engine);
 }
 
 static void test_case_29_stripped(void **state)
@@ -281,7 +277,7 @@ static void test_case_29_stripped(void **state)
     struct world world = new_world(&stripping);
     assert_int_equal(converse(&world, 3, 2, waits, UP_TO_OFFER), 0);
     assert_int_equal(converse(&world, 3, 2, talks, 1), 1);
-    free(world.memory);
+    engines_free(world.engine);
 }
 
 int main(void)

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "../lib/attack.h"
+#include "../lib/one.h"
 #include "base/octets.h"
 
 static const char harmless[] = "EHLO client\r\nNOOP    13 2 \r\nRSET\r\n";
@@ -524,6 +525,8 @@ static void test_case_50_xexch50_that_cannot_be_counted(void **state)
         {"a word", "XEXCH50 five 2\r\n"}, {"hexadecimal", "XEXCH50 0x5 2\r\n"},           {"very long", long_line},
     };
     for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i / 2].label))
+            continue;
         struct attack *attack = attack_new(4, i + 1);
         open_plainly(attack);
         attack_send_third_ack(attack);

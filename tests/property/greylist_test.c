@@ -6,6 +6,7 @@
 
 #include "../lib/dialogue.h"
 #include "../lib/rules.h"
+#include "greylist/keep.h"
 #include "greylist/service.h"
 
 enum { SECOND_US = 1000000, CONNECTION_IDS = 1 << 20, ATTEMPTS = 4 };
@@ -15,6 +16,9 @@ enum { SECOND_US = 1000000, CONNECTION_IDS = 1 << 20, ATTEMPTS = 4 };
 #define RCPT    "RCPT TO:<b@example.com>\r\n"
 #define STRANGE "MAIL FROM:<stranger@example.org>\r\nRCPT TO:<c@example.com>\r\n"
 #define NOBODY  "RCPT TO:<nobody@example.com>\r\n"
+#define BUSY    "RCPT TO:<busy@example.com>\r\n"
+#define DENIED  "RCPT TO:<denied@example.com>\r\n"
+#define ROLE    "RCPT TO:<postmaster>\r\n"
 #define OK      "250 2.1.5 Everything is very well\r\n"
 
 static struct policy policy;
@@ -185,8 +189,9 @@ static void check_group(const char *commands, const char *replies, const char *c
 static void greet(void)
 {
     connect_again();
-    assert_int_equal(
-        exchange("EHLO mx.example.net\r\n", "250-mail.example.com\r\n250-PIPELINING\r\n250 STARTTLS\r\n", 1), 250);
+    assert_int_equal(exchange("EHLO mx.example.net\r\n",
+                              "250-mail.example.com\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 STARTTLS\r\n", 1),
+                     250);
 }
 
 /* One attempt to deliver; returns the code of RCPT, 0 where the client hung up before. */
@@ -270,6 +275,101 @@ static void test_nobody_before_somebody(void **state)
     end();
 }
 
+/* One attempt at a message for two, all but the message in one group, and the server puts off the first of them. */
+static void deliver_behind_busy(const char *codes)
+{
+    bool passes = strstr(codes, "354") != NULL;
+    greet();
+    check_group(MAIL BUSY RCPT "DATA\r\n",
+                passes ? OK "452 4.2.2 Mailbox full\r\n" OK "354 go\r\n" : OK "452 4.2.2 Mailbox full\r\n" OK OK,
+                codes);
+    if (passes)
+        check_group("x\r\n.\r\nQUIT\r\n", OK "221 closing\r\n", "250 221 ");
+    hang_up();
+}
+
+/* Whom the server puts off at each attempt, it has not taken: the other's attempts are its own. */
+static void test_busy_before_somebody(void **state)
+{
+    (void)state;
+    static const int glitch_retry_s[] = {1, 60}; /* with 120 the delay is over by then */
+    for (size_t i = 0; i < sizeof glitch_retry_s / sizeof glitch_retry_s[0]; i++) {
+        begin();
+        for (int attempt = 1; attempt < ATTEMPTS; attempt++) {
+            deliver_behind_busy("250 452 450 450 ");
+            now_us += (int64_t)glitch_retry_s[i] * SECOND_US;
+        }
+        deliver_behind_busy("250 452 250 354 ");
+        end();
+    }
+}
+
+/* Who passes brings those before it whom the server has not answered yet, and not those whom it took. */
+static void test_who_passes_brings_others(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)settings.delay_s * SECOND_US;
+    greet();
+    check_group(MAIL NOBODY RCPT, OK OK OK, "250 250 250 ");
+    check_group("DATA\r\n", "354 go\r\n", "354 ");
+    check_group("x\r\n.\r\n", OK, "250 ");
+    check_group(MAIL BUSY, OK OK, "250 450 ");
+    assert_int_equal(exchange(RCPT, OK, 300), 450); /* too late: the client has read what became of the first */
+    check_group("RSET\r\n" MAIL BUSY ROLE "DATA\r\n", OK OK OK OK OK, "250 250 450 450 450 ");
+    hang_up();
+    end();
+}
+
+static void deny(enum greylist_kind kind, struct greylist_attempt whom)
+{
+    struct greylist_settings settings = greylist_settings_default();
+    struct keeper keeper = {.settings = &settings, .secret = store_secret(store), .client = client};
+    struct greylist_record ruling = greylist_ruling(false, now_us / 1000, 0);
+    struct store_key key = keep_key(&keeper, kind, &whom);
+    keep_put(&keeper, kind, &key, &whom, &ruling);
+}
+
+/* Who is denied is refused alone, whoever stands beside; what passes passes. */
+static void test_denied_alone(void **state)
+{
+    (void)state;
+    static const char bad[] = "501 5.1.3 Bad recipient address syntax\r\n";
+    begin();
+    deny(GREYLIST_RULED_RECIPIENT, (struct greylist_attempt){.recipient = span_of("denied@example.com")});
+    assert_int_equal(deliver(300), 450);
+    now_us += (int64_t)greylist_settings_default().delay_s * SECOND_US;
+    static const char *const groups[] = {RCPT DENIED, DENIED RCPT};
+    for (size_t i = 0; i < 2; i++) {
+        char commands[256], replies[256];
+        (void)snprintf(commands, sizeof commands, MAIL "%sDATA\r\n", groups[i]);
+        (void)snprintf(replies, sizeof replies, OK "%s%s354 go\r\n", i ? bad : OK, i ? OK : bad);
+        greet();
+        check_group(commands, replies, i ? "250 450 250 354 " : "250 250 450 354 ");
+        check_group("x\r\n.\r\n", OK, "250 ");
+        hang_up();
+    }
+    end();
+}
+
+/* Of what a denied sender sends, exempt mail passes. */
+static void test_denied_sender(void **state)
+{
+    (void)state;
+    static const char bad[] = "501 5.1.3 Bad recipient address syntax\r\n";
+    begin();
+    deny(GREYLIST_RULED_SENDER, (struct greylist_attempt){.sender = span_of("a@example.net")});
+    greet();
+    char replies[256];
+    (void)snprintf(replies, sizeof replies, OK "%s" OK "354 go\r\n", bad);
+    check_group(MAIL RCPT ROLE "DATA\r\n", replies, "250 450 250 354 ");
+    check_group("x\r\n.\r\n", OK, "250 ");
+    hang_up();
+    end();
+}
+
 static void test_impatient(void **state)
 {
     (void)state;
@@ -344,7 +444,8 @@ static void test_no_door_to_the_next(void **state)
     assert_int_equal(deliver(300), 250);
     greet();
     check_group(MAIL RCPT "RSET\r\n" STRANGE "DATA\r\n", OK OK OK OK OK OK, "250 250 250 250 450 450 ");
-    check_group(MAIL RCPT "BDAT 2 LAST\r\n.." STRANGE, OK OK OK OK OK, "250 250 250 250 450 ");
+    check_group("RSET\r\n" MAIL RCPT, OK OK OK, "250 250 250 ");
+    check_group("BDAT 2 LAST\r\n.." STRANGE, OK OK OK, "250 250 450 ");
     hang_up();
     end();
 }
@@ -363,7 +464,8 @@ static void test_mail_behind_a_message(void **state)
         now_us += (int64_t)(settings.delay_s + 60) * SECOND_US;
     }
     greet();
-    check_group(MAIL RCPT "BDAT 2 LAST\r\n.." STRANGE "RSET\r\n", OK OK OK OK OK OK, "250 250 250 250 250 250 ");
+    check_group(MAIL RCPT, OK OK, "250 250 ");
+    check_group("BDAT 2 LAST\r\n.." STRANGE "RSET\r\n", OK OK OK OK, "250 250 250 250 ");
     hang_up();
     now_us += (int64_t)settings.retry_window_s * SECOND_US;
     greet();
@@ -413,6 +515,12 @@ int main(void)
         {"an attempt at which the server puts off the sender is given back", test_sender_is_put_off, NULL, NULL, NULL},
         {"patience counts though rules are loaded anew meanwhile", test_reload, NULL, NULL, NULL},
         {"whose mail is also for nobody has as many attempts as others", test_nobody_before_somebody, NULL, NULL, NULL},
+        {"whose mail is also for somebody whom the server always puts off has as many attempts, too",
+         test_busy_before_somebody, NULL, NULL, NULL},
+        {"who passes brings those before it whom the server has not answered", test_who_passes_brings_others, NULL,
+         NULL, NULL},
+        {"who is denied is refused alone, behind one that passes and before it", test_denied_alone, NULL, NULL, NULL},
+        {"of a denied sender's mail that for an exempt recipient passes", test_denied_sender, NULL, NULL, NULL},
         {"who hangs up on each refusal waits for longer than the delay, not for ever", test_impatient, NULL, NULL,
          NULL},
         {"who waits for the delay passes, its refusals' own time not counted", test_queue, NULL, NULL, NULL},

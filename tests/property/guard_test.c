@@ -53,6 +53,9 @@ static const struct dialogue rows[] = {
      {HELLO, C(MAIL FIRST "RSET\r\nMAIL FROM:<f@b>\r\n" SECOND), S(OK GREY OK OK GREY), QUIT},
      .of_server = "connect=220 EHLO=250 MAIL=250 RCPT=450 &a@b>c@d=refused RSET=250 MAIL=250 RCPT=450 &f@b>e@d=refused "
                   "QUIT=221"},
+    {"MAIL that is refused in a transaction: the first one's sender",
+     {HELLO, C(MAIL), S(OK), C("MAIL FROM:<f@b>\r\n"), S("503 5.5.1 Nested\r\n"), C(FIRST), S(GREY), QUIT},
+     .of_server = "connect=220 EHLO=250 MAIL=250 MAIL=503 RCPT=450 &a@b>c@d=refused QUIT=221"},
     {"what was accepted before RSET is not taken after it",
      {HELLO, C(MAIL FIRST "RSET\r\nMAIL FROM:<f@b>\r\n" SECOND DATA), S(OK OK OK OK OK GO), C("m\r\n.\r\n"), S(OK),
       QUIT},

@@ -91,12 +91,12 @@ static void test_offset_is_never_released(void **state)
         struct drive *drive = begin("offset", run & 1, run & 2 ? DRIVE_LINES : DRIVE_WHOLE);
         drive_say_text(drive, SMTP_SERVER, OFFER);
         assert_true(drive_read(drive, SMTP_CLIENT).len != drive_said(drive, SMTP_SERVER).len);
-        assert_int_equal(mark_now(drive), ENGINE_MARK_OFFSET);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_PROMISED);
         encrypt(drive);
         say_hello(drive);
-        assert_int_equal(mark_now(drive), ENGINE_MARK_OFFSET);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_PROMISED);
         drive_close(drive, SMTP_SERVER);
-        assert_int_equal(mark_now(drive), ENGINE_MARK_OFFSET);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_PROMISED);
         assert_int_equal(drive_counters(drive)->flows_released, 0);
         end(drive);
     }
@@ -126,6 +126,31 @@ static void test_what_may_be_sent_again_is_not_released(void **state)
     end(drive);
 }
 
+/*
+ * An acknowledgment of nothing is no older connection: what it marks as let go, the next SYN would be part of. Only
+ * what the server has to say to it, but a reset, shows that there is one.
+ */
+static void test_case_92_only_both_ends_show_an_older_connection(void **state)
+{
+    (void)state;
+    for (int alive = 0; alive < 2; alive++) {
+        struct drive_plan plan = {.name = "older", .seed = 6, .release = true, .no_acknowledgments = true};
+        struct drive *drive = drive_new(&plan);
+        struct segment segment = drive_segment(drive, SMTP_CLIENT, 0, (struct span){0});
+        assert_int_equal(drive_mark(drive, drive_send(drive, SMTP_CLIENT, &segment)), ENGINE_MARK_NONE);
+        segment = drive_segment(drive, SMTP_SERVER, 0, (struct span){0});
+        segment.flags = alive ? PACKET_ACK : PACKET_RST;
+        enum engine_mark_class expected = alive ? ENGINE_MARK_RELEASED : ENGINE_MARK_NONE;
+        assert_int_equal(drive_mark(drive, drive_send(drive, SMTP_SERVER, &segment)), expected);
+        segment = drive_segment(drive, SMTP_CLIENT, 0, (struct span){0});
+        assert_int_equal(drive_mark(drive, drive_send(drive, SMTP_CLIENT, &segment)), expected);
+        drive_handshake(drive);
+        assert_int_equal(mark_now(drive), ENGINE_MARK_NONE);
+        assert_int_equal(drive_counters(drive)->flows_created, 1);
+        end(drive);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -133,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_unchanged_is_released),
         cmocka_unit_test(test_offset_is_never_released),
         cmocka_unit_test(test_what_may_be_sent_again_is_not_released),
+        cmocka_unit_test(test_case_92_only_both_ends_show_an_older_connection),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("mark", tests, NULL, NULL);

@@ -16,6 +16,11 @@
 #define NEW       "RCPT TO:<new@b>\r\n"
 #define OLD       "RCPT TO:<\"old\"@b> NOTIFY=NEVER\r\n"
 #define LOST      "RCPT TO:<lost@b>\r\n"
+#define BRINGS    "RCPT TO:<brings@b>\r\n"
+#define DENIED    "RCPT TO:<denied@example.com>\r\n"
+#define STATIC    "RCPT TO:<static@b>\r\n"
+#define BUSY      "452 4.2.2 Mailbox full\r\n"
+#define BAD       "501 5.1.3 Bad recipient address syntax\r\n"
 #define OTHER     "RCPT TO:<spoil@example.com>\r\n"
 #define OK        "250 2.1.5 Everything is very well\r\n"
 #define GREYLIST  "450 4.2.0 Greylisted\r\n"
@@ -35,6 +40,7 @@ static void add_rule(struct policy *to, enum rule_event on, const char *match, e
 static void fill_policy(struct policy *of)
 {
     policy_init_default(of);
+    rules_add(of, "static", RULE_ON_RECIPIENT, "static@*", SMTP_ACTION_VOID, "450 4.7.1 Never");
     add_rule(of, RULE_ON_RECIPIENT, "spoil@*", SMTP_ACTION_REFUSE, "450 4.2.0 Greylisted");
     add_rule(of, RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
     add_rule(of, RULE_ON_STARTTLS, NULL, SMTP_ACTION_REFUSE, "454 4.7.0 Not now");
@@ -57,6 +63,10 @@ static enum answer answer(const struct question *question, int64_t *later_us)
         return ANSWER_PASS;
     if (span_equal(question->recipient, span_of("lost@b")))
         return ANSWER_FAILED;
+    if (span_equal(question->recipient, span_of("brings@b")))
+        return ANSWER_BRING;
+    if (span_equal(question->recipient, span_of("denied@example.com")))
+        return ANSWER_DENY;
     return ANSWER_DEFER;
 }
 
@@ -152,11 +162,58 @@ static const struct dialogue dialogues[] = {
      .answer = answer_later,
      .live_only = true,
      .turns = {GREET, EHLO, OFFER, C(MAIL OLD OTHER "DATA\r\n"),
-               S("250 ok\r\n" OK "554 5.7.1 Relay access denied\r\n354 go\r\n"), C("x\r\n.\r\n"), S("250 queued\r\n"),
-               GOODBY},
-     .server_reads = {CHANGE("spoil@example.com", "xxxxxxx@x.invalid")},
-     .client_reads = {CHANGE("554 5.7.1 Relay access denied\r\n", GREYLIST)},
+               S("250 ok\r\n" OK "501 5.1.3 Bad recipient address syntax\r\n354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .server_reads = {CHANGE("spoil@example.com", "xxxxxx@x..invalid")},
+     .client_reads = {CHANGE("501 5.1.3 Bad recipient address syntax\r\n", GREYLIST)},
      .asked = "client a@b>old@b a@b>spoil@example.com old@b=250 message=250 end"},
+    {.label =
+         "one that passes brings those before it whom the server has not answered, and these are told what it says",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL NEW NEW OLD BRINGS "DATA\r\n"), S("250 ok\r\n" OK BUSY OK OK "354 go\r\n"),
+               C("x\r\n.\r\n"), S("250 queued\r\n"), GOODBY},
+     .of_client = "EHLO MAIL a@b>new@b=defer,first RCPT a@b>new@b=defer,first RCPT a@b>old@b=pass,known RCPT "
+                  "a@b>brings@b=pass,known RCPT DATA (6) QUIT",
+     .asked = "client a@b>new@b a@b>new@b a@b>old@b a@b>brings@b new@b=250 new@b=452 old@b=250 brings@b=250 "
+              "message=250 end"},
+    {.label = "the same, and each answer takes its time",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_later,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(MAIL NEW BRINGS "DATA\r\n"), S("250 ok\r\n" BUSY OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .asked = "client a@b>new@b a@b>brings@b new@b=452 brings@b=250 message=250 end"},
+    {.label = "nobody is brought by one of another transaction of the group",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL NEW "RSET\r\n" MAIL BRINGS "RSET\r\n" MAIL NEW "RSET\r\n"),
+               S("250 ok\r\n" OK "250 reset\r\n250 ok\r\n" OK "250 reset\r\n250 ok\r\n" OK "250 reset\r\n"), GOODBY},
+     .client_reads = {CHANGE(OK "250 reset", GREYLIST "250 reset"),
+                      CHANGE(OK "250 reset\r\n221", GREYLIST "250 reset\r\n221")}},
+    {.label = "nobody is brought by one in whose transaction another is refused for good",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL NEW STATIC BRINGS "DATA\r\n"), S("250 ok\r\n" OK OK OK OK), GOODBY},
+     .server_reads = {CHANGE("DATA", "RSET")},
+     .client_reads = {CHANGE(OK OK OK OK, GREYLIST "450 4.7.1 Never\r\n" GREYLIST GREYLIST)}},
+    {.label = "one that is denied is refused alone, before one that passes and behind it, also of the null sender",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer_later,
+     .live_only = true,
+     .turns = {GREET, EHLO, OFFER, C(MAIL DENIED OLD "DATA\r\n"), S("250 ok\r\n" BAD OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), C(BOUNCE OLD DENIED "DATA\r\n"), S("250 ok\r\n" OK BAD "354 go\r\n"),
+               C("x\r\n.\r\n"), S("250 queued\r\n"), GOODBY},
+     .server_reads = {CHANGE("denied@example.com", "xxxxxxx@x..invalid"),
+                      CHANGE("denied@example.com", "xxxxxxx@x..invalid")},
+     .client_reads = {CHANGE(BAD, GREYLIST), CHANGE(BAD, GREYLIST)},
+     .asked = "client a@b>denied@example.com a@b>old@b old@b=250 message=250 >old@b >denied@example.com old@b=250 "
+              "message=250 end"},
     {.label = "the null sender is put off at DATA, so that who verifies a sender hears the server",
      .policy = &policy,
      .questions = ALL_KINDS,
@@ -202,6 +259,42 @@ static const struct dialogue dialogues[] = {
      .turns = {GREET, EHLO, OFFER, C(NEW), S("503 5.5.1 MAIL first\r\n"), GOODBY},
      .of_client = "EHLO RCPT QUIT",
      .asked = "client end"},
+    {.label = "case 90: MAIL that the server refuses in a transaction: its sender is asked about",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C("MAIL FROM:<other@b>\r\n"), S("503 nested\r\n"), C(OLD),
+               S(OK), C("MAIL\r\n"), S("501 Syntax\r\n"), C(OLD), S(OK), GOODBY},
+     .of_client = "EHLO MAIL MAIL a@b>old@b=pass,known RCPT MAIL a@b>old@b=pass,known RCPT QUIT",
+     .asked = "client a@b>old@b old@b=250 a@b>old@b old@b=250 end"},
+    {.label = "case 90: the same where the server begins another one: the new sender is asked about",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL "MAIL FROM:<other@b>\r\n"), S("250 ok\r\n250 ok\r\n"), C(OLD), S(OK), GOODBY},
+     .of_client = "EHLO MAIL MAIL other@b>old@b=pass,known RCPT QUIT",
+     .asked = "client other@b>old@b old@b=250 end"},
+    {.label = "case 90: the same in a group whose first sender is refused",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL "MAIL FROM:<other@b>\r\n"), S("550 no\r\n250 ok\r\n"), C(OLD), S(OK), GOODBY},
+     .of_client = "EHLO MAIL MAIL other@b>old@b=pass,known RCPT QUIT",
+     .asked = "client other@b>old@b old@b=250 end"},
+    {.label = "case 90: EHLO refused: the old name holds; HELO accepted: the new one does",
+     .policy = &policy,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C("EHLO\r\n"), S("501 Syntax\r\n"), C("STARTTLS\r\n"), S("250 2.0.0 Nothing\r\n"),
+               C("HELO other.example.net\r\n"), S("250 mail\r\n"), C("STARTTLS\r\n"), S("250 2.0.0 Nothing\r\n"),
+               GOODBY},
+     .client_reads = {CHANGE("250 2.0.0 Nothing", "454 4.7.0 Not now"),
+                      CHANGE("250 2.0.0 Nothing", "454 4.7.0 Not now")},
+     .server_reads = {CHANGE("STARTTLS", "NOOP    "), CHANGE("STARTTLS", "NOOP    ")},
+     .live_only = true,
+     .of_client =
+         "EHLO EHLO >client.example.net=defer,first STARTTLS~ HELO >other.example.net=defer,first STARTTLS~ QUIT",
+     .asked = "client tls tls end"},
     {.label = "case 20: the server gives up while a line waits",
      .policy = &policy,
      .questions = ALL_KINDS,
@@ -335,7 +428,11 @@ static void test_a_question_says_who(void **state)
 {
     (void)state;
     struct drive *drive = begin("who", answer);
-    drive_send_text(drive, SMTP_CLIENT, mail_len, "HELO client.example\r\n" MAIL NEW);
+    const char *helo = "HELO client.example\r\n";
+    drive_send_text(drive, SMTP_SERVER, 8, "250 ok\r\n");
+    drive_send_text(drive, SMTP_CLIENT, mail_len, helo);
+    drive_send_text(drive, SMTP_SERVER, 16, "250 ok\r\n");
+    drive_send_text(drive, SMTP_CLIENT, mail_len + (uint32_t)strlen(helo), MAIL NEW);
     const struct question *client = drive_question(drive, 0), *recipient = drive_question(drive, 1);
     assert_int_equal(drive_question_count(drive), 2);
     assert_int_equal(client->kind, QUESTION_CLIENT);
@@ -348,6 +445,22 @@ static void test_a_question_says_who(void **state)
     assert_true(span_equal(recipient->recipient, span_of("new@b")));
     assert_int_equal(recipient->client[3] + recipient->server[3], 3); /* tests/lib/segment: 1 and 2 */
     assert_int_equal(recipient->client[3], client->client[3]);
+    end(drive);
+}
+
+/* Until the reply to a MAIL in a transaction has come, nobody knows whose mail the next recipient is. */
+static void test_nested_mail_awaits(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("nested", answer);
+    const char *group = "MAIL FROM:<c@d>\r\n" NEW;
+    drive_send_text(drive, SMTP_CLIENT, mail_len, group);
+    assert_int_equal(drive_question_count(drive), 1); /* that of the client */
+    drive_send_text(drive, SMTP_SERVER, 8, "250 ok\r\n");
+    drive_send_text(drive, SMTP_SERVER, 16, "503 nested\r\n");
+    drive_send_text(drive, SMTP_CLIENT, mail_len, group);
+    assert_int_equal(drive_question_count(drive), 2);
+    assert_true(span_equal(drive_question(drive, 1)->sender, span_of("a@b")));
     end(drive);
 }
 
@@ -375,13 +488,10 @@ static void test_an_answer_is_told(void **state)
 int main(void)
 {
     static const struct CMUnitTest more[] = {
-        cmocka_unit_test(test_a_line_waits),
-        cmocka_unit_test(test_nobody_answers),
-        cmocka_unit_test(test_stop_while_a_line_waits),
-        cmocka_unit_test(test_ends_while_a_line_waits),
-        cmocka_unit_test(test_starttls_without_an_end),
-        cmocka_unit_test(test_a_question_says_who),
-        cmocka_unit_test(test_an_answer_is_told),
+        cmocka_unit_test(test_nested_mail_awaits),      cmocka_unit_test(test_a_line_waits),
+        cmocka_unit_test(test_nobody_answers),          cmocka_unit_test(test_stop_while_a_line_waits),
+        cmocka_unit_test(test_ends_while_a_line_waits), cmocka_unit_test(test_starttls_without_an_end),
+        cmocka_unit_test(test_a_question_says_who),     cmocka_unit_test(test_an_answer_is_told),
     };
     fill_policy(&policy);
     fill_policy(&strict);

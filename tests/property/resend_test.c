@@ -33,6 +33,95 @@ static void test_case_58_resend_that_goes_further(void **state)
     end(drive);
 }
 
+/* How often a side was said to have sent other octets again, and how many. */
+static uint32_t differing(const struct drive *drive, uint64_t *octets)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < drive_event_count(drive); i++) {
+        const struct event *event = &drive_event(drive, i)->event;
+        count += event->kind == EVENT_RESEND_DIFFERS;
+        *octets += event->kind == EVENT_RESEND_DIFFERS ? event->octets : 0;
+    }
+    return count;
+}
+
+/* Other octets are told, once of each side, and counted each time: decided ones, and those that wait for their line. */
+static void test_case_58_a_resend_with_other_octets_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *label, *first, *again;
+        uint32_t at, differ;
+    } rows[] = {
+        {"the same", "EHLO good\r\n", "EHLO good\r\n", 0, 0},
+        {"all", "EHLO good\r\n", "EHLO evil\r\n", 0, 11},
+        {"its end", "EHLO good\r\n", "d\r\nNOOP\r\n", 8, 0},
+        {"another end", "EHLO good\r\n", "t\r\nNOOP\r\n", 8, 3},
+        {"what waits", "XEXCH5", "XEXCHA", 0, 6},
+        {"behind what is decided, what waits", "NOOP\r\nXEXCH5", "NOOP\r\nxex", 0, 3},
+        {"only what is new", "EHLO go", "good\r\n", 5, 0},
+        {"in what is decided at once", "NOOP\r\nEHLO go\r\n", "NOOP\r\nehlo", 0, 10},
+        {"covered, and sent again as it came", "XEXCH50 1 2\r\n", "XEXCH50 1 2\r\n", 0, 0},
+        {"as it left, which nobody can tell from an attack", "XEXCH50 1 2\r\n", "NOOP       \r\n", 0, 0},
+        {"around what was covered", "NOOP\r\nXEXCH50 1 2\r\nRSET\r\n", "noop\r\nXEXCH50 1 2\r\nRSET\r\n", 0, 6},
+        {"behind it", "NOOP\r\nXEXCH50 1 2\r\nRSET\r\n", "NOOP\r\nXEXCH50 1 2\r\nrset\r\n", 0, 6},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct drive *drive = begin(rows[i].label, true);
+        uint64_t octets = 0;
+        drive_send_text(drive, SMTP_SERVER, 0, GREETING);
+        drive_acknowledge(drive, SMTP_CLIENT);
+        drive_send_text(drive, SMTP_CLIENT, 0, rows[i].first);
+        for (int copy = 0; copy < 2; copy++)
+            drive_send_text(drive, SMTP_CLIENT, rows[i].at, rows[i].again);
+        if (differing(drive, &octets) != (rows[i].differ > 0) || octets != rows[i].differ ||
+            (drive_counters(drive)->resend_differs > 0) != (rows[i].differ > 0))
+            fail_msg("%s: %u octets", rows[i].label, (unsigned)octets);
+        end(drive);
+    }
+}
+
+/* Behind an edit that changed the length, and once both are acknowledged. */
+static void test_case_58_a_reply_sent_again_with_other_octets_is_told(void **state)
+{
+    (void)state;
+    struct drive *drive = begin("reply again", true);
+    uint64_t octets = 0;
+    uint32_t at = until_offer(drive);
+    drive_send_text(drive, SMTP_SERVER, at, OFFER);
+    static const char other[] = "250-host\r\n250-XEXCH50\r\n250 KO\r\n";
+    drive_send_text(drive, SMTP_SERVER, at, OFFER);
+    assert_int_equal(drive_counters(drive)->resend_differs, 0);
+    drive_send_text(drive, SMTP_SERVER, at, other);
+    drive_send_text(drive, SMTP_SERVER, at, other);
+    assert_int_equal(drive_counters(drive)->resend_differs, 2);
+    assert_int_equal(differing(drive, &octets), 1);
+    drive_acknowledge(drive, SMTP_CLIENT);
+    drive_send_text(drive, SMTP_SERVER, at, other); /* nobody looks at them */
+    assert_int_equal(drive_counters(drive)->resend_differs, 2);
+    end(drive);
+}
+
+/* What a dry run does with them: the same, for what was judged is what arrives. */
+static void test_case_58_a_dry_run_keeps_the_first_octets(void **state)
+{
+    (void)state;
+    static struct policy policy;
+    policy_init_default(&policy);
+    policy.dry_run = true;
+    struct drive_plan plan = {.name = "dry run", .seed = 7, .no_acknowledgments = true, .policy = &policy};
+    struct drive *drive = drive_new(&plan);
+    uint64_t octets = 0;
+    drive_handshake(drive);
+    drive_send_text(drive, SMTP_SERVER, 0, GREETING);
+    drive_acknowledge(drive, SMTP_CLIENT);
+    drive_send_text(drive, SMTP_CLIENT, 0, "XEXCH50 1 2\r\n");
+    assert_left(drive, drive_send_text(drive, SMTP_CLIENT, 0, "XEXCH50 1 2\r\n"), "XEXCH50 1 2\r\n");
+    assert_left(drive, drive_send_text(drive, SMTP_CLIENT, 0, "XEXCH50 3 4\r\n"), "XEXCH50 1 2\r\n");
+    assert_int_equal(differing(drive, &octets), 1);
+    end(drive);
+}
+
 static void test_case_57_58_every_overlap_of_two_segments(void **state)
 {
     (void)state;
@@ -436,6 +525,9 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_case_58_resend_with_other_octets_leaves_with_the_first),
         cmocka_unit_test(test_case_58_resend_that_goes_further),
+        cmocka_unit_test(test_case_58_a_resend_with_other_octets_is_told),
+        cmocka_unit_test(test_case_58_a_reply_sent_again_with_other_octets_is_told),
+        cmocka_unit_test(test_case_58_a_dry_run_keeps_the_first_octets),
         cmocka_unit_test(test_case_57_58_every_overlap_of_two_segments),
         cmocka_unit_test(test_case_57_resend_across_an_edit_with_every_boundary),
         cmocka_unit_test(test_law_2_resend_across_an_edit_when_the_first_was_lost),

@@ -14,6 +14,7 @@
 #define MAIL  "MAIL FROM:<a@example.net>\r\n"
 #define RCPT  "RCPT TO:<b@example.com>\r\n"
 #define OK    "250 2.1.5 Recipient ok\r\n"
+#define HARD  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* ^(a+)+$ has 2^39 ways to fail on it */
 #define END   C("QUIT\r\n"), S("221 bye\r\n")
 
 struct row {
@@ -48,8 +49,8 @@ static const struct row rows[] = {
                        CHANGE("250 2.0.0 Nothing done at all", "500 5.5.1 Unrecognized command")},
       .server_reads = {CHANGE("BDAT 3 LAST", "BDAT 3     ")},
       .live_only = true}},
-    {"rule \"ours\" { on = ehlo-keyword match = {\"XEXCH50\"} client = {\"10.1.0.0/30\", \"2001:db8::1\"} action = "
-     "pass }",
+    {"rule \"ours\" { on = ehlo-keyword match = {\"XEXCH50\"} client = {\"10.1.0.0/30\", \"2001:db8::1\"} "
+     "action = pass }",
      {.label = "ehlo-keyword: peers of ours keep XEXCH50, and may use it",
       .turns = {GREET, EHLO, OFFER, C("XEXCH50 4 2\r\n"), S("504 Need to authenticate first\r\n"), END},
       .of_client = "EHLO XEXCH50 QUIT"}},
@@ -83,13 +84,13 @@ static const struct row rows[] = {
                 C("RCPT TO:<b@a.example.org>\r\n"), S("250 2.0.0 Nothing done\r\n"), END},
       .server_reads = {CHANGE("RCPT TO:<b@a.example.org>", "NOOP                     ")},
       .client_reads = {CHANGE("250 2.0.0 Nothing done", "550 5.7.1 No relay")}}},
-    {"rule \"many\" { on = recipient recipients-over = 2 action = refuse code = 452 text = \"4.5.3 Too many\" method = "
-     "spoil }",
-     {.label = "recipient: recipients-over counts those that were accepted",
-      .turns = {GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S("550 5.1.1 Unknown\r\n"), C(RCPT),
-                S(OK), C(RCPT), S(OK), C(RCPT), S("250 2.0.0 Nothing done\r\n"), END},
+    {"rule \"many\" { on = recipient recipients-over = 2 action = refuse code = 452 text = \"4.5.3 Too many\" }",
+     {.label = "case 86: recipients-over counts those that were accepted, who get the message",
+      .turns = {GREET, EHLO, S("250-mail\r\n250-PIPELINING\r\n250 HELP\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT),
+                S("550 5.1.1 Unknown\r\n"), C(RCPT), S(OK), C(RCPT), S(OK), C(RCPT), S("250 2.0.0 Nothing done\r\n"),
+                C("DATA\r\n"), S("354 go\r\n"), C("x\r\n.\r\n"), S("250 queued\r\n"), END},
       .server_reads = {CHANGE(RCPT RCPT RCPT "RCPT TO:<b@example.com>", RCPT RCPT RCPT "NOOP                   ")},
-      .client_reads = {CHANGE("250 2.0.0 Nothing done", "452 4.5.3 Too many")}}},
+      .client_reads = {CHANGE("250-PIPELINING\r\n", ""), CHANGE("250 2.0.0 Nothing done", "452 4.5.3 Too many")}}},
     {"rule \"who\" { on = sender match = {\"bad.example\", \"<>\", \"root@\", \"a*b@example.net\"} action = refuse }",
      {.label = "sender: domains, the null sender, local parts, patterns",
       .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM:<x@sub.Bad.example> SIZE=3\r\n"),
@@ -125,6 +126,28 @@ static const struct row rows[] = {
      {.label = "continue: the next one decides, and those behind it do not",
       .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 ok\r\n"), END},
       .of_client = "EHLO @note=log MAIL QUIT"}},
+    {"rule \"note\" { on = sender action = log }\nrule \"mark\" { on = sender action = mark mark = 1 log = yes }\n"
+     "rule \"end\" { on = sender action = log continue = no }\n"
+     "rule \"last\" { on = argument verb = {\"MAIL\"} action = refuse }",
+     {.label = "continue: what logs or marks goes on where it does not say otherwise",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 ok\r\n"), END},
+      .of_client = "EHLO @note=log @mark=log @end=log MAIL QUIT"}},
+    {"rule \"before\" { on = sender action = log }\n"
+     "rule \"partner\" { on = connect peer = {\"10.1.0.0/16\", \"2001:db8::/32\"} action = pass for = session "
+     "log = yes }\n"
+     "strip = {\"XEXCH50\"}\non-lost-pairing = reset\n"
+     "rule \"no\" { on = recipient action = refuse code = 550 }\n"
+     "rule \"verbs\" { on = command match = {\"VRFY\"} action = refuse }",
+     {.label = "for session: no rule behind it is for the peer, and nothing is stripped",
+      .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), C("VRFY a\r\n"), S("252 maybe\r\n"), END},
+      .of_client = "@partner=log EHLO @before=log MAIL RCPT VRFY QUIT"}},
+    {"protected = {\"10.1.0.2\", \"2001:db8::2\"}\n"
+     "rule \"partner\" { on = connect direction = outbound action = pass for = session }\n"
+     "rule \"no\" { on = command match = {\"VRFY\"} action = refuse }",
+     {.label = "for session: not in another direction",
+      .turns = {GREET, EHLO, S(PLAIN), C("VRFY a\r\n"), S("252 2.0.0 perhaps so, who knows, ask him\r\n"), END},
+      .server_reads = {CHANGE("VRFY a", "NOOP  ")},
+      .client_reads = {CHANGE("252 2.0.0 perhaps so, who knows, ask him", "502 5.5.1 Command not available here")}}},
     {"rule \"long header\" { on = line part = header length-over = 20 action = log }\n"
      "rule \"exe\" { on = file-name match = {\"*.exe\", '/^\\w+\\.(scr|pif)$/'} action = log }\n"
      "rule \"long name\" { on = file-name length-over = 10 action = log }\n"
@@ -137,6 +160,21 @@ static const struct row rows[] = {
                 S("250 queued\r\n"), END},
       .of_client = "EHLO MAIL RCPT DATA @long header=log @long header=log @exe=log @long header=log @exe=log "
                    "@large=log (210) QUIT"}},
+    {"rule \"hard\" { on = recipient match = {'/^(a+)+$/'} action = refuse code = 553 text = \"5.1.3 No\" }",
+     {.label = "an expression that runs into its limit: refused where the rule refuses, and told",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 2.1.0 Sender ok\r\n"), C("RCPT TO:<" HARD "@example.com>\r\n"),
+                S(OK), END},
+      .server_reads = {CHANGE("RCPT TO:<" HARD "@example.com>",
+                              "RCPT TO:<xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx@x..invalid>")},
+      .client_reads = {CHANGE("250 2.1.5 Recipient ok", "553 5.1.3 No")},
+      .of_client = "EHLO MAIL !expression-limit RCPT~ QUIT",
+      .live_only = true}},
+    {"rule \"ours\" { on = recipient match = {'/^(a+)+$/'} action = pass }\n"
+     "rule \"rest\" { on = recipient except = {'/^(a+)+$/'} action = log }",
+     {.label = "an expression that runs into its limit: no rule lets it pass, or logs it",
+      .turns = {GREET, EHLO, S(PLAIN), C(MAIL), S("250 2.1.0 Sender ok\r\n"), C("RCPT TO:<" HARD "@example.com>\r\n"),
+                S(OK), END},
+      .of_client = "EHLO MAIL !expression-limit RCPT QUIT"}},
     {"rule \"chunks\" { on = message size-over = 5 action = log }\nrule \"line\" { on = line match = {\"*abc*\"} "
      "action = log }",
      {.label = "message: the octets of all chunks",
@@ -162,6 +200,7 @@ static const struct row rows[] = {
      "rule \"polite\" { on = sender early-talker = no action = refuse }",
      {.label = "early-talker: a condition of any rule behind it",
       .turns = {C("EHLO x\r\n"), S("220 mail ESMTP\r\n250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},
       .client_reads = {CHANGE("250 2.1.5 Recipient ok", "450 4.7.1 Later")}}},
     {"protected = {\"10.1.0.2\", \"2001:db8::2\", \"203.0.113.0/24\"}\n"
      "rule \"in\" { on = connect direction = inbound action = log continue = yes }\n"

@@ -75,7 +75,8 @@ static const char *const keywords[] = {"SIZE 1000",  "PIPELINING", "X-EXPS GSSAP
 static void reply_ehlo(struct apps *apps)
 {
     char text[2048];
-    uint32_t len = (uint32_t)snprintf(text, sizeof text, "250%chost.example\r\n", '-');
+    uint32_t len =
+        (uint32_t)snprintf(text, sizeof text, "250-host.example\r\n%s", apps->plan.chunking ? "250-CHUNKING\r\n" : "");
     uint32_t count = 1 + random_below(apps->random, 12);
     uint32_t exchange = apps->plan.offer ? random_below(apps->random, count) : count;
     uint32_t link = apps->plan.offer ? random_below(apps->random, count) : count;
@@ -271,6 +272,12 @@ static void add_message(struct apps *apps, char *text, uint32_t len, uint32_t ro
         return;
     }
     len += (uint32_t)snprintf(text + len, room - len, "DATA\r\n");
+    if (apps->plan.impatient) {
+        len += make_body(apps, text + len);
+        memcpy(text + len, ".\r\n", 3);
+        add_step(client, replies + 1, text, len + 3);
+        return;
+    }
     add_step(client, replies, text, len);
     len = make_body(apps, text);
     memcpy(text + len, ".\r\n", 3);
@@ -309,7 +316,9 @@ static void write_script(struct apps *apps)
     struct app_client *client = &apps->client;
     add_text(client, 1, ""); /* the greeting */
     add_text(client, 1, "EHLO client.example\r\n");
-    if (apps->plan.authenticate) {
+    if (apps->plan.authenticate && apps->plan.impatient) {
+        add_text(client, 2, "AUTH LOGIN\r\nXEXCH50 in base64\r\n");
+    } else if (apps->plan.authenticate) {
         add_text(client, 1, "AUTH LOGIN\r\n");
         add_text(client, 1, "XEXCH50 in base64\r\n");
     }

@@ -26,6 +26,7 @@ struct apps_plan {
     bool asks;             /* recipients may be deferred; the client begins anew after each transaction */
     bool pipelined;        /* MAIL, RCPT and DATA or BDAT in one write */
     bool chunking;         /* BDAT in place of DATA */
+    bool impatient;        /* what a 354 or 334 asks for is sent before it has come, where it will come */
     bool authenticate;     /* with AUTH LOGIN */
     bool starttls;         /* at the end, in place of QUIT */
     bool offer;            /* the server offers XEXCH50 and X-LINK2STATE */

@@ -38,16 +38,17 @@ static uint32_t own_window(const struct endpoint *e)
 static void transmit(struct endpoint *e, uint8_t flags, uint32_t at, uint32_t len)
 {
     bool syn = flags & PACKET_SYN;
+    uint16_t port = e->plan.port ? e->plan.port : 40000;
     struct segment s = {
         .ip_version = e->plan.ip_version,
         .source = e->client ? 1 : 2,
         .destination = e->client ? 2 : 1,
-        .source_port = e->client ? 40000 : 25,
-        .destination_port = e->client ? 25 : 40000,
+        .source_port = e->client ? port : 25,
+        .destination_port = e->client ? 25 : port,
         .seq = syn ? e->plan.isn : e->plan.isn + 1 + at,
         .ack = flags & PACKET_ACK ? e->irs + 1 + e->read + e->fin_read : 0,
         .flags = flags,
-        .payload = {e->out + at, len},
+        .payload = {len ? e->out + at : NULL, len},
     };
     uint32_t window = own_window(e);
     uint8_t shift = e->both_scale && !syn ? e->plan.window_shift : 0;
@@ -180,6 +181,14 @@ void endpoint_close(struct endpoint *e, int64_t now_us)
     push(e);
 }
 
+void endpoint_abort(struct endpoint *e, int64_t now_us)
+{
+    e->now_us = now_us;
+    if (e->state != ENDPOINT_DEAD)
+        transmit(e, PACKET_RST | PACKET_ACK, e->nxt, 0);
+    e->state = ENDPOINT_DEAD;
+}
+
 static void take_ack(struct endpoint *e, const struct packet *p, bool only_ack)
 {
     uint32_t ack = p->ack - (e->plan.isn + 1);
@@ -294,6 +303,20 @@ static void receive_segment(struct endpoint *e, const struct packet *p)
     push(e);
 }
 
+static void take_reset(struct endpoint *e, const struct packet *p)
+{
+    uint32_t beside = p->seq - (e->irs + 1 + e->read + e->fin_read);
+    if (e->state == ENDPOINT_SYN_SENT) {
+        if (e->plan.answers_unknown && p->flags & PACKET_ACK && p->ack == e->plan.isn + 1)
+            e->state = ENDPOINT_DEAD;
+    } else if (e->state == ENDPOINT_OPEN || (e->state == ENDPOINT_SYN_RECEIVED && e->plan.answers_unknown)) {
+        if (beside == 0)
+            e->state = ENDPOINT_DEAD;
+        else if (e->plan.answers_unknown && beside <= own_window(e))
+            transmit(e, PACKET_ACK, e->nxt, 0);
+    }
+}
+
 void endpoint_receive(struct endpoint *e, uint8_t *bytes, uint32_t len, int64_t now_us)
 {
     struct packet p;
@@ -301,13 +324,15 @@ void endpoint_receive(struct endpoint *e, uint8_t *bytes, uint32_t len, int64_t 
     if (!segment_checksums_good(bytes, len) || packet_parse(&p, bytes, len) != PACKET_TCP)
         return;
     if (p.flags & PACKET_RST) {
-        if (e->state == ENDPOINT_OPEN && p.seq == e->irs + 1 + e->read)
-            e->state = ENDPOINT_DEAD;
+        take_reset(e, &p);
         return;
     }
     switch (e->state) {
     case ENDPOINT_CLOSED:
+        return;
     case ENDPOINT_DEAD:
+        if (e->plan.answers_unknown && p.flags & PACKET_ACK)
+            transmit(e, PACKET_RST, p.ack - (e->plan.isn + 1), 0);
         return;
     case ENDPOINT_LISTEN:
         if ((p.flags & (PACKET_SYN | PACKET_ACK)) != PACKET_SYN)

@@ -6,8 +6,8 @@
  * Owner:  the endpoint owns its buffers; endpoint_fini frees them.
  * Limits: ENDPOINT_STREAM_BYTES a direction.
  * Note:   independent of src/: own sequence arithmetic, own reassembly. A segment that arrives twice must carry the
- * same octets where it overlaps; `conflict` is set where it does not. Source: RFC 9293 3.10.7.4, RFC 6298 (timer), RFC
- * 5681 3.2 (fast retransmit), RFC 2018, RFC 7323 5.3 (PAWS), RFC 896.
+ *         same octets where it overlaps; `conflict` is set where it does not.
+ * Source: RFC 9293 3.10.7.4, RFC 6298 (timer), RFC 5681 3.2 (fast retransmit), RFC 2018, RFC 7323 5.3 (PAWS), RFC 896.
  */
 #ifndef POSTERN_TESTS_ENDPOINT_H
 #define POSTERN_TESTS_ENDPOINT_H
@@ -32,6 +32,9 @@ struct endpoint_plan {
     bool keep_alive;
     bool resegment; /* a resend has other boundaries */
     uint32_t isn;
+    uint16_t port;        /* the client's, of both; 0: 40000 */
+    bool answers_unknown; /* it challenges a RST whose number is not the one it waits for (RFC 5961 3.2), and once dead
+                             resets who goes on (RFC 9293 3.10.7.1) */
 };
 
 enum endpoint_state {
@@ -88,6 +91,8 @@ void endpoint_fini(struct endpoint *endpoint);
 void endpoint_open(struct endpoint *endpoint, int64_t now_us);
 void endpoint_write(struct endpoint *endpoint, const void *octets, uint32_t len, int64_t now_us);
 void endpoint_close(struct endpoint *endpoint, int64_t now_us);
+/* Give up, and say so with a RST. */
+void endpoint_abort(struct endpoint *endpoint, int64_t now_us);
 void endpoint_receive(struct endpoint *endpoint, uint8_t *packet, uint32_t len, int64_t now_us);
 void endpoint_tick(struct endpoint *endpoint, int64_t now_us);
 /* When endpoint_tick is needed; INT64_MAX: not. */

@@ -102,6 +102,8 @@ void gateway_run_out(struct gateway *gateway, int64_t now_us)
         engine_tick(gateway->engine, now_us + INT64_C(864000000000) * (i + 1));
         gateway_carry_out(gateway);
     }
+    if (engine_counters(gateway->engine)->resend_differs)
+        fault_note(gateway->fault, "a resend is said to have had other octets");
     struct engine_gauges gauges = engine_gauges(gateway->engine);
     if (gauges.flows || gauges.held || gauges.blocks)
         fault_note(gateway->fault, "the engine kept %u flows, %u packets, %u blocks", gauges.flows, gauges.held,

@@ -13,12 +13,31 @@ void laws_init(struct laws *laws, const struct endpoint *ends, struct fault *fau
     laws->fault = fault;
 }
 
+/* Packets come late and twice; but none is ahead of what the other end showed or sent. */
+static void check_conntrack(struct laws *laws, enum smtp_side side, const struct packet *p)
+{
+    switch (conntrack_judge(&laws->conntrack, side, p)) {
+    case CONNTRACK_BEHIND_WINDOW:
+        fault_note(laws->fault, "side %d sends octets behind the window, for conntrack (law 3)", (int)side);
+        break;
+    case CONNTRACK_ACK_UNSEEN:
+        fault_note(laws->fault, "side %d acknowledges octets that conntrack has not seen (law 3)", (int)side);
+        break;
+    case CONNTRACK_TAKES:
+    case CONNTRACK_BEFORE_WINDOW:
+    case CONNTRACK_ACK_OLD:
+        break;
+    }
+}
+
 void laws_note_arrival(struct laws *laws, int side, uint8_t *packet, uint32_t len)
 {
     struct packet p;
     struct law_stream *own = &laws->streams[side], *other = &laws->streams[!side];
     if (packet_parse(&p, packet, len) != PACKET_TCP || !segment_checksums_good(packet, len))
         return;
+    if (p.source_port + p.destination_port == PORTS)
+        check_conntrack(laws, (enum smtp_side)side, &p);
     uint32_t acked = p.ack - (other->isn + 1);
     if (p.flags & PACKET_ACK && acked < ENDPOINT_STREAM_BYTES && acked > other->acked)
         other->acked = acked;

@@ -1,6 +1,7 @@
 /*
  * tests/sim/laws - what leaves the gateway, held to what came: octets decided once (law 2), streams that never grow
- * (law 3), nothing longer than the path carries.
+ * (law 3), nothing longer than the path carries, and nothing shown that makes an end send, or acknowledge, what a
+ * strict conntrack does not take.
  *
  * In:     packets as they come to the gateway, and as they leave it.
  * Out:    the fault.
@@ -9,6 +10,7 @@
 #ifndef POSTERN_TESTS_LAWS_H
 #define POSTERN_TESTS_LAWS_H
 
+#include "../lib/conntrack.h"
 #include "endpoint.h"
 #include "fault.h"
 #include "gateway.h"
@@ -24,6 +26,7 @@ struct law_stream {
 
 struct laws {
     struct law_stream streams[2]; /* by side */
+    struct conntrack conntrack;
     struct fault *fault;
 };
 

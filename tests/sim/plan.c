@@ -107,6 +107,7 @@ void plan_make(struct plan *plan, uint64_t seed)
     plan_engine(&plan->engine, &second, seed);
     plan->apps.asks = random_below(&third, 3) == 0;
     plan->slow = random_below(&third, 3) == 0;
+    plan->apps.impatient = !plan->apps.asks && random_below(&third, 4) == 0;
     plan->engine.questions = plan->apps.asks ? (1u << QUESTION_KINDS) - 1 : 0;
 }
 
@@ -142,7 +143,7 @@ struct plan plan_less(const struct plan *plan, int index)
         less.apps.authenticate = less.apps.starttls = false;
         break;
     case 9:
-        less.apps.pipelined = less.apps.chunking = false;
+        less.apps.pipelined = less.apps.chunking = less.apps.impatient = false;
         break;
     case 10:
         less.apps.cut[0] = APP_CUT_WHOLE;

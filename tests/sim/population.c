@@ -13,6 +13,7 @@ enum {
     ANSWER_AFTER_S = 3600,    /* our mail */
     SERVER_PUTS_OFF_IN = 100, /* of so many recipients one */
     SERVER_REFUSES_SPAM = 60, /* of 100 messages that came to it */
+    PROVIDER = 1,             /* in the place of a sender's number */
 };
 static const int64_t epoch_us = INT64_C(1200000000) * SECOND_US;
 
@@ -164,18 +165,22 @@ struct connection {
     char helo[POPULATION_TEXT_BYTES], sender[POPULATION_TEXT_BYTES], recipient[POPULATION_TEXT_BYTES];
 };
 
-/* A pool's networks lie far apart; all its hosts say the same domain, a spammer's say what they are called. */
+/*
+ * A pool's networks lie far apart; all its hosts say the same domain, a spammer's say what they are called, or
+ * whose they would like to be.
+ */
 static void identify(const struct world *world, const struct mail *mail, uint32_t recipient, struct connection *is)
 {
     const struct sender *sender = &world->senders[mail->sender];
     const struct sender_kind *kind = &sender_kinds[sender->kind];
-    uint32_t n = sender->number, network = n + mail->network * 0x9e3779b1u;
+    uint32_t n = sender->number, home = kind->provider ? PROVIDER : n, network = home + mail->network * 0x9e3779b1u;
     *is = (struct connection){.client = {(uint8_t)(1 + network % 223), (uint8_t)(network >> 8),
-                                         (uint8_t)(network >> 16), (uint8_t)(n + mail->host)}};
-    if (kind->spam)
+                                         (uint8_t)(network >> 16), (uint8_t)(home + mail->host)}};
+    if (kind->spam && !kind->forges)
         snprintf(is->helo, sizeof is->helo, "host-%u.isp%u.example", mail->host, network);
     else
-        snprintf(is->helo, sizeof is->helo, "mx%u-%u.sender%u.example", mail->network, mail->host, n);
+        snprintf(is->helo, sizeof is->helo, "mx%u-%u.sender%u.example", mail->network, mail->host,
+                 kind->forges ? PROVIDER : home);
     if (kind->verp)
         snprintf(is->sender, sizeof is->sender, "bounces-%u-b%u=example.com@sender%u.example", 7 * mail->number + 1000,
                  mail->number, n);
@@ -208,7 +213,7 @@ static bool passes(struct world *world, const struct connection *is, enum questi
     question.transaction = 1; /* of this connection */
     bool answered = greylist_service_take(world->service, &question, world->now_us, &answer);
     assert(answered && answer.answer != ANSWER_FAILED); /* the store memory: does so */
-    return answer.answer == ANSWER_PASS;
+    return answer_passes(answer.answer);
 }
 
 static void teach(struct world *world, struct question lesson)

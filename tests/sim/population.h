@@ -29,6 +29,8 @@ struct sender_kind {
     uint32_t parallel;   /* connections at once; 0 is 1 */
     uint32_t networks;   /* an attempt comes from any of so many; 0 is 1 */
     uint32_t hosts;      /* of a network; 0 is 1 */
+    bool provider;       /* its senders share networks and EHLO domain */
+    bool forges;         /* says the EHLO domain of such a provider */
     uint32_t mails_max;  /* of one sender, in the time that is looked at; 0 is 1 */
     bool tls_only;       /* does not go on without */
     bool tls;            /* goes on without */

@@ -179,8 +179,10 @@ const struct sender_kind sender_kinds[] = {
     {"Exchange 2003, hotfix", .share = 30, .schedule = exchange_2003_hotfix, .patience_s = 300, .mails_max = 4},
     {"Exchange 2007 and later", .share = 100, .schedule = exchange_2007, .patience_s = 300, .mails_max = 6},
     {"pool within its /24", .share = 60, .schedule = provider, .patience_s = 300, .hosts = 100, .mails_max = 8},
-    {"pool of 40 networks", .share = 60, .schedule = provider, .patience_s = 300, .networks = 40, .hosts = 20,
+    {"pool of 40 networks", .share = 20, .schedule = provider, .patience_s = 300, .networks = 40, .hosts = 20,
      .mails_max = 8},
+    {"provider with 40 networks", .share = 40, .schedule = provider, .patience_s = 300, .networks = 40, .hosts = 20,
+     .provider = true, .mails_max = 8},
     {"callback verifier", .share = 20, .schedule = verifier, .patience_s = 30, .callback = true},
     {"TLS only", .share = 30, .schedule = postfix, .patience_s = 300, .mails_max = 4, .tls_only = true},
     {"mailing list, VERP", .share = 40, .schedule = postfix, .patience_s = 300, .mails_max = 8, .verp = true},
@@ -193,7 +195,9 @@ const struct sender_kind sender_kinds[] = {
     {"parallel retry", .spam = true, .share = 60, .schedule = fast, .patience_s = 60, .parallel = 6},
     {"retry within minutes", .spam = true, .share = 20, .schedule = in_minutes, .patience_s = 20},
     {"the same, reads replies", .spam = true, .share = 20, .schedule = in_minutes, .patience_s = 120},
-    {"retry from other networks", .spam = true, .share = 40, .schedule = in_minutes, .patience_s = 20, .networks = 200},
+    {"retry from other networks", .spam = true, .share = 20, .schedule = in_minutes, .patience_s = 20, .networks = 200},
+    {"the same, forged EHLO domain", .spam = true, .share = 20, .schedule = in_minutes, .patience_s = 20,
+     .networks = 200, .forges = true},
     {"patient", .spam = true, .share = 30, .schedule = patient, .patience_s = 120, .mails_max = 30},
 };
 const uint32_t sender_kind_count = sizeof sender_kinds / sizeof sender_kinds[0];

@@ -95,6 +95,28 @@ static bool is_deferral(const uint8_t *line, uint32_t len)
     return false;
 }
 
+/*
+ * The same line by line, where the stream had become short enough already: blanks where the text finds no room, or went
+ * on behind a piece that had left. Octets of it, no more than the server's reply has; 0 where it is something else.
+ */
+static uint32_t deferral_lines_len(const uint8_t *seen, uint32_t len)
+{
+    static const char text[] = " 4.2.0 Greylisted";
+    for (uint32_t at = 0, end; at < len; at = end) {
+        end = at + line_len(seen + at, len - at);
+        if (end - at < 6 || memcmp(seen + at, "450", 3) != 0 || memcmp(seen + end - 2, "\r\n", 2) != 0)
+            return 0;
+        for (uint32_t i = 4; i < end - at - 2; i++)
+            if (seen[at + i] != ' ' && (i - 3 >= sizeof text - 1 || seen[at + i] != (uint8_t)text[i - 3]))
+                return 0;
+        if (seen[at + 3] == ' ')
+            return end;
+        if (seen[at + 3] != '-')
+            return 0;
+    }
+    return 0;
+}
+
 /* Transactions, from 0 on, of which the client read that they were deferred. */
 struct deferrals {
     bool recipient[APPS_TRANSACTIONS_MAX], message[APPS_TRANSACTIONS_MAX];
@@ -138,16 +160,23 @@ static uint32_t reply_len(const struct apps *apps, uint32_t index, uint32_t seen
         fault_note(fault, "reply %u: XEXCH50 was not answered with 504", index);
         return UINT32_MAX;
     }
-    if (filtered && apps->plan.asks && (reply->kind == APP_REPLY_RCPT || reply->kind == APP_REPLY_DEFERRED) &&
-        is_deferral(at, line_len(at, left))) {
+    const uint8_t *sent = apps->ends[1].out + reply->piece.at;
+    bool may_be_deferred =
+        filtered && apps->plan.asks && (reply->kind == APP_REPLY_RCPT || reply->kind == APP_REPLY_DEFERRED);
+    uint32_t deferral_len = 0;
+    if (may_be_deferred && is_deferral(at, line_len(at, left)))
+        deferral_len = line_len(at, left);
+    else if (may_be_deferred)
+        deferral_len = deferral_lines_len(at, left < len ? left : len);
+    if (deferral_len) {
         (reply->kind == APP_REPLY_RCPT ? deferred->recipient : deferred->message)[reply->transaction - 1] = true;
-        return line_len(at, left);
+        return deferral_len;
     }
     if (reply->kind == APP_REPLY_DEFERRED) {
         fault_note(fault, "reply %u: a message was put off, and its client does not know", index);
         return UINT32_MAX;
     }
-    if (left < len || memcmp(at, apps->ends[1].out + reply->piece.at, len) != 0) {
+    if (left < len || memcmp(at, sent, len) != 0) {
         fault_note(fault, "reply %u: the client read other octets than the server wrote", index);
         return UINT32_MAX;
     }

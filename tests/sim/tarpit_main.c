@@ -5,7 +5,9 @@
  *   tarpit_main
  *
  * A server that gives up fails the test. Without losses the delay ends within 50 ms (99 of 100); with them it ends, and
- * both sides have read what they must.
+ * both sides have read what they must. Who gives up after 5 resends does so where the first piece and the next resend
+ * are both lost: of 100 such sessions on a path that loses 2 percent of the packets on each of its two links, at most
+ * 2, with delays up to 30 s.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 #include "session.h"
 
-enum { RUNS = 40, LINK_US = 500, PRECISE_US = 50000 };
+enum { RUNS = 40, RUNS_IMPATIENT = 200, LINK_US = 500, PRECISE_US = 50000, IMPATIENT_DELAY_MS = 30000 };
 static const char greeting[] = "220 mail.example.com ESMTP\r\n";
 
 struct row {
@@ -99,30 +101,47 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Whether servers may give up in this row. */
+static bool is_impatient(const struct row *row)
+{
+    return row->loss && row->resends_max == 5;
+}
+
+static void print_row(const struct row *row, unsigned number, bool good)
+{
+    printf("%sok %u - %u s, %zu octets, a server that gives up after %u resends, timeout from %.1f s %s%s: ",
+           good ? "" : "not ", number, row->delay_ms / 1000, strlen(row->reply), row->resends_max,
+           (double)row->rto_us / 1e6, row->keep_backoff ? "kept long (RFC 6298)" : "anew at each progress",
+           row->loss ? ", packets lost" : "");
+}
+
 /* A row, in sessions that differ in their options. */
 static bool run_row(const struct row *row, unsigned number)
 {
     static struct session session;
-    static int64_t off_us[RUNS];
-    for (unsigned i = 0; i < RUNS; i++) {
+    static int64_t off_us[RUNS_IMPATIENT];
+    unsigned runs = is_impatient(row) ? RUNS_IMPATIENT : RUNS, done = 0, gave_up = 0;
+    for (unsigned i = 0; i < runs; i++) {
         struct talk progress;
         const char *wrong = play(&session, row, number * 1000 + i, &progress);
-        if (wrong) {
+        if (wrong && is_impatient(row) && session.ends[1].state == ENDPOINT_DEAD) {
+            gave_up++;
+        } else if (wrong) {
             printf("not ok %u - session %u: %s\n", number, i, wrong);
             return false;
+        } else {
+            off_us[done++] = llabs(progress.read_us - progress.came_us - (int64_t)row->delay_ms * 1000);
         }
-        off_us[i] = llabs(progress.read_us - progress.came_us - (int64_t)row->delay_ms * 1000);
     }
     session_fini(&session);
-    qsort(off_us, RUNS, sizeof off_us[0], compare);
-    int64_t worst_us = off_us[RUNS - 1];
-    bool good = row->loss || worst_us <= PRECISE_US;
-    printf(
-        "%sok %u - %u s, %zu octets, a server that gives up after %u resends, timeout from %.1f s %s%s: off by %.1f ms "
-        "at most\n",
-        good ? "" : "not ", number, row->delay_ms / 1000, strlen(row->reply), row->resends_max,
-        (double)row->rto_us / 1e6, row->keep_backoff ? "kept long (RFC 6298)" : "anew at each progress",
-        row->loss ? ", packets lost" : "", (double)worst_us / 1000);
+    qsort(off_us, done, sizeof off_us[0], compare);
+    int64_t worst_us = done ? off_us[done - 1] : 0;
+    bool good = (row->loss || worst_us <= PRECISE_US) && gave_up * 50 <= runs;
+    print_row(row, number, good);
+    printf("off by %.1f ms at most", (double)worst_us / 1000);
+    if (is_impatient(row))
+        printf("; %u of %u servers gave up", gave_up, runs);
+    printf("\n");
     return good;
 }
 
@@ -149,8 +168,7 @@ int main(void)
             .loss = i / 48 ? 20 : 0,
         };
         row.reply = row.keep_backoff ? shortest : usual;
-        /* Who gives up so soon does so where two pieces are lost in a row. */
-        if (!row.loss || row.resends_max > 5)
+        if (!is_impatient(&row) || row.delay_ms <= IMPATIENT_DELAY_MS)
             failures += !run_row(&row, ++number);
     }
     printf("1..%u\n", number);

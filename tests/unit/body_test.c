@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/one.h"
 #include "../lib/random.h"
 
 /* The place behind the first CRLF . CRLF (the message begins as if behind CRLF); SIZE_MAX where there is none. */
@@ -102,6 +103,8 @@ static void test_case_43_44_ends(void **state)
         {"CR CRLF . CRLF", TEXT("a\r\r\n.\r\n"), true, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         struct smtp_body_scan scan = check(rows[i].body);
         if (scan.ended != rows[i].ended || scan.ambiguous != rows[i].ambiguous)
             fail_msg("%s: ended %d, ambiguous %d", rows[i].label, scan.ended, scan.ambiguous);

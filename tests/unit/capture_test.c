@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../lib/captures.h"
+#include "../lib/one.h"
 
 #define PCAP_HEADER_BYTES    24
 #define PCAP_RECORD_BYTES    16
@@ -60,7 +61,8 @@ static void test_link_types(void **state)
 {
     (void)state;
     for (size_t i = 0; i < CAPTURES_LINKS; i++)
-        check_link_row(&captures_links[i]);
+        if (one_row(captures_links[i].label))
+            check_link_row(&captures_links[i]);
     assert_string_equal(captures.message, "untouched");
 }
 
@@ -157,6 +159,8 @@ static void test_pcap_forms(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         frame.len = 0;
         captures_put_ip(&frame);
         captures_start_pcap(&file, rows[i].swapped, rows[i].magic, rows[i].snap_len, 101);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/one.h"
 #include "../lib/random.h"
 
 enum { ENTRIES = 64, DECISIONS = 40, PLACES_MAX = 4096 };
@@ -113,6 +114,8 @@ static void test_case_59_inside_an_edit(void **state)
         {"longer, behind", 3, 5, 13, 15, 15, 13},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         struct pool entries;
         struct edit_log log;
         pool_init(&entries, storage, EDIT_ENTRY_BYTES, ENTRIES);

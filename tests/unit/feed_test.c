@@ -202,6 +202,25 @@ static void test_feed_tells_what_is_not_followed(void **state)
     feed_free(feed);
 }
 
+/* The number of an attempt may be known only when the connection is over, and another one has its place. */
+static void test_feed_tells_of_guarded_mail_late(void **state)
+{
+    (void)state;
+    struct feed *feed = feed_new(4);
+    struct event got;
+    put(feed, EVENT_FLOW_START, 7, 2);
+    put(feed, EVENT_FLOW_END, 7, 2);
+    put(feed, EVENT_FLOW_START, 8, 2);
+    put(feed, EVENT_GUARD, 7, 2);
+    put(feed, EVENT_FLOW_END, 8, 2);
+    static const enum event_kind kinds[] = {EVENT_FLOW_START, EVENT_FLOW_END, EVENT_FLOW_START, EVENT_GUARD,
+                                            EVENT_FLOW_END};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        assert_true(feed_take(feed, &got) && got.kind == kinds[i] && !got.lost);
+    assert_false(feed_take(feed, &got));
+    feed_free(feed);
+}
+
 static void test_names_are_kept_once(void **state)
 {
     (void)state;
@@ -228,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_feed_copies_texts),
         cmocka_unit_test(test_feed_never_loses_an_end),
         cmocka_unit_test(test_feed_tells_what_is_not_followed),
+        cmocka_unit_test(test_feed_tells_of_guarded_mail_late),
         cmocka_unit_test(test_names_are_kept_once),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -17,13 +17,15 @@ static struct worker_status status_from(uint64_t first)
         uint64_t value = first + i;
         uint32_t short_value = (uint32_t)value;
         uint8_t *at = (uint8_t *)&status + worker_figures[i].offset;
-        if (worker_figures[i].gauge)
+        if (worker_figures[i].bytes == sizeof short_value)
             memcpy(at, &short_value, sizeof short_value);
         else
             memcpy(at, &value, sizeof value);
     }
     for (unsigned reason = 0; reason < GREYLIST_REASONS; reason++)
         status.greylist.reasons[reason] = 100 * first + reason;
+    for (unsigned rule = 0; rule < RULES_MAX; rule++)
+        status.rule_hits[rule] = 1000 * first + rule;
     return status;
 }
 
@@ -37,6 +39,8 @@ static void test_sum(void **state)
         assert_int_equal(figure_value(&worker_figures[i], &sum), 4000 + 2 * i);
     for (unsigned reason = 0; reason < GREYLIST_REASONS; reason++)
         assert_int_equal(sum.greylist.reasons[reason], 400000 + 2 * reason);
+    for (unsigned rule = 0; rule < RULES_MAX; rule++)
+        assert_int_equal(sum.rule_hits[rule], 4000000 + 2 * rule);
 }
 
 static void test_names(void **state)

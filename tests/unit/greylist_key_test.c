@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "../lib/attempts.h"
+#include "../lib/one.h"
 #include "../lib/random.h"
 
 /* ---- folding ---- */
@@ -51,6 +52,8 @@ static void test_fold(void **state)
         {"nothing but an @", "@", "@"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         uint8_t room[GREYLIST_ADDRESS_BYTES_MAX];
         struct span folded = greylist_fold(span_of(rows[i].sender), room);
         if (!span_equal(folded, span_of(rows[i].folded)))
@@ -118,7 +121,9 @@ static void test_keys(void **state)
     assert_false(same_key(GREYLIST_CLIENT, &attempt, &moved));
     assert_false(same_key(GREYLIST_TLS, &attempt, &moved));
     assert_true(same_key(GREYLIST_POOL, &attempt, &moved));
-    assert_true(same_key(GREYLIST_ANSWER_DOMAIN, &attempt, &moved));
+    assert_true(same_key(GREYLIST_ANSWER_ADDRESS, &attempt, &moved));
+    struct greylist_attempt other = attempt_of(1, "c@example.net", "B@example.com");
+    assert_false(same_key(GREYLIST_ANSWER_ADDRESS, &attempt, &other));
     moved.helo = span_of("MX2.example.NET");
     assert_true(same_key(GREYLIST_POOL, &attempt, &moved));
     moved.helo = span_of("mx2.example.org");
@@ -147,7 +152,7 @@ static void test_keys_stay(void **state)
         [GREYLIST_POOL] = "c28f8514e227dcbc0179ca5ff9cf12a9",
         [GREYLIST_TLS] = "10bf28bbae02cc1525325de4fa4ee4d1",
         [GREYLIST_CLIENT] = "66c05203faf1d334590889799f90d3cf",
-        [GREYLIST_ANSWER_DOMAIN] = "5c3ca2be0b3b6b518c1a90d7ad7e892f",
+        [GREYLIST_ANSWER_ADDRESS] = "c48620c12e015957d673370c69dab2a8",
         [GREYLIST_ANSWER_NETWORK] = "6564b75f153312cdbf072f3327e1f234",
         [GREYLIST_RULED_HOST] = "bcba932f946d861af8f46c8d9db901d2",
         [GREYLIST_RULED_NETWORK] = "44a1976841ae24fbca25227f472be08b",
@@ -157,6 +162,7 @@ static void test_keys_stay(void **state)
         [GREYLIST_RULED_SENDER_DOMAIN] = "37ec38175ad1de2583285543d9e9961d",
         [GREYLIST_RULED_RECIPIENT] = "09b64f782a491c56ab4149466468eb25",
         [GREYLIST_RULED_RECIPIENT_DOMAIN] = "8387516e92d6f49a3c4e74a1d20c5015",
+        [GREYLIST_RULED_MAIL] = "0cd5a591c6e6a43e754d87404ef98e57",
     };
     static const uint8_t numbers[GREYLIST_SECRET_BYTES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     struct greylist_settings settings = greylist_settings_default();

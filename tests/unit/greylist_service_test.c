@@ -25,17 +25,23 @@ struct fixture {
     const char *sender;
 };
 
-static void open_service(struct fixture *fixture, const char *uri, struct greylist_service_settings settings)
+static void open_service_at(struct fixture *fixture, const char *uri, struct greylist_service_settings settings,
+                            int64_t now_us)
 {
     char message[256];
     struct store_settings store = store_settings_default();
-    *fixture = (struct fixture){.now_us = wall_us(), .transaction = 1, .host = 1, .sender = "a@example.net"};
+    *fixture = (struct fixture){.now_us = now_us, .transaction = 1, .host = 1, .sender = "a@example.net"};
     fixture->store = store_open(uri, &store, fixture->now_us / SECOND_US, message, sizeof message);
     if (!fixture->store)
         fail_msg("%s", message);
     fixture->client = store_client_new(fixture->store);
     fixture->service = greylist_service_new(&settings, fixture->store, fixture->client);
     assert_non_null(fixture->service);
+}
+
+static void open_service(struct fixture *fixture, const char *uri, struct greylist_service_settings settings)
+{
+    open_service_at(fixture, uri, settings, wall_us());
 }
 
 static void close_service(struct fixture *fixture)
@@ -100,7 +106,10 @@ static enum greylist_reason reason_of(struct fixture *fixture, const char *recip
 {
     struct greylist_answer answer = ask(fixture, QUESTION_RECIPIENT, recipient);
     assert_true(answer.reasoned);
-    assert_true(answer.answer == (answer.reason >= GREYLIST_FIRST ? ANSWER_DEFER : ANSWER_PASS));
+    static const enum answer answers[] = {ANSWER_PASS, ANSWER_BRING, ANSWER_DEFER, ANSWER_DENY};
+    int from = (answer.reason > GREYLIST_EXEMPT_RECIPIENT) + (answer.reason >= GREYLIST_FIRST) +
+               (answer.reason >= GREYLIST_DENIED_CLIENT);
+    assert_int_equal(answer.answer, answers[from]);
     return answer.reason;
 }
 
@@ -155,6 +164,33 @@ static void test_first_retry_known(void **state)
     close_service(&fixture);
 }
 
+/* What is told of a mail whose attempts decide. */
+static void check_history(struct fixture *fixture, int64_t first_us, uint32_t attempts)
+{
+    connect_again(fixture);
+    struct greylist_answer answer = ask(fixture, QUESTION_RECIPIENT, "b@example.com");
+    assert_int_equal(answer.first_ms, first_us / 1000);
+    assert_int_equal(answer.attempts, attempts);
+    teach(fixture, LESSON_RECIPIENT, 250);
+    teach(fixture, answer.reason >= GREYLIST_FIRST ? LESSON_RESET : LESSON_MESSAGE, 250);
+    teach(fixture, LESSON_END, 0);
+}
+
+static void test_history(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    open_memory(&fixture);
+    int64_t first_us = fixture.now_us;
+    check_history(&fixture, first_us, 1);
+    fixture.now_us += 60 * SECOND_US;
+    check_history(&fixture, first_us, 2);
+    fixture.now_us += (int64_t)DELAY_S * SECOND_US;
+    check_history(&fixture, first_us, 3);
+    check_history(&fixture, 0, 0); /* known: its attempts do not count */
+    close_service(&fixture);
+}
+
 /* A mail is decided for this reason, by so many look-ups and puts. */
 static void check_cost(struct fixture *fixture, const char *recipient, enum greylist_reason reason, uint64_t gets,
                        uint64_t puts)
@@ -168,7 +204,7 @@ static void check_cost(struct fixture *fixture, const char *recipient, enum grey
     assert_int_equal(after.puts - before.puts, puts);
 }
 
-/* Known mail looks up its network and itself, and puts itself; other mail its pool, too. */
+/* Known mail looks up its network and itself, and puts itself; other mail its pool and who is of it, too. */
 static void test_known_costs_little(void **state)
 {
     (void)state;
@@ -178,7 +214,7 @@ static void test_known_costs_little(void **state)
     fixture.now_us += (int64_t)DELAY_S * SECOND_US;
     assert_int_equal(try_mail(&fixture, "b@example.com"), GREYLIST_DELAY_OVER);
     check_cost(&fixture, "b@example.com", GREYLIST_KNOWN, 2, 1);
-    check_cost(&fixture, "c@example.com", GREYLIST_FIRST, 3, 2);
+    check_cost(&fixture, "c@example.com", GREYLIST_FIRST, 4, 2);
     close_service(&fixture);
 }
 
@@ -363,7 +399,7 @@ static void test_later(void **state)
     (void)state;
     struct fixture fixture;
     char uri[128];
-    snprintf(uri, sizeof uri, "lmdb:%s/later", temporary_folder());
+    snprintf(uri, sizeof uri, "sqlite:%s/later", temporary_folder());
     open_service(&fixture, uri, greylist_service_settings_default());
     assert_int_equal(reason_of(&fixture, "b@example.com"), GREYLIST_FIRST);
     close_service(&fixture);
@@ -413,7 +449,7 @@ static void test_no_room_for_tasks(void **state)
     struct greylist_service_settings settings = greylist_service_settings_default();
     char uri[128];
     settings.tasks_max = 1;
-    snprintf(uri, sizeof uri, "lmdb:%s/tasks", temporary_folder());
+    snprintf(uri, sizeof uri, "sqlite:%s/tasks", temporary_folder());
     open_service(&fixture, uri, settings);
     assert_int_equal(reason_of(&fixture, "b@example.com"), GREYLIST_FIRST);
     close_service(&fixture);
@@ -563,6 +599,7 @@ static bool gather(void *context, const struct store_key *key, const struct stor
 
 static void test_clear_text(void **state)
 {
+    uint64_t unread;
     (void)state;
     for (int clear = 0; clear <= 1; clear++) {
         struct fixture fixture;
@@ -573,7 +610,8 @@ static void test_clear_text(void **state)
         try_mail(&fixture, "b@example.com");
         fixture.now_us += (int64_t)DELAY_S * SECOND_US;
         try_mail(&fixture, "b@example.com");
-        assert_true(store_walk(fixture.store, gather, texts, message, sizeof message));
+        assert_true(store_walk(fixture.store, gather, texts, &unread, message, sizeof message));
+        assert_int_equal(unread, 0);
         assert_string_equal(texts[GREYLIST_TRIPLET], clear ? "192.0.2.0/24\ta@example.net\tb@example.com" : "");
         assert_string_equal(texts[GREYLIST_POOL], clear ? "mx.example.net\ta@example.net\tb@example.com" : "");
         assert_string_equal(texts[GREYLIST_CLIENT], clear ? "192.0.2.0/24" : "");
@@ -581,10 +619,38 @@ static void test_clear_text(void **state)
     }
 }
 
+/* A gateway's clock is wrong by years when it starts, and is set before it starts again. */
+static void test_clocks_that_are_set(void **state)
+{
+    (void)state;
+    const int64_t year_us = 365 * INT64_C(86400) * SECOND_US;
+    const int64_t wrong_us[] = {wall_us() + 15 * year_us, wall_us() - 15 * year_us};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture fixture;
+        struct greylist_service_settings settings = greylist_service_settings_default();
+        char uri[128];
+        snprintf(uri, sizeof uri, "sqlite:%s/clock-%zu", temporary_folder(), i);
+        for (int start = 0; start < 3; start++) {
+            open_service_at(&fixture, uri, settings, start == 1 ? wrong_us[i] : wall_us());
+            poll(NULL, 0, 1000); /* what has expired is removed */
+            fixture.sender = "a@example.net";
+            assert_int_equal(try_mail(&fixture, "b@example.com"), start == 0 ? GREYLIST_FIRST : GREYLIST_TOO_SOON);
+            fixture.sender = start == 0 ? "none@example.net" : "wrong@example.net";
+            assert_int_equal(try_mail(&fixture, "b@example.com"), start < 2 ? GREYLIST_FIRST : GREYLIST_TOO_SOON);
+            if (start == 2) {
+                fixture.now_us += (int64_t)DELAY_S * SECOND_US;
+                assert_int_equal(try_mail(&fixture, "b@example.com"), GREYLIST_DELAY_OVER);
+            }
+            close_service(&fixture);
+        }
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         {"a first attempt, one too soon, a retry, and what is known then", test_first_retry_known, NULL, NULL, NULL},
+        {"when a mail was tried first, and how often", test_history, NULL, NULL, NULL},
         {"known mail costs two look-ups and a put", test_known_costs_little, NULL, NULL, NULL},
         {"what the server did not take teaches nothing", test_server_did_not_take_it, NULL, NULL, NULL},
         {"the first verdict of a transaction holds for all its recipients", test_whole_transaction, NULL, NULL, NULL},
@@ -602,6 +668,7 @@ int main(void)
         {"answers are counted by their reason, through new rules, and not what was asked of a client", test_counted,
          NULL, NULL, NULL},
         {"addresses in clear only where they are asked for", test_clear_text, NULL, NULL, NULL},
+        {"clocks that are set make nobody a stranger", test_clocks_that_are_set, NULL, NULL, NULL},
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("greylist_service", tests, NULL, NULL);

@@ -159,7 +159,7 @@ static void test_answer(void **state)
 {
     (void)state;
     struct greylist_settings settings = greylist_settings_default();
-    for (int kind = GREYLIST_ANSWER_DOMAIN; kind <= GREYLIST_ANSWER_NETWORK; kind++) {
+    for (int kind = GREYLIST_ANSWER_ADDRESS; kind <= GREYLIST_ANSWER_NETWORK; kind++) {
         struct greylist_memory memory = {0};
         learn(&memory, (enum greylist_kind)kind, GREYLIST_ADDRESSED, 0, 0);
         assert_int_equal(decide(&memory, 1000).reason, GREYLIST_ANSWER);
@@ -167,18 +167,41 @@ static void test_answer(void **state)
     }
 }
 
+/* The same from a network that was not seen before. */
+static enum greylist_reason decide_elsewhere(struct greylist_memory *memory, int64_t after_ms)
+{
+    memory->known &= ~(1u << GREYLIST_TRIPLET);
+    return decide(memory, after_ms).reason;
+}
+
 static void test_pool(void **state)
 {
     (void)state;
     struct greylist_memory memory = {0};
+    learn(&memory, GREYLIST_TLS, GREYLIST_TOOK, 0, 0); /* mail has come from there that said this domain */
     decide(&memory, 0);
-    memory.known &= ~(1u << GREYLIST_TRIPLET); /* it comes from elsewhere now */
-    assert_int_equal(decide(&memory, 200000).reason, GREYLIST_FIRST);
-    memory.known &= ~(1u << GREYLIST_TRIPLET);
-    assert_int_equal(decide(&memory, 300000).reason, GREYLIST_POOL_DELAY_OVER);
+    assert_int_equal(decide_elsewhere(&memory, 200000), GREYLIST_FIRST);
+    assert_int_equal(decide_elsewhere(&memory, 300000), GREYLIST_POOL_DELAY_OVER);
     learn(&memory, GREYLIST_POOL, GREYLIST_TOOK, 0, 300000);
-    memory.known &= ~(1u << GREYLIST_TRIPLET);
-    assert_int_equal(decide(&memory, 300001).reason, GREYLIST_POOL_KNOWN);
+    assert_int_equal(decide_elsewhere(&memory, 300001), GREYLIST_POOL_KNOWN);
+}
+
+/* Anybody can say any domain. */
+static void test_forged_pool(void **state)
+{
+    (void)state;
+    int64_t hour_ms = (int64_t)greylist_settings_default().hung_up_delay_s * 1000;
+    struct greylist_memory memory = {0};
+    decide(&memory, 0);
+    learn(&memory, GREYLIST_POOL, GREYLIST_TOOK, 0, 300000);
+    assert_int_equal(decide_elsewhere(&memory, 300001), GREYLIST_FIRST); /* not known, nor tried before */
+    assert_int_equal(decide_elsewhere(&memory, 600001), GREYLIST_FIRST);
+    assert_int_equal(decide_elsewhere(&memory, 300000 + hour_ms),
+                     GREYLIST_FIRST); /* one more, and it was tried enough */
+    assert_int_equal(decide_elsewhere(&memory, 300001 + hour_ms), GREYLIST_POOL_DELAY_OVER);
+    memory.known &= ~(1u << GREYLIST_POOL);
+    for (int i = 0; i < 2 * GREYLIST_POOL_ATTEMPTS; i++) /* often, but not for long */
+        assert_int_equal(decide_elsewhere(&memory, 2 * hour_ms + i * hour_ms / 10), GREYLIST_FIRST);
 }
 
 /* Refusals that take `wait_ms`, `pause_ms` between them: which attempt passes; -1: not before the delay. */
@@ -290,6 +313,14 @@ static void test_unwanted_recipient(void **state)
     assert_true(greylist_knows(&memory, GREYLIST_TRIPLET));
 }
 
+/* Addresses of which one cannot be read, and stands there as it was written. */
+static struct greylist_attempt unread_of(uint8_t host, const char *sender, const char *recipient)
+{
+    struct greylist_attempt attempt = attempt_of(host, sender, recipient);
+    attempt.unread = true;
+    return attempt;
+}
+
 static void test_exempt(void **state)
 {
     (void)state;
@@ -312,6 +343,9 @@ static void test_exempt(void **state)
         {attempt_of(1, "a@example.net", "Abuse@example.com"), GREYLIST_EXEMPT_RECIPIENT},
         {attempt_of(1, "a@example.net", "Postmaster"), GREYLIST_EXEMPT_RECIPIENT},
         {attempt_of(1, "abuse@example.net", "example.org"), GREYLIST_FIRST},
+        {unread_of(1, "a@example.net", "TO:postmaster@x <abuse@example.com"), GREYLIST_FIRST},
+        {unread_of(1, "FROM:x <a@example.org", "b@example.com"), GREYLIST_FIRST},
+        {unread_of(128, "a@example.net", "TO:x <y"), GREYLIST_EXEMPT_CLIENT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct greylist_memory memory = {0};
@@ -417,10 +451,10 @@ static void test_denied_does_not_pass(void **state)
     (void)state;
     struct greylist_settings settings = greylist_settings_default();
     struct greylist_attempt attempt = attempt_of(1, "a@example.net", "b@example.com");
-    struct greylist_memory memory = {.known = 1u << GREYLIST_CLIENT | 1u << GREYLIST_ANSWER_DOMAIN};
+    struct greylist_memory memory = {.known = 1u << GREYLIST_CLIENT | 1u << GREYLIST_ANSWER_ADDRESS};
     memory.records[GREYLIST_CLIENT] =
         (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms, .passes = 1000};
-    memory.records[GREYLIST_ANSWER_DOMAIN] = (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms};
+    memory.records[GREYLIST_ANSWER_ADDRESS] = (struct greylist_record){.first_ms = start_ms, .last_ms = start_ms};
     assert_true(greylist_knows_client(&settings, &nobody, &memory, &attempt, start_ms));
     rule(&memory, GREYLIST_RULED_NETWORK, false);
     assert_false(greylist_knows_client(&settings, &nobody, &memory, &attempt, start_ms));
@@ -525,8 +559,8 @@ static void test_early(void **state)
     }
     assert_in_range(early, runs / 10, runs - runs / 10);
     assert_int_equal(seen, 1u << GREYLIST_ALLOWED_CLIENT | 1u << GREYLIST_ALLOWED_SENDER |
-                               1u << GREYLIST_ALLOWED_RECIPIENT | 1u << GREYLIST_CLIENT_KNOWN | 1u << GREYLIST_KNOWN |
-                               1u << GREYLIST_DELAY_OVER);
+                               1u << GREYLIST_ALLOWED_RECIPIENT | 1u << GREYLIST_ALLOWED_MAIL |
+                               1u << GREYLIST_CLIENT_KNOWN | 1u << GREYLIST_KNOWN | 1u << GREYLIST_DELAY_OVER);
 }
 
 /* Run from the project's folder, as all tests are. */
@@ -559,6 +593,7 @@ int main(void)
         {"answers pass", test_answer, NULL, NULL, NULL},
         {"each reason is described where events are", test_described, NULL, NULL, NULL},
         {"a retry from elsewhere with the same EHLO domain", test_pool, NULL, NULL, NULL},
+        {"an EHLO domain that nothing bears out", test_forged_pool, NULL, NULL, NULL},
         {"who waits for refusals to their end passes before the delay", test_patience, NULL, NULL, NULL},
         {"who fires in parallel, or unevenly, does not", test_impatience, NULL, NULL, NULL},
         {"who hangs up waits longer; the time of refusals does not count", test_hanging_up, NULL, NULL, NULL},

@@ -118,6 +118,59 @@ static void test_more_than_there_is_room_for(void **state)
     assert_int_equal(kept, GUARD_SETS);
 }
 
+/* Each attempt is seen by another gateway, which has its own clock's idea of the store's time. */
+static void test_counted_by_two(void **state)
+{
+    (void)state;
+    static struct guard other;
+    struct guard *gateways[] = {&guard, &other};
+    uint8_t value[GUARD_VALUE_BYTES], key[SIPHASH_BYTES];
+    memset(&other, 0, sizeof other);
+    struct guard_mail mail = mail_of("a@b", "c@d");
+    guard_key(&guard, &mail, key);
+    int64_t now = 5000000;
+    for (uint32_t attempt = 1; attempt <= 4; attempt++) {
+        struct guard *gateway = gateways[attempt % 2];
+        if (attempt > 1)
+            assert_true(guard_load(gateway, &settings, key, now, 0, (struct span){value, sizeof value}));
+        /* One that is alike begins right behind the first. */
+        assert_int_equal(guard_refused(gateway, &settings, &mail, now, DELAY), attempt);
+        assert_int_equal(guard_refused(gateway, &settings, &mail, now + SECOND, DELAY), attempt);
+        guard_save(gateway, &settings, key, now + SECOND, 0, value);
+        now += DELAY + 60 * SECOND;
+    }
+    assert_true(guard_load(&guard, &settings, key, now, 0, (struct span){value, sizeof value}));
+    assert_int_equal(guard_taken(&guard, &settings, &mail, now), 4);
+    assert_int_equal(guard_taken(&guard, &settings, &mail, now), 4);
+    guard_save(&guard, &settings, key, now, 0, value);
+    assert_true(guard_load(&other, &settings, key, now, 0, (struct span){value, sizeof value}));
+    assert_int_equal(guard_taken(&other, &settings, &mail, now), 0); /* it hears of that, too */
+}
+
+static void test_saved_values(void **state)
+{
+    (void)state;
+    static struct guard other;
+    uint8_t value[GUARD_VALUE_BYTES], key[SIPHASH_BYTES];
+    memset(&other, 0, sizeof other);
+    struct guard_mail mail = mail_of("a@b", "c@d");
+    int64_t now = 5000000, lag = 3600 * SECOND;
+    guard_key(&guard, &mail, key);
+    for (int i = 0; i < GUARD_KEPT_MAX + 1; i++) /* more of them than a record tells of */
+        assert_int_equal(guard_refused(&guard, &settings, &mail, now + i, DELAY), 1);
+    guard_save(&guard, &settings, key, now + GUARD_KEPT_MAX, lag, value);
+    assert_true(guard_load(&other, &settings, key, now, lag, (struct span){value, sizeof value}));
+    for (int i = 0; i < GUARD_KEPT_MAX; i++)
+        assert_int_equal(guard_refused(&other, &settings, &mail, now + DELAY, DELAY), 2);
+    assert_int_equal(guard_refused(&other, &settings, &mail, now + DELAY, DELAY), 1);
+    /* Of another clock, that is long ago. */
+    assert_true(guard_load(&other, &settings, key, now + DELAY, 0, (struct span){value, sizeof value}));
+    assert_int_equal(guard_refused(&other, &settings, &mail, now + DELAY, DELAY), 1);
+    assert_false(guard_load(&other, &settings, key, now, 0, (struct span){value, sizeof value - 1}));
+    value[0]++;
+    assert_false(guard_load(&other, &settings, key, now, 0, (struct span){value, sizeof value}));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -127,6 +180,8 @@ int main(void)
         cmocka_unit_test_setup(test_two_messages_at_once, set_up),
         cmocka_unit_test_setup(test_a_shorter_delay, set_up),
         cmocka_unit_test_setup(test_more_than_there_is_room_for, set_up),
+        cmocka_unit_test_setup(test_counted_by_two, set_up),
+        cmocka_unit_test_setup(test_saved_values, set_up),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("guard", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/engines.h"
 #include "../lib/segment.h"
 #include "engine/engine.h"
 #include "policy/policy.h"
@@ -34,9 +35,7 @@ static struct gateway begin(void)
     settings.flows_max = FLOWS;
     settings.blocks_max = 256;
     settings.held_max = 16;
-    gateway.engine = aligned_alloc(64, (engine_bytes(&settings) + 63) / 64 * 64);
-    memset(gateway.engine, 0, engine_bytes(&settings));
-    engine_init(gateway.engine, &settings, &policy);
+    gateway.engine = engines_new(&settings, &policy);
     gateway.records = calloc(1, handover_bytes(FLOWS));
     handover_begin(gateway.engine, gateway.records);
     return gateway;
@@ -44,7 +43,7 @@ static struct gateway begin(void)
 
 static void end(struct gateway *gateway)
 {
-    free(gateway->engine);
+    engines_free(gateway->engine);
     free(gateway->records);
 }
 
@@ -110,7 +109,7 @@ static void play(struct gateway *gateway)
 
 static struct handover_result take(struct gateway *gateway, const uint8_t *records)
 {
-    return handover_take(gateway->engine, records, handover_bytes(FLOWS), 1000000);
+    return engine_take_over(gateway->engine, records, handover_bytes(FLOWS), 1000000);
 }
 
 static void expect_goes_on(struct gateway *next)
@@ -119,14 +118,17 @@ static void expect_goes_on(struct gateway *next)
     /* Sent again, the reply leaves as it did; its acknowledgment is the server's. */
     struct left left = carry(next, true, OFFER_AT, CLIENT_NEXT, PACKET_ACK, OFFER);
     expect_left(&left, OFFER_AT, CLIENT_NEXT, OFFERED);
+    /* What comes then is read as before. */
     left = carry(next, false, CLIENT_NEXT, LEFT_END, PACKET_ACK, "XEXCH50 1 2\r\n");
-    expect_left(&left, CLIENT_NEXT, OFFER_END, "XEXCH50 1 2\r\n");
-    /* What comes then is moved and not edited. */
-    left = carry(next, true, OFFER_END, CLIENT_NEXT + 13, PACKET_ACK, OFFER);
-    expect_left(&left, LEFT_END, CLIENT_NEXT + 13, OFFER);
+    expect_left(&left, CLIENT_NEXT, OFFER_END, "NOOP       \r\n");
+    left = carry(next, true, OFFER_END, CLIENT_NEXT + 13, PACKET_ACK, "250 2.0.0 nothing was done\r\n");
+    expect_left(&left, LEFT_END, CLIENT_NEXT + 13, "504 Need to authenticate first\r\n");
 }
 
-/* Once nothing has to be rebuilt, packets leave the record as it is; and it is good for what comes much later. */
+/*
+ * In a message, once nothing has to be rebuilt, packets leave the record as it is; and it is good for what comes much
+ * later.
+ */
 static void test_a_record_holds(void **state)
 {
     (void)state;
@@ -134,19 +136,21 @@ static void test_a_record_holds(void **state)
     struct gateway first = begin(), next = begin();
     uint8_t *before = malloc(handover_bytes(FLOWS));
     play(&first);
-    carry(&first, false, CLIENT_NEXT, LEFT_END, PACKET_ACK, "");
+    carry(&first, false, CLIENT_NEXT, LEFT_END, PACKET_ACK, "DATA\r\n");
+    carry(&first, true, OFFER_END, CLIENT_NEXT + 6, PACKET_ACK, "354 go\r\n");
+    uint32_t seq = CLIENT_NEXT + 6;
+    carry(&first, false, seq, LEFT_END + 8, PACKET_ACK, "line\r\n");
     memcpy(before, first.records, handover_bytes(FLOWS));
-    uint32_t seq = CLIENT_NEXT;
     for (int i = 0; i < LINES; i++, seq += 6)
-        carry(&first, false, seq, LEFT_END, PACKET_ACK, "NOOP\r\n");
+        carry(&first, false, seq, LEFT_END + 8, PACKET_ACK, "line\r\n");
     assert_memory_equal(before, first.records, handover_bytes(FLOWS));
     assert_int_equal(take(&next, first.records).taken, 1);
-    struct left left = carry(&next, true, OFFER_END, seq, PACKET_ACK, "250 ok\r\n");
-    expect_left(&left, LEFT_END, seq, "250 ok\r\n");
-    left = carry(&next, false, seq, LEFT_END + 8, PACKET_ACK | PACKET_FIN, "");
-    expect_left(&left, seq, OFFER_END + 8, "");
+    struct left left = carry(&next, true, OFFER_END + 8, seq, PACKET_ACK, "250 ok\r\n");
+    expect_left(&left, LEFT_END + 8, seq, "250 ok\r\n");
+    left = carry(&next, false, seq, LEFT_END + 16, PACKET_ACK | PACKET_FIN, "");
+    expect_left(&left, seq, OFFER_END + 16, "");
     /* That it ends is told to the one after that. */
-    carry(&first, false, seq, LEFT_END, PACKET_ACK | PACKET_FIN, "");
+    carry(&first, false, seq, LEFT_END + 8, PACKET_ACK | PACKET_FIN, "");
     assert_memory_not_equal(before, first.records, handover_bytes(FLOWS));
     free(before);
     end(&first);
@@ -274,10 +278,10 @@ static void test_memory_of_any_length(void **state)
     uint8_t *records = calloc(1, handover_bytes(FLOWS));
     uint64_t none[2] = {0, 0};
     play(&first);
-    assert_int_equal(handover_take(second.engine, none, sizeof none, 1).taken, 0);
-    assert_int_equal(handover_take(second.engine, records, 0, 1).taken, 0);
+    assert_int_equal(engine_take_over(second.engine, none, sizeof none, 1).taken, 0);
+    assert_int_equal(engine_take_over(second.engine, records, 0, 1).taken, 0);
     /* A length that is no multiple of a place: what is whole is taken. */
-    assert_int_equal(handover_take(second.engine, first.records, HANDOVER_PLACE_BYTES + 100, 1000000).taken, 1);
+    assert_int_equal(engine_take_over(second.engine, first.records, HANDOVER_PLACE_BYTES + 100, 1000000).taken, 1);
     free(records);
     end(&first);
     end(&second);

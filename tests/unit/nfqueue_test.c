@@ -4,6 +4,7 @@
  * What goes wrong is in nfqueue_trouble_test, messages that no kernel sends in nfqueue_message_test.
  */
 #include "../lib/loopback.h"
+#include "../lib/one.h"
 #include "base/octets.h"
 
 #include <errno.h>
@@ -279,6 +280,8 @@ static void test_edited(void **state)
     int from = loopback_udp(0), to = loopback_udp(LOOPBACK_PORT_BACK);
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         loopback_send(from, LOOPBACK_PORT_BACK, rows[i].sent, strlen(rows[i].sent));
         assert_int_equal(loopback_receive(queue, packets), 1);
         uint8_t *bytes = packets[0].bytes;

@@ -5,6 +5,7 @@
 #include "smtp/path.h"
 #include "smtp/refusal.h"
 #include "smtp/reply.h"
+#include "smtp/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/one.h"
 #include "../lib/random.h"
 
 #define TEXT(literal)                                                                                                  \
@@ -45,13 +47,15 @@ static void test_cases_4_to_7_and_14_commands(void **state)
         {"case 3: CR CR LF", TEXT("QUIT\r\r\n"), SMTP_VERB_QUIT, "", true},
         {"case 3: CR inside", TEXT("NOOP a\rQUIT\r\n"), SMTP_VERB_NOOP, "a\rQUIT", true},
         {"case 6: 8-bit", TEXT("\xc4QUIT\r\n"), SMTP_VERB_UNKNOWN, "", true},
-        {"case 7: a bare CR ends a verb", TEXT("XEXCH50\r1 2\r\n"), SMTP_VERB_XEXCH50, "\r1 2", true},
-        {"case 7: so do VT and FF", TEXT("\v\fBDAT\f5\r\n"), SMTP_VERB_BDAT, "\f5", true},
+        {"case 7: a bare CR ends a verb", TEXT("XEXCH50\r1 2\r\n"), SMTP_VERB_XEXCH50, "1 2", true},
+        {"case 7: so do VT and FF", TEXT("\v\fBDAT\f5\r\n"), SMTP_VERB_BDAT, "5", true},
         {"unfinished verb", TEXT("XEXCH50"), SMTP_VERB_XEXCH50, "", false},
         {"finished verb", TEXT("XEXCH50 1"), SMTP_VERB_XEXCH50, "1", true},
         {"nothing yet", TEXT(""), SMTP_VERB_UNKNOWN, "", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         struct smtp_command command = smtp_command_parse(rows[i].line);
         if (command.verb != rows[i].verb || !equals(command.argument, rows[i].argument) ||
             command.separated != rows[i].separated)
@@ -129,6 +133,10 @@ static void test_cases_15_to_18_replies(void **state)
         {"250-SIZE 1000\r\n", 250, false, "SIZE 1000", "SIZE"},
         {"250 AUTH=LOGIN\r\n", 250, true, "AUTH=LOGIN", "AUTH"},
         {"250-XEXCH50\t2\r\n", 250, false, "XEXCH50\t2", "XEXCH50"},
+        {"250- XEXCH50 2\r\n", 250, false, " XEXCH50 2", "XEXCH50"},
+        {"250-\t-XEXCH50;2\r\n", 250, false, "\t-XEXCH50;2", "XEXCH50"},
+        {"550-X-EXPS\v2\r\n", 550, false, "X-EXPS\v2", "X-EXPS"},
+        {"250-X_PIPE_CONNECT\r\n", 250, false, "X_PIPE_CONNECT", "X"},
         {"250\r\n", 250, true, "", ""},
         {"250\n", 250, true, "", ""},
         {"250 \r\n", 250, true, "", ""},
@@ -187,7 +195,11 @@ static void test_case_27_a_keyword_may_come_at_each_cut(void **state)
         assert_true(smtp_keyword_may_come(&set, span_head(span_of(line), cut)));
     assert_false(smtp_keyword_may_come(&set, span_of("250-XEXCH50X")));
     assert_false(smtp_keyword_may_come(&set, span_of("250-Y")));
-    assert_false(smtp_keyword_may_come(&set, span_of("550-XEX")));
+    assert_true(smtp_keyword_may_come(&set, span_of("550-XEX")));
+    assert_true(smtp_keyword_may_come(&set, span_of("250- \tXEX")));
+    assert_true(smtp_keyword_may_come(&set, span_of("250-XEXCH50;")));
+    assert_false(smtp_keyword_may_come(&set, span_of("250-XEXCH5;")));
+    assert_false(smtp_keyword_may_come(&set, span_of("X50-XEX")));
     assert_false(smtp_keyword_in(&set, span_of("XEXCH5")));
 }
 
@@ -318,6 +330,12 @@ static void test_case_8_addresses(void **state)
         {"TO:<a@b", NULL, "", ""},
         {"TO:<<a@b>>", NULL, "", ""},
         {"TO:<a@b>x", NULL, "", ""},
+        {"FROM:<a@b> AUTH=<> X-1 SIZE=", "a@b", "a@b", "AUTH=<> X-1 SIZE="},
+        {"TO:postmaster <c@d>", NULL, "", ""},
+        {"TO:postmaster c@d", NULL, "", ""},
+        {"TO:<postmaster> <c@d>", NULL, "", ""},
+        {"TO:<postmaster> NOTIFY=NEVER <c@d>", NULL, "", ""},
+        {"TO:<postmaster> \"c\"@d", NULL, "", ""},
         {"TO:<a (c)@b>", NULL, "", ""},
         {"TO:<\"a@b>", NULL, "", ""},
         {"TO <a@b>", NULL, "", ""},
@@ -335,6 +353,45 @@ static void test_case_8_addresses(void **state)
     }
 }
 
+/* One unit of a side, decided; what leaves is in *change. */
+static void commit(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side,
+                   const char *octets, enum smtp_action_kind kind, struct smtp_room room, struct smtp_change *change)
+{
+    struct span bytes = span_of(octets);
+    struct smtp_unit unit;
+    assert_true(smtp_session_next(session, context, side, &bytes, true, &unit));
+    smtp_session_commit(session, context, &unit,
+                        (struct smtp_action){.kind = kind, .refusal = SMTP_REFUSAL_UNRECOGNIZED}, room, change);
+}
+
+/* The beginning of a code that was kept back cannot be given back where lengths must stay. */
+static void test_case_20_no_room_for_what_was_kept_back(void **state)
+{
+    (void)state;
+    for (int room = 0; room < 2; room++) {
+        static struct smtp_refusals refusals;
+        static const struct smtp_keyword_set keywords;
+        static struct smtp_change change;
+        struct pool blocks;
+        struct smtp_session session;
+        struct smtp_context context = {.blocks = &blocks, .keywords = &keywords, .refusals = &refusals};
+        const struct smtp_room any = {.saved = 2, .resize = true}, same = {.saved = 2, .resize = room > 0};
+        pool_init(&blocks, storage, SMTP_LINE_BYTES_MAX, BLOCKS);
+        smtp_refusals_init(&refusals);
+        smtp_session_init(&session);
+        commit(&session, &context, SMTP_SERVER, "220 hi\r\n", SMTP_ACTION_PASS, any, &change);
+        commit(&session, &context, SMTP_CLIENT, "VRFY x\r\n", SMTP_ACTION_REFUSE, any, &change);
+        commit(&session, &context, SMTP_SERVER, "42", SMTP_ACTION_PASS, any, &change);
+        assert_true(change.changed && change.len == 0);
+        commit(&session, &context, SMTP_SERVER, "1 bye\r\n", SMTP_ACTION_PASS, same, &change);
+        assert_int_equal(change.reset, room == 0);
+        if (room)
+            assert_true(span_equal((struct span){change.octets, change.len}, span_of("421 bye\r\n")));
+        smtp_session_fini(&session, &blocks);
+        assert_int_equal(blocks.used, 0);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -349,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_case_1_lines_cut_anywhere),
         cmocka_unit_test(test_case_10_line_of_each_length_near_the_limit),
         cmocka_unit_test(test_case_42_ledger_against_a_plain_queue),
+        cmocka_unit_test(test_case_20_no_room_for_what_was_kept_back),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("smtp", tests, NULL, NULL);

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "../lib/one.h"
+
 static const struct store_key key = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
 
 static const struct {
@@ -35,6 +37,8 @@ static void test_records_are_stored_as_documented(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         uint8_t stored[RECORD_BYTES_MAX];
         char hex[2 * RECORD_BYTES_MAX + 1];
         struct store_record read;
@@ -55,6 +59,8 @@ static void test_no_changed_octet_and_no_other_length_is_believed(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         uint8_t stored[RECORD_BYTES_MAX + 1] = {0};
         struct store_record read;
         struct span text;

@@ -186,6 +186,7 @@ static bool count_record(void *context, const struct store_key *key, const struc
 /* Who may not list is the user without a name. */
 static void test_a_user_without_a_password_lists_too(void **state)
 {
+    uint64_t unread;
     (void)state;
     char where[128], message[STORE_MESSAGE_BYTES_MAX];
     unsigned visited = 0;
@@ -196,7 +197,7 @@ static void test_a_user_without_a_password_lists_too(void **state)
     struct store_client *client = store_client_new(store);
     put_number(client, 1, 1);
     assert_true(written_within(store, 2000));
-    if (!store_walk(store, count_record, &visited, message, sizeof message))
+    if (!store_walk(store, count_record, &visited, &unread, message, sizeof message) || unread)
         fail_msg("%s", message);
     assert_int_equal(visited, 1);
     store_client_free(client);
@@ -238,6 +239,28 @@ static void test_records_that_are_damaged_are_never_believed(void **state)
         assert_int_equal(get_number(client, i, &version), STORE_GOOD);
         assert_int_equal(version, 5);
     }
+    store_client_free(client);
+    store_close(store, 1000);
+}
+
+static void test_a_walk_leaves_out_what_is_damaged_and_nothing_else(void **state)
+{
+    (void)state;
+    struct store *store = open_or_fail(uri, &settings);
+    struct store_client *client = store_client_new(store);
+    char message[STORE_MESSAGE_BYTES_MAX];
+    unsigned visited = 0;
+    uint64_t unread;
+    for (uint64_t i = 0; i < 20; i++)
+        put_number(client, i, 1);
+    assert_true(written_within(store, 2000));
+    command("SET postern:r:00000000000000000000000000000000 rubbish");
+    command("LPUSH postern:r:00000000000000000000000000000001 rubbish");
+    command("SET postern:r:0000000000000000000000000000000x rubbish");
+    if (!store_walk(store, count_record, &visited, &unread, message, sizeof message))
+        fail_msg("%s", message);
+    assert_int_equal(visited, 20);
+    assert_int_equal(unread, 3);
     store_client_free(client);
     store_close(store, 1000);
 }
@@ -634,6 +657,8 @@ int main(void)
         WITH_SERVER("a user without a password lists too", test_a_user_without_a_password_lists_too),
         WITH_SERVER("a newer format is refused", test_a_newer_format_is_refused),
         WITH_SERVER("records that are damaged are never believed", test_records_that_are_damaged_are_never_believed),
+        WITH_SERVER("a walk leaves out what is damaged and nothing else",
+                    test_a_walk_leaves_out_what_is_damaged_and_nothing_else),
         WITH_SERVER("a server that stands still delays no decision beyond its deadline",
                     test_a_server_that_stands_still_delays_no_decision_beyond_its_deadline),
         WITH_SERVER("a server that stands still is waited for asleep",

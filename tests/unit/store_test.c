@@ -23,7 +23,7 @@ struct kind {
 
 static struct kind kinds[] = {
     {.name = "memory", .uri = "memory:"},
-    {.name = "lmdb", .lasts = true},
+    {.name = "sqlite", .lasts = true},
     {.name = "redis", .lasts = true, .is_shared = true},
 };
 
@@ -34,7 +34,7 @@ static struct store_settings small_settings(void)
     struct store_settings settings = store_settings_default();
     settings.clients_max = 8;
     settings.sync_ms = 100;
-    settings.map_bytes = 64 << 20;
+    settings.file_bytes_max = 64 << 20;
     return settings;
 }
 
@@ -120,6 +120,7 @@ static bool visit(void *context, const struct store_key *key, const struct store
 
 static void test_a_walk_visits_each_record_with_its_text(void **state)
 {
+    uint64_t unread;
     const struct kind *kind = *state;
     struct store_settings settings = small_settings();
     struct store *store = open_or_fail(kind->uri, &settings);
@@ -137,14 +138,16 @@ static void test_a_walk_visits_each_record_with_its_text(void **state)
         else
             put_now(client, &key, &record);
     }
-    assert_true(store_walk(store, visit, &walked, message, sizeof message));
+    assert_true(store_walk(store, visit, &walked, &unread, message, sizeof message));
+    assert_int_equal(unread, 0);
     for (uint64_t i = 0; i < walked.count; i++)
         assert_int_equal(walked.seen[i], 1);
     assert_int_equal(walked.texts, 150);
     walked.most = 5;
     walked.texts = 0;
     memset(walked.seen, 0, sizeof walked.seen);
-    assert_true(store_walk(store, visit, &walked, message, sizeof message));
+    assert_true(store_walk(store, visit, &walked, &unread, message, sizeof message));
+    assert_int_equal(unread, 0);
     unsigned seen = 0;
     for (uint64_t i = 0; i < walked.count; i++) {
         struct store_key key = key_of(walked.from + i);
@@ -154,7 +157,8 @@ static void test_a_walk_visits_each_record_with_its_text(void **state)
     assert_int_equal(seen, 5);
     walked.most = UINT32_MAX;
     memset(walked.seen, 0, sizeof walked.seen);
-    assert_true(store_walk(store, visit, &walked, message, sizeof message));
+    assert_true(store_walk(store, visit, &walked, &unread, message, sizeof message));
+    assert_int_equal(unread, 0);
     for (uint64_t i = 0; i < walked.count; i++)
         assert_int_equal(walked.seen[i], 0);
     store_client_free(client);
@@ -232,35 +236,46 @@ static void test_what_was_put_is_there_after_a_restart(void **state)
     store_close(store, 1000);
 }
 
-/* Who asks has started before somebody set the system's clock: what has expired is decided by one time. */
-static void test_what_has_not_expired_for_who_asks_stays(void **state)
+/* Put by a process whose time is `now_s`, found by it and by the next one. */
+static void check_that_it_stays(const struct kind *kind, int64_t now_s)
 {
-    const struct kind *kind = *state;
     struct store_settings settings = small_settings();
     struct store_key key = fresh_key();
-    const int64_t long_ago_s = 1000000000;
     struct store_record put = record_of(1, 1, STORE_VALUE_BYTES), got;
     char message[STORE_MESSAGE_BYTES_MAX];
-    put.expires_s = long_ago_s + 3600;
+    put.expires_s = now_s + 3600;
     for (int opened = 0; opened < 2; opened++) {
-        struct store *store = store_open(kind->uri, &settings, long_ago_s, message, sizeof message);
+        struct store *store = store_open(kind->uri, &settings, now_s, message, sizeof message);
         struct store_client *client = store_client_new(store);
         assert_non_null(client);
         if (opened == 0 || !kind->lasts)
             put_now(client, &key, &put);
         poll(NULL, 0,
              1500); /* what was learnt counts for nothing any more, and all was looked at for what has expired */
-        enum store_status status =
-            store_get(client, &key, 1, long_ago_s * 1000000, long_ago_s * 1000000 + 5000000, &got);
+        enum store_status status = store_get(client, &key, 1, now_s * 1000000, now_s * 1000000 + 5000000, &got);
         struct store_answer answer = {.status = status, .record = got};
         for (int i = 0; i < 500 && answer.status == STORE_LATER; i++)
-            if (!store_next_answer(client, long_ago_s * 1000000, &answer))
+            if (!store_next_answer(client, now_s * 1000000, &answer))
                 poll(NULL, 0, 10);
         assert_int_equal(answer.status, STORE_GOOD);
+        put.expires_s = put.expires_s < STORE_FOR_EVER ? put.expires_s : STORE_FOR_EVER;
         assert_true(records_equal(&put, &answer.record));
         store_client_free(client);
         store_close(store, 5000);
     }
+}
+
+/* Who asks has started before somebody set the system's clock: what has expired is decided by one time. */
+static void test_what_has_not_expired_for_who_asks_stays(void **state)
+{
+    check_that_it_stays(*state, 1000000000);
+}
+
+/* What is stored of an expiry has 32 bits. */
+static void test_what_expires_after_2106_stays(void **state)
+{
+    check_that_it_stays(*state, STORE_FOR_EVER - INT64_C(1800));
+    check_that_it_stays(*state, STORE_FOR_EVER + INT64_C(1000));
 }
 
 /* ---- at random, beside a plain list ---- */
@@ -460,9 +475,9 @@ static void test_bad_uris_are_told(void **state)
     } rows[] = {
         {"", "no store begins like this; write memory:"},
         {"memory", "no store begins like this; write memory:"},
-        {"lmdb:", "names no folder; write lmdb:PATH"},
-        {"lmdb:/proc/none", "/proc/none: cannot make this folder: No such file or directory; make it"},
-        {"lmdb:/dev/null", "/dev/null: not a folder"},
+        {"sqlite:", "names no folder; write sqlite:FOLDER"},
+        {"sqlite:/proc/none", "/proc/none: cannot make this folder: No such file or directory; make it"},
+        {"sqlite:/dev/null", "/dev/null: not a folder"},
         {"redis://", "redis://: not understood; write redis://[:PASSWORD@]HOST[:PORT][/DB]"},
         {"redis://:hidden@", "redis://...@: not understood"},
         {"redis://host:70000", "redis://host:70000: not understood"},
@@ -472,6 +487,7 @@ static void test_bad_uris_are_told(void **state)
         {"redis://127.0.0.1:1", "redis://127.0.0.1:1/0: cannot be reached: Connection refused"},
         {"redis://:hidden@[::1]:1/2", "redis://::1:1/2: cannot be reached: "},
         {"memory:x", "nothing may stand behind memory:"},
+        {"lmdb:/var/lib/postern", "no store begins like this; write memory:, sqlite:FOLDER or redis://HOST"},
         {"mysql://localhost", "mysql://localhost: no store begins like this"},
     };
     struct store_settings settings = small_settings();
@@ -495,6 +511,7 @@ static const struct CMUnitTest of_each[] = {
     {"a text that is too long is cut", test_a_text_that_is_too_long_is_cut, NULL, NULL, NULL},
     {"what was put is there after a restart", test_what_was_put_is_there_after_a_restart, NULL, NULL, NULL},
     {"what has not expired for who asks stays", test_what_has_not_expired_for_who_asks_stays, NULL, NULL, NULL},
+    {"what expires after 2106 stays", test_what_expires_after_2106_stays, NULL, NULL, NULL},
     {"at random as a plain list would", test_at_random_as_a_plain_list_would, NULL, NULL, NULL},
     {"threads share a store", test_threads_share_a_store, NULL, NULL, NULL},
     {"clients are bounded", test_clients_are_bounded, NULL, NULL, NULL},
@@ -510,7 +527,7 @@ static struct CMUnitTest tests[KINDS * OF_EACH + 2] = {
 
 int main(void)
 {
-    snprintf(kinds[1].uri, sizeof kinds[1].uri, "lmdb:%s/suite", temporary_folder());
+    snprintf(kinds[1].uri, sizeof kinds[1].uri, "sqlite:%s/suite", temporary_folder());
     struct redis_server server = {.password = "s@cret"};
     redis_server_start(&server);
     snprintf(kinds[2].uri, sizeof kinds[2].uri, "redis://:s@cret@127.0.0.1:%d/3", server.port);

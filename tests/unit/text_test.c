@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/one.h"
 #include "report/json.h"
 #include "report/text.h"
 
@@ -42,6 +43,8 @@ static void test_escape(void **state)
         {"directions", TEXT("\xe2\x80\xae\xe2\x81\xa6\xd8\x9c"), "\\xe2\\x80\\xae\\xe2\\x81\\xa6\\xd8\\x9c"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!one_row(rows[i].label))
+            continue;
         char text[100];
         if (strcmp(text_escape(rows[i].octets, text, sizeof text), rows[i].text) != 0)
             fail_msg("%s: '%s'", rows[i].label, text);

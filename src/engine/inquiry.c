@@ -197,7 +197,7 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
     enum question_kind kind = recipient ? QUESTION_RECIPIENT : QUESTION_TLS;
     const struct flow *flow = flow_at(&engine->table, index);
     if (!wanted(engine, kind) || engine->stopping || engine->room.asking == ENGINE_QUESTIONS_MAX ||
-        number >> NUMBER_BITS != 0 || flow->smtp.line_long[unit->side] ||
+        number >> NUMBER_BITS != 0 || flow->smtp.lines[unit->side].is_long ||
         (recipient && !inquiry_of(engine, index)->sender.known))
         return false;
     struct question *question =

@@ -2,7 +2,7 @@
 
 static void gather(struct smtp_line *line, struct pool *blocks, struct span octets)
 {
-    uint32_t len = line->len + (uint32_t)octets.len;
+    uint16_t len = (uint16_t)(line->len + octets.len);
     line->block = line->block == POOL_NONE ? fit_borrow(blocks, len) : fit_grow(blocks, line->block, line->len, len);
     assert(line->block != POOL_NONE);
     memcpy((uint8_t *)fit_at(blocks, line->block) + line->len, octets.ptr, octets.len);

@@ -21,9 +21,12 @@
     2048 /* RFC 5321: 512 and extensions; Postfix reads 2048; also the largest block of the pool */
 
 struct smtp_line {
-    uint32_t block; /* where the line is gathered; POOL_NONE while there is none */
-    uint32_t len;   /* octets of it that came */
-    uint32_t left;  /* octets of it that left */
+    uint32_t block;        /* where the line is gathered; POOL_NONE while there is none */
+    uint16_t len;          /* octets of it that came */
+    uint16_t left;         /* octets of it that left */
+    uint16_t changed_from; /* of what left in another form than it came, where that begins; the session's */
+    bool over;             /* it was given out whole: its block is free at the next call; the session's */
+    bool is_long;          /* it has more octets than are gathered: the rest is not kept; the session's */
 };
 
 enum smtp_line_status {

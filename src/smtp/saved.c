@@ -3,9 +3,9 @@
 /* Whether nothing has left of the line that goes on: all of it will come again. */
 static bool is_between_lines(const struct smtp_session *session, enum smtp_side side)
 {
-    if (session->line_over[side])
+    if (session->lines[side].over)
         return true;
-    return session->lines[side].left == 0 && !session->line_long[side];
+    return session->lines[side].left == 0 && !session->lines[side].is_long;
 }
 
 bool smtp_session_save(const struct smtp_session *session, const struct pool *blocks, struct smtp_saved *saved)
@@ -19,10 +19,8 @@ bool smtp_session_save(const struct smtp_session *session, const struct pool *bl
     for (uint32_t i = 0; i < saved->slot_count; i++)
         saved->slots[i] = smtp_ledger_at(&session->ledger, blocks, i);
     saved->session.ledger = (struct smtp_ledger){0};
-    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
+    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
         saved->session.lines[side] = (struct smtp_line){0};
-        saved->session.line_over[side] = saved->session.line_long[side] = false;
-    }
     saved->session.put_back = false;
     saved->session.greeting_waits = false;
     return true;

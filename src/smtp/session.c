@@ -63,7 +63,7 @@ void smtp_session_fini(struct smtp_session *session, struct pool *blocks)
 
 uint32_t smtp_session_waiting(const struct smtp_session *session, enum smtp_side side)
 {
-    if (session->line_over[side] || session->line_long[side])
+    if (session->lines[side].over || session->lines[side].is_long)
         return 0;
     return session->lines[side].len - session->lines[side].left;
 }
@@ -125,7 +125,7 @@ static bool next_opaque(struct smtp_session *session, const struct smtp_context 
     if (smtp_session_waiting(session, unit->side)) {
         unit->octets = span_tail(smtp_line_so_far(line, context->blocks), line->left);
         line->left = line->len;
-        session->line_over[unit->side] = true;
+        session->lines[unit->side].over = true;
         return true;
     }
     unit->octets = *bytes;
@@ -419,7 +419,7 @@ static enum smtp_line_status take_line(struct smtp_session *session, const struc
     enum smtp_line_status status = smtp_line_feed(line, context->blocks, bytes, &unit->whole);
     if (status == SMTP_LINE_LONG) {
         smtp_line_gather(line, context->blocks, bytes);
-        session->line_long[unit->side] = true;
+        session->lines[unit->side].is_long = true;
         session->long_octets = unit->role == SMTP_CLIENT ? 0 : session->long_octets;
     }
     if (status != SMTP_LINE_WHOLE)
@@ -432,7 +432,7 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
                          bool release, struct smtp_unit *unit)
 {
     unit->judged = session->fragment_judged;
-    if (session->line_long[unit->side])
+    if (session->lines[unit->side].is_long)
         return next_of_long(session, context, bytes, SMTP_UNIT_COMMAND, unit);
     if (session->put_back)
         return next_again(session, context, unit);
@@ -468,7 +468,7 @@ static bool reply_may_matter(const struct smtp_session *session, const struct sm
 static bool more_sent(const struct smtp_session *session)
 {
     enum smtp_side client = session->swapped ? SMTP_SERVER : SMTP_CLIENT;
-    return session->ledger.count > 1 || (session->lines[client].len > 0 && !session->line_over[client]);
+    return session->ledger.count > 1 || (session->lines[client].len > 0 && !session->lines[client].over);
 }
 
 /* Whether a reply that ends in `code` leaves two readings of what the client sends. */
@@ -548,7 +548,7 @@ static bool next_reply(struct smtp_session *session, const struct smtp_context *
                        bool release, struct smtp_unit *unit)
 {
     settle_proxy_header(session, context, &session->lines[unit->side], *bytes);
-    if (session->line_long[unit->side])
+    if (session->lines[unit->side].is_long)
         return next_of_long_reply(session, context, bytes, unit);
     enum smtp_line_status status = take_line(session, context, bytes, unit);
     bool whole = status == SMTP_LINE_WHOLE;
@@ -576,8 +576,8 @@ static bool is_ledger_full(const struct smtp_session *session)
 static bool awaits_offer(const struct smtp_session *session, const struct smtp_context *context,
                          const struct smtp_unit *unit)
 {
-    return unit->kind == SMTP_UNIT_COMMAND && unit->command.verb == SMTP_VERB_BDAT && !session->line_long[unit->side] &&
-           may_offer_chunks(session, context->blocks);
+    return unit->kind == SMTP_UNIT_COMMAND && unit->command.verb == SMTP_VERB_BDAT &&
+           !session->lines[unit->side].is_long && may_offer_chunks(session, context->blocks);
 }
 
 /* The client's next unit; none where it waits for the server. */
@@ -602,11 +602,9 @@ static bool next_of_client(struct smtp_session *session, const struct smtp_conte
 /* What was given out whole is over. */
 static void finish_line(struct smtp_session *session, const struct smtp_context *context, enum smtp_side side)
 {
-    if (!session->line_over[side])
+    if (!session->lines[side].over)
         return;
     smtp_line_done(&session->lines[side], context->blocks);
-    session->line_over[side] = false;
-    session->line_long[side] = false;
 }
 
 /* Whether a reply of which nothing is promised goes on, as it came, at the beginning of a line. */
@@ -698,7 +696,7 @@ void smtp_session_put_back(struct smtp_session *session, const struct smtp_conte
 {
     struct smtp_line *line = &session->lines[unit->side];
     struct span whole = unit->rewritten ? unit->came : unit->whole;
-    assert(unit->role == SMTP_CLIENT && !session->line_long[unit->side]);
+    assert(unit->role == SMTP_CLIENT && !session->lines[unit->side].is_long);
     if (line->len == 0)
         smtp_line_gather(line, context->blocks, &whole);
     session->put_back = unit->kind == SMTP_UNIT_COMMAND; /* else its rest has not come: as if nobody had asked for it */

@@ -180,6 +180,8 @@ struct smtp_context {
 struct smtp_session {
     struct smtp_line lines[2]; /* by enum smtp_side */
     struct smtp_ledger ledger;
+    uint32_t answered;       /* slots that the ledger has had and has no more; what comes next has this number and the
+                                ledger's count */
     uint64_t chunk_left;     /* octets of the announced chunk still to come */
     uint64_t payload_octets; /* of the message, chunk or exchange that goes on or has just ended */
     uint8_t asked_word[15];  /* the first word of the line that goes on, of what came before the reply to DATA */
@@ -198,17 +200,12 @@ struct smtp_session {
     uint16_t long_octets;     /* of the client's line that has more than are gathered: those behind them; no more is
                                  counted than fits */
     uint16_t void_slots;      /* replies to come, up to the one to the last recipient that voided it */
-    uint16_t changed_from[2]; /* by side: where in the unfinished line the octets that left in another form begin */
-    bool line_over[2];        /* by side: the line was given out whole, its block is free at the next call */
-    bool line_long[2];        /* by side: the line has more octets than are gathered; the rest is not kept */
     uint8_t put_back_anomaly; /* enum smtp_anomaly that it had */
     uint8_t data_pending;     /* DATA commands without a reply */
     uint8_t spoiled;          /* recipients refused alone in this session; no more is counted than fits */
     bool mail_open : 1;       /* a MAIL went to the server, and nothing since that ends what it began */
     bool mail_nested : 1;     /* the newest MAIL was sent while another was open: its reply says whose mail it is */
     uint16_t recipients;      /* accepted since the last MAIL, as the client has read it */
-    uint32_t answered;        /* slots that the ledger has had and has no more; what comes next has this number and
-                                   the ledger's count */
     bool opaque : 1;          /* encrypted, or pairing lost: units are OPAQUE for ever */
     bool closing : 1;         /* the server was told to quit: nothing else reaches it */
     bool fragment_judged : 1; /* the beginning of the client's unfinished line left in another form */

@@ -125,7 +125,7 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
 
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
         if (treatment.cover != SMTP_COVER_NONE && !continued) {
-            session->changed_from[unit->side] = (uint16_t)line->left;
+            line->changed_from = line->left;
             session->fragment_judged = true;
             session->fragment_cover = (uint8_t)treatment.cover;
             session->fragment_refusal = treatment.refusal;
@@ -133,7 +133,7 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
         line->left = line->len;
         return;
     }
-    session->line_over[unit->side] = true;
+    line->over = true;
     session->fragment_judged = false;
     note_link_state(session, &unit->command);
     if (treatment.cover == SMTP_COVER_RSET && unit->command.verb == SMTP_VERB_DATA)
@@ -234,7 +234,7 @@ static void swap_roles(struct smtp_session *session, const struct smtp_context *
 {
     bool talks = false;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
-        talks = talks || (session->lines[side].len > 0 && !session->line_over[side]);
+        talks = talks || (session->lines[side].len > 0 && !session->lines[side].over);
     if (session->ledger.count > 0 || session->phase != SMTP_PHASE_COMMAND || talks) {
         smtp_session_give_up(session, context->blocks);
         return;
@@ -379,7 +379,7 @@ static bool is_unwanted(const struct smtp_session *session, const struct smtp_un
 {
     enum smtp_fate fate = smtp_slot_fate(slot);
     bool bare = session->recipients == 0 && session->deferred_now;
-    return !session->line_long[unit->side] && !session->reply_passed &&
+    return !session->lines[unit->side].is_long && !session->reply_passed &&
            (fate == SMTP_FATE_REPLACE || fate == SMTP_FATE_REPLACE_EACH || fate == SMTP_FATE_REPLACE_SPOILED ||
             (fate == SMTP_FATE_REPLACE_IF_OK && unit->whole.ptr[0] == '2') ||
             (fate == SMTP_FATE_REPLACE_IF_BARE && unit->whole.ptr[0] == '5' && bare));
@@ -466,12 +466,12 @@ static void commit_reply(struct smtp_session *session, const struct smtp_context
     if (unit->kind == SMTP_UNIT_FRAGMENT) {
         bool spoiled = action.kind == SMTP_ACTION_STRIP && unit->keyword.len;
         if (spoiled && !session->reply_fragment_judged)
-            session->changed_from[unit->side] = (uint16_t)line->left;
+            line->changed_from = line->left;
         line->left = line->len;
         session->reply_fragment_judged = session->reply_fragment_judged || spoiled;
         return;
     }
-    session->line_over[unit->side] = true;
+    line->over = true;
     session->reply_fragment_judged = false;
     session->greeted = true;
     note_keyword(session, unit, action.kind == SMTP_ACTION_STRIP);
@@ -497,7 +497,7 @@ void smtp_session_left(const struct smtp_session *session, const struct smtp_uni
 {
     static const struct smtp_room any = {0};
     memcpy(out, unit->whole.ptr, left);
-    size_t from = session->changed_from[unit->side];
+    size_t from = session->lines[unit->side].changed_from;
     if (!unit->judged || from >= left)
         return;
     struct smtp_change change = {0};
@@ -551,7 +551,7 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
         commit_reply(session, context, unit, action, room, change); /* it may answer what was refused here */
     if (lost || change->reset) {
         session->lines[unit->side].left = session->lines[unit->side].len;
-        session->line_over[unit->side] = true;
+        session->lines[unit->side].over = true;
         smtp_session_give_up(session, context->blocks);
         return;
     }

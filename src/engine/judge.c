@@ -364,9 +364,9 @@ void judge_note_awaits(struct flow *flow)
     flow->await_due_us = awaits ? flow->await_due_us : 0;
 }
 
-/* Lines of an EHLO reply that need no units. True where they are taken out. */
+/* Lines of an EHLO reply that need no units, all kept or all taken out. True where more of them may follow. */
 static bool take_lines(struct engine *engine, struct flow *flow, const struct smtp_context *context,
-                       enum smtp_side side, struct span *octets)
+                       enum smtp_side side, struct span *octets, bool *changed)
 {
     struct half *half = &flow->halves[side];
     uint32_t spare = context->by_keyword && may_resize(engine, flow, side) ? half_spare(half) : 0;
@@ -380,7 +380,8 @@ static bool take_lines(struct engine *engine, struct flow *flow, const struct sm
     if (lines.stripped)
         half_note_change(half, half->log.end - came);
     engine->counters.keywords_stripped += lines.stripped;
-    return lines.stripped > 0;
+    *changed = *changed || lines.stripped > 0;
+    return lines.more;
 }
 
 /* Cut `octets` into units, to the first that waits for an answer; true where something leaves in another form. */
@@ -393,8 +394,8 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
     struct half *half = &flow->halves[side];
     half->next += (uint32_t)octets.len;
     while (!half_stops(half) && (octets.len || !smtp_session_is_drained(&flow->smtp, side))) {
-        if (flow->smtp.reply_lines > 0)
-            changed = take_lines(engine, flow, &context, side, &octets) || changed;
+        while (flow->smtp.reply_lines > 0 && take_lines(engine, flow, &context, side, &octets, &changed))
+            continue;
         if (!smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
             break;
         struct smtp_action action;

@@ -51,10 +51,8 @@ bool smtp_keyword_add(struct smtp_keyword_set *set, struct span name)
     return true;
 }
 
-bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword)
+bool smtp_keyword_search(const struct smtp_keyword_set *set, struct span keyword)
 {
-    if (keyword.len == 0 || !smtp_keyword_initial(set, keyword.ptr[0]))
-        return false;
     for (uint32_t i = 0; i < set->count; i++)
         if (span_equal_nocase(set->names[i], keyword))
             return true;

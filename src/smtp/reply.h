@@ -47,8 +47,14 @@ static inline bool smtp_keyword_initial(const struct smtp_keyword_set *set, uint
 /* One more name, not empty, whose octets live as long as the set; false where it is full. */
 bool smtp_keyword_add(struct smtp_keyword_set *set, struct span name);
 
+/* smtp_keyword_in, of a keyword with an initial that some name has. */
+bool smtp_keyword_search(const struct smtp_keyword_set *set, struct span keyword);
+
 /* Whether `keyword` is in the set: whole words only (`XEXCH50X` is not XEXCH50). */
-bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword);
+static inline bool smtp_keyword_in(const struct smtp_keyword_set *set, struct span keyword)
+{
+    return keyword.len && smtp_keyword_initial(set, keyword.ptr[0]) && smtp_keyword_search(set, keyword);
+}
 
 /* Whether an unfinished reply line may still turn out to carry a keyword of the set. */
 bool smtp_keyword_may_come(const struct smtp_keyword_set *set, struct span line_so_far);

@@ -659,7 +659,10 @@ struct smtp_lines smtp_session_take_lines(struct smtp_session *session, const st
         return lines;
     bool more = read_offer(*bytes, &line, &reply, &keyword);
     bool strips = more && smtp_keyword_in(context->keywords, keyword), stripped = strips;
-    while (more && !reply.last && !is_remembered(keyword) && stripped == strips) {
+    while (more && !reply.last && !is_remembered(keyword)) {
+        lines.more = stripped != strips;
+        if (lines.more)
+            break;
         size_t len = line.len;
         struct span behind = span_tail(*bytes, len);
         more = read_offer(behind, &line, &reply, &keyword);

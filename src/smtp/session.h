@@ -265,6 +265,7 @@ static inline bool smtp_session_is_drained(const struct smtp_session *session, e
 struct smtp_lines {
     struct span octets; /* none where the next octets are something else */
     uint32_t stripped;  /* lines that are taken out, all of them; 0 where they leave as they came */
+    bool more;          /* another call may take those behind them, which are of the other kind */
 };
 
 /*

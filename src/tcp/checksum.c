@@ -42,12 +42,3 @@ uint16_t checksum_adjust16(uint16_t checksum, uint16_t from, uint16_t to)
     sum = (sum & 0xffff) + (sum >> 16);
     return (uint16_t)~sum;
 }
-
-uint16_t checksum_adjust32(uint16_t checksum, uint32_t from, uint32_t to)
-{
-    uint32_t sum = (uint32_t)(uint16_t)~checksum + (uint16_t) ~(from >> 16) + (uint16_t)~from;
-    sum += (to >> 16) + (uint16_t)to;
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
-}

@@ -21,7 +21,14 @@ uint16_t checksum_finish(uint64_t sum);
 /* A checksum field after a 16-bit word that it covers changed; all three as load_be16 reads them. */
 uint16_t checksum_adjust16(uint16_t checksum, uint16_t from, uint16_t to);
 
-/* The same for a 32-bit word at an even place. */
-uint16_t checksum_adjust32(uint16_t checksum, uint32_t from, uint32_t to);
+/* The same for a 32-bit word at an even place; or all three as they are in memory. */
+static inline uint16_t checksum_adjust32(uint16_t checksum, uint32_t from, uint32_t to)
+{
+    uint64_t sum = (uint64_t)(uint16_t)~checksum + (uint32_t)~from + to;
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
 
 #endif

@@ -237,15 +237,31 @@ void packet_set_be32(struct packet *packet, uint32_t at, uint32_t value, bool ch
         adjust(packet, from, value, checksum_absent);
 }
 
+/* packet_set_be32 of a field of the header: at an even place, so that nothing need be swapped. */
+static inline void set_field(struct packet *packet, uint32_t field, uint32_t value, bool checksum_absent)
+{
+    uint8_t *tcp = packet->bytes + packet->tcp_at;
+    uint32_t from, to;
+    memcpy(&from, tcp + field, sizeof from);
+    store_be32(tcp + field, value);
+    memcpy(&to, tcp + field, sizeof to);
+    if (checksum_absent)
+        return;
+    uint16_t checksum;
+    memcpy(&checksum, tcp + TCP_CHECKSUM_AT, sizeof checksum);
+    checksum = checksum_adjust32(checksum, from, to);
+    memcpy(tcp + TCP_CHECKSUM_AT, &checksum, sizeof checksum);
+}
+
 void packet_set_seq(struct packet *packet, uint32_t seq, bool checksum_absent)
 {
-    packet_set_be32(packet, packet->tcp_at + 4u, seq, checksum_absent);
+    set_field(packet, 4, seq, checksum_absent);
     packet->seq = seq;
 }
 
 void packet_set_ack(struct packet *packet, uint32_t ack, bool checksum_absent)
 {
-    packet_set_be32(packet, packet->tcp_at + 8u, ack, checksum_absent);
+    set_field(packet, 8, ack, checksum_absent);
     packet->ack = ack;
 }
 

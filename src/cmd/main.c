@@ -28,8 +28,8 @@ static const struct form forms[] = {
      "setup [--print | --apply | --remove | --check | --watch] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]"
      "... [--protect ADDRESS[/BITS]]... [--mark-mask MASK] [--variant legacy|nft]"},
     {"replay", cmd_replay,
-     "replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|html|none] "
-     "[--html] [--stats] CAPTURE..."},
+     "replay [-r RULES] [-w OUT.pcap|-] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|html|none] "
+     "[--html] [--stats] CAPTURE|-..."},
     {"greylist", cmd_greylist, "greylist list [--json]" LOOK_OPTIONS},
     {"greylist", cmd_greylist, "greylist show CLIENT [FROM [TO]] [--helo NAME] [--json]" LOOK_OPTIONS},
     {"greylist", cmd_greylist, "greylist stats [--json]" LOOK_OPTIONS},

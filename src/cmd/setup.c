@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "conf/conf.h"
 #include "sys/program.h"
 
 const char *const setup_programs[SETUP_FAMILIES] = {"iptables", "ip6tables"};
@@ -127,18 +128,50 @@ static void choose_variant(struct setup *setup)
         setup->nftables = !program_exists("iptables-save") && program_exists("nft");
 }
 
+/*
+ * The ports of the rules, or where no file is named those that hold without one: what the filter takes for SMTP is what
+ * is sent to it.
+ */
+static int choose_ports(struct setup *setup)
+{
+    static struct conf conf;
+    static char ports[sizeof conf.engine.ports / sizeof conf.engine.ports[0] * sizeof "65535,"];
+    char message[CMD_MESSAGE_BYTES];
+    if (setup->ports || setup->work == SETUP_REMOVE)
+        return CMD_GOOD;
+    conf_init(&conf);
+    if (setup->rules_path && !conf_read(&conf, setup->rules_path, message, sizeof message))
+        return cmd_complain(CMD_FAILED, "%s", message);
+    unsigned count = conf.engine.ports_count;
+    for (size_t i = 0, used = 0; i < count; i++)
+        used += (size_t)snprintf(ports + used, sizeof ports - used, "%s%u", i ? "," : "", conf.engine.ports[i]);
+    conf_free(&conf);
+    if (count > SETUP_PORTS_MAX && !setup->nftables)
+        return cmd_complain(CMD_FAILED, "%s: iptables takes %d ports, and there are %u; name those with --ports",
+                            setup->rules_path, SETUP_PORTS_MAX, count);
+    setup->ports = ports;
+    return CMD_GOOD;
+}
+
 static const struct option options[] = {
-    {"print", no_argument, NULL, 'P'},         {"apply", no_argument, NULL, 'A'},
-    {"remove", no_argument, NULL, 'R'},        {"check", no_argument, NULL, 'C'},
-    {"watch", no_argument, NULL, 'W'},         {"ports", required_argument, NULL, 'p'},
-    {"queues", required_argument, NULL, 'q'},  {"interface", required_argument, NULL, 'i'},
-    {"protect", required_argument, NULL, 't'}, {"mark-mask", required_argument, NULL, 'm'},
-    {"variant", required_argument, NULL, 'v'}, {0},
+    {"rules", required_argument, NULL, 'r'},
+    {"print", no_argument, NULL, 'P'},
+    {"apply", no_argument, NULL, 'A'},
+    {"remove", no_argument, NULL, 'R'},
+    {"check", no_argument, NULL, 'C'},
+    {"watch", no_argument, NULL, 'W'},
+    {"ports", required_argument, NULL, 'p'},
+    {"queues", required_argument, NULL, 'q'},
+    {"interface", required_argument, NULL, 'i'},
+    {"protect", required_argument, NULL, 't'},
+    {"mark-mask", required_argument, NULL, 'm'},
+    {"variant", required_argument, NULL, 'v'},
+    {0},
 };
 
 static int parse(struct setup *setup, int argc, char **argv)
 {
-    for (int c; (c = getopt_long(argc, argv, "q:", options, NULL)) != -1;)
+    for (int c; (c = getopt_long(argc, argv, "q:r:", options, NULL)) != -1;)
         switch (c) {
         case 'P':
             setup->work = SETUP_PRINT;
@@ -160,6 +193,9 @@ static int parse(struct setup *setup, int argc, char **argv)
                 return cmd_complain(CMD_USAGE, "--ports %s: give up to %d TCP ports, for example 25,587", optarg,
                                     SETUP_PORTS_MAX);
             setup->ports = optarg;
+            break;
+        case 'r':
+            setup->rules_path = optarg;
             break;
         case 'q':
             if (!queues_parse(optarg, &setup->queues))
@@ -193,11 +229,14 @@ static int parse(struct setup *setup, int argc, char **argv)
 
 int cmd_setup(int argc, char **argv)
 {
-    struct setup setup = {.variant = "", .ports = "25", .queues = QUEUES_DEFAULT, .mark = MARK_DEFAULT};
+    struct setup setup = {.variant = "", .queues = QUEUES_DEFAULT, .mark = MARK_DEFAULT};
     int code = parse(&setup, argc, argv);
     if (code != CMD_GOOD)
         return code;
     choose_variant(&setup);
+    code = choose_ports(&setup);
+    if (code != CMD_GOOD)
+        return code;
     switch (setup.work) {
     case SETUP_PRINT:
         return print_all(&setup);

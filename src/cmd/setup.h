@@ -18,10 +18,11 @@ enum setup_family { SETUP_IPV4, SETUP_IPV6, SETUP_FAMILIES };
 
 struct setup {
     enum { SETUP_PRINT, SETUP_APPLY, SETUP_REMOVE, SETUP_CHECK, SETUP_WATCH } work;
-    bool nftables;       /* a table of nftables' own; else iptables: */
-    const char *variant; /* "", "-legacy" or "-nft" */
-    bool variant_named;  /* else nftables where there is no iptables */
-    const char *ports;   /* as iptables takes them */
+    bool nftables;          /* a table of nftables' own; else iptables: */
+    const char *variant;    /* "", "-legacy" or "-nft" */
+    bool variant_named;     /* else nftables where there is no iptables */
+    const char *rules_path; /* NULL: none */
+    const char *ports;      /* as iptables takes them */
     struct queues queues;
     struct mark mark;
     const char *interfaces[SETUP_LIST_MAX];

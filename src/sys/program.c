@@ -44,11 +44,9 @@ static int run_with(const char *const *argv, int input, int output, int errors)
     posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-    const union {
-        const char *const *in;
-        char *const *out;
-    } words = {argv}; /* what is run gets copies of them */
-    int error = posix_spawnp(&child, argv[0], &actions, NULL, words.out, environ);
+    char *const *words; /* what is run gets copies of them */
+    memcpy(&words, &argv, sizeof words);
+    int error = posix_spawnp(&child, words[0], &actions, NULL, words, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (error) {
         errno = error;

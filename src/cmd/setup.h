@@ -70,6 +70,9 @@ void setup_forget(struct setup_places *places);
 /* As "ip6tables-nft" or "nftables". */
 void setup_place_name(const struct setup_place *place, char *name, size_t size);
 
+/* What to do about a failure, where that is known; else empty. */
+const char *setup_advice(const struct setup *setup, const char *message);
+
 /* Put the rules of all families in force in place of those of any variant, or change nothing. Returns an exit code;
    says what it did, or what is wrong. */
 int setup_apply(const struct setup *setup);

@@ -221,12 +221,11 @@ static bool change_all(const struct work *work, const struct setup_places *other
     return false;
 }
 
-static void say_failure(const struct setup *setup, const char *message)
+const char *setup_advice(const struct setup *setup, const char *message)
 {
-    const char *advice = setup->nftables && strstr(message, "No such file")
-                             ? " (a kernel without CONFIG_NFT_QUEUE says so: choose --variant iptables-nft)"
-                             : "";
-    cmd_complain(CMD_FAILED, "nothing is changed: %s%s", message, advice);
+    return setup->nftables && strstr(message, "No such file")
+               ? " (a kernel without CONFIG_NFT_QUEUE says so: choose --variant iptables-nft)"
+               : "";
 }
 
 int setup_apply(const struct setup *setup)
@@ -239,7 +238,7 @@ int setup_apply(const struct setup *setup)
         others = setup_find(setup, name, sizeof name);
     good = good && change_all(&work, &others, message, sizeof message);
     if (!good)
-        say_failure(setup, message);
+        cmd_complain(CMD_FAILED, "nothing is changed: %s%s", message, setup_advice(setup, message));
     for (unsigned i = 0; i < work.places.count; i++) {
         setup_place_name(&work.places.at[i], name, sizeof name);
         if (good)

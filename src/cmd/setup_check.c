@@ -55,7 +55,7 @@ static bool look_at_nftables(const struct setup *setup, char **wanted, FILE *out
     if (good)
         print_lines(out, "nftables", "", wrong);
     else
-        cmd_complain(CMD_FAILED, "%s", message);
+        cmd_complain(CMD_FAILED, "%s%s", message, setup_advice(setup, message));
     free(listed);
     free(rules);
     free(wrong);

@@ -25,11 +25,12 @@ static const struct form forms[] = {
     {"reopen", cmd_reopen, "reopen [--control PATH]"},
     {"top", cmd_top, "top [--once] [--control PATH]"},
     {"setup", cmd_setup,
-     "setup [--print | --apply | --remove | --check | --watch] [--ports 25,587] [-q FIRST[:LAST]] [--interface NAME]"
-     "... [--protect ADDRESS[/BITS]]... [--mark-mask MASK] [--variant legacy|nft]"},
+     "setup [--print | --apply | --remove | --check | --watch] [-r RULES] [--ports 25,587] [-q FIRST[:LAST]] "
+     "[--interface NAME]... [--protect ADDRESS[/BITS]]... [--mark-mask MASK] "
+     "[--variant nftables|iptables-nft|iptables-legacy]"},
     {"replay", cmd_replay,
-     "replay [-r RULES] [-w OUT.pcap] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|html|none] "
-     "[--html] [--stats] CAPTURE..."},
+     "replay [-r RULES] [-w OUT.pcap|-] [-e EVENTS.jsonl] [--store URI] [--format dialogue|table|json|html|none] "
+     "[--html] [--stats] CAPTURE|-..."},
     {"greylist", cmd_greylist, "greylist list [--json]" LOOK_OPTIONS},
     {"greylist", cmd_greylist, "greylist show CLIENT [FROM [TO]] [--helo NAME] [--json]" LOOK_OPTIONS},
     {"greylist", cmd_greylist, "greylist stats [--json]" LOOK_OPTIONS},

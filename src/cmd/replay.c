@@ -48,6 +48,7 @@ struct log {
 struct replay {
     struct conf conf;
     enum format format;
+    bool format_named; /* by an option */
     bool stats;
     const char *out_path;
     struct capture_writer *writer;
@@ -387,6 +388,7 @@ static int take_options(struct replay *replay, int argc, char **argv, const char
             if (!format_of(optarg, &replay->format))
                 return cmd_complain(CMD_USAGE, "unknown format '%s'; choose dialogue, table, json, html or none",
                                     optarg);
+            replay->format_named = true;
             break;
         case 'd':
             if (!conf_is_store(optarg))
@@ -396,6 +398,7 @@ static int take_options(struct replay *replay, int argc, char **argv, const char
             break;
         case 'h':
             replay->format = FORMAT_HTML;
+            replay->format_named = true;
             break;
         case 's':
             replay->stats = true;
@@ -404,6 +407,20 @@ static int take_options(struct replay *replay, int argc, char **argv, const char
             return cmd_usage("replay");
         }
     return optind < argc ? CMD_GOOD : cmd_usage("replay");
+}
+
+/* With `-w -` standard output is the capture's alone. */
+static int choose_output(struct replay *replay)
+{
+    if (!replay->out_path || strcmp(replay->out_path, "-") != 0)
+        return CMD_GOOD;
+    if (replay->format_named && replay->format != FORMAT_NONE)
+        return cmd_complain(CMD_USAGE, "-w - writes the capture to standard output; choose --format none, or give -w a "
+                                       "file's name");
+    if (isatty(STDOUT_FILENO))
+        return cmd_complain(CMD_USAGE, "-w - would write a capture to the terminal; send it to a file or a program");
+    replay->format = FORMAT_NONE;
+    return CMD_GOOD;
 }
 
 /* What captures are replayed through, and who is told, as the options want it. */
@@ -440,23 +457,29 @@ static int prepare(struct replay *replay, const char *events_path)
     return CMD_GOOD;
 }
 
-static bool is_same_file(const char *one, const char *other)
+/* What a name stands for: "-" for the standard stream `standard`. */
+static bool look_at(const char *path, int standard, struct stat *about)
+{
+    return (strcmp(path, "-") == 0 ? fstat(standard, about) : stat(path, about)) == 0;
+}
+
+static bool is_same_file(const char *one, int one_standard, const char *other)
 {
     struct stat first, second;
-    return one && other && stat(one, &first) == 0 && stat(other, &second) == 0 && S_ISREG(first.st_mode) &&
-           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+    return one && other && look_at(one, one_standard, &first) && look_at(other, STDOUT_FILENO, &second) &&
+           S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 /* What is written must be none of what is read; known before anything is. */
 static int check_paths(const struct replay *replay, const char *events_path, char **captures, int count)
 {
     for (int i = 0; i < count; i++) {
-        if (is_same_file(captures[i], replay->out_path))
+        if (is_same_file(captures[i], STDIN_FILENO, replay->out_path))
             return cmd_complain(CMD_FAILED, "%s: would be overwritten; give -w another name", captures[i]);
-        if (is_same_file(captures[i], events_path))
+        if (is_same_file(captures[i], STDIN_FILENO, events_path))
             return cmd_complain(CMD_FAILED, "%s: would be overwritten; give -e another name", captures[i]);
     }
-    if (is_same_file(replay->out_path, events_path))
+    if (is_same_file(replay->out_path, STDOUT_FILENO, events_path))
         return cmd_complain(CMD_FAILED, "%s: -w and -e name the same file", events_path);
     return CMD_GOOD;
 }
@@ -469,6 +492,8 @@ int cmd_replay(int argc, char **argv)
     int code = take_options(&replay, argc, argv, &events_path);
     if (code == CMD_GOOD)
         code = check_paths(&replay, events_path, argv + optind, argc - optind);
+    if (code == CMD_GOOD)
+        code = choose_output(&replay);
     if (code == CMD_GOOD)
         code = prepare(&replay, events_path);
     if (code != CMD_GOOD)

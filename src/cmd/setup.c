@@ -1,20 +1,26 @@
 #include "cmd/setup.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd/cmd.h"
-#include "sys/tables.h"
+#include "conf/conf.h"
+#include "sys/program.h"
 
 const char *const setup_programs[SETUP_FAMILIES] = {"iptables", "ip6tables"};
 
 static int print_all(const struct setup *setup)
 {
+    if (setup->nftables) {
+        char *table = setup_nftables(setup);
+        if (table)
+            fputs(table, stdout);
+        free(table);
+        return table ? CMD_GOOD : cmd_complain(CMD_FAILED, "no memory");
+    }
     for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
         char *rules = setup_rules(setup, family);
         if (!rules)
@@ -23,125 +29,6 @@ static int print_all(const struct setup *setup)
         free(rules);
     }
     return CMD_GOOD;
-}
-
-/* ---- carrying it out ---- */
-
-/* What becomes of one family. */
-struct work {
-    char restore[48];
-    char *saved; /* what there was; NULL: this family is left out */
-    char *ours;  /* what shall hold of ours */
-    char *change;
-};
-
-bool setup_has_family(enum setup_family family)
-{
-    return family == SETUP_IPV4 || access("/proc/net/if_inet6", F_OK) == 0;
-}
-
-static bool prepare(struct work *work, const struct setup *setup, enum setup_family family, const char *variant,
-                    char *message, size_t message_size)
-{
-    char save[48];
-    snprintf(save, sizeof save, "%s%s-save", setup_programs[family], variant);
-    snprintf(work->restore, sizeof work->restore, "%s%s-restore", setup_programs[family], variant);
-    work->saved = tables_save(save, message, message_size);
-    if (!work->saved)
-        return false;
-    work->ours = setup->work == SETUP_REMOVE ? strdup("") : setup_rules(setup, family);
-    work->change = work->ours ? tables_change(work->saved, work->ours) : NULL;
-    if (work->change)
-        return true;
-    snprintf(message, message_size, "no memory");
-    return false;
-}
-
-static void clear(struct work *work)
-{
-    free(work->saved);
-    free(work->ours);
-    free(work->change);
-    *work = (struct work){0};
-}
-
-/* As it was before: a family was changed, and then another could not be. */
-static void undo(const struct work *work, const char *save)
-{
-    char message[CMD_MESSAGE_BYTES];
-    char *present = tables_save(save, message, sizeof message);
-    char *ours = tables_ours(work->saved);
-    char *change = present && ours ? tables_change(present, ours) : NULL;
-    if (!change || !tables_restore(work->restore, change, false, message, sizeof message))
-        cmd_complain(CMD_FAILED, "and what was changed before cannot be undone: %s", message);
-    free(change);
-    free(ours);
-    free(present);
-}
-
-/* All families are checked before one is changed. */
-static int change_all(struct work works[SETUP_FAMILIES], const char *variant)
-{
-    char message[CMD_MESSAGE_BYTES], save[48];
-    for (int step = 0; step < 2; step++)
-        for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
-            struct work *work = &works[family];
-            if (!work->saved || tables_restore(work->restore, work->change, step == 0, message, sizeof message))
-                continue;
-            if (step == 1 && family == SETUP_IPV6) {
-                snprintf(save, sizeof save, "%s%s-save", setup_programs[SETUP_IPV4], variant);
-                undo(&works[SETUP_IPV4], save);
-            }
-            return cmd_complain(CMD_FAILED, "nothing is changed: %s", message);
-        }
-    return CMD_GOOD;
-}
-
-int setup_apply(const struct setup *setup)
-{
-    char message[CMD_MESSAGE_BYTES];
-    struct work works[SETUP_FAMILIES] = {0};
-    int code = CMD_GOOD;
-    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES && code == CMD_GOOD; family++)
-        if (setup_has_family(family) &&
-            !prepare(&works[family], setup, family, setup->variant, message, sizeof message))
-            code = cmd_complain(CMD_FAILED, "nothing is changed: %s", message);
-    if (code == CMD_GOOD)
-        code = change_all(works, setup->variant);
-    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
-        if (code == CMD_GOOD && works[family].saved)
-            printf("%s%s: applied\n", setup_programs[family], setup->variant);
-        clear(&works[family]);
-    }
-    return code;
-}
-
-/* From whichever variants have something of ours. */
-static int remove_all(const struct setup *setup)
-{
-    static const char *const variants[] = {"-legacy", "-nft", ""};
-    char message[CMD_MESSAGE_BYTES];
-    int code = CMD_GOOD;
-    bool any = false, readable = false;
-    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
-        for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES; family++) {
-            struct work work = {0};
-            bool prepared = prepare(&work, setup, family, variants[i], message, sizeof message);
-            readable = readable || prepared;
-            if (prepared && tables_has_ours(work.saved)) {
-                any = true;
-                if (tables_restore(work.restore, work.change, false, message, sizeof message))
-                    printf("%s%s: removed\n", setup_programs[family], variants[i]);
-                else
-                    code = cmd_complain(CMD_FAILED, "%s", message);
-            }
-            clear(&work);
-        }
-    if (!readable)
-        return cmd_complain(CMD_FAILED, "%s", message);
-    if (!any)
-        puts("there is nothing to remove");
-    return code;
 }
 
 /* ---- options ---- */
@@ -200,18 +87,91 @@ static bool add_protected(struct setup *setup, char *text)
     return true;
 }
 
+bool setup_is_within(const char *network, const char *other)
+{
+    char texts[2][SETUP_ADDRESS_BYTES], masked[SETUP_ADDRESS_BYTES];
+    struct in6_addr address = {0};
+    enum setup_family family = strchr(network, ':') ? SETUP_IPV6 : SETUP_IPV4;
+    snprintf(texts[0], sizeof texts[0], "%s", network);
+    snprintf(texts[1], sizeof texts[1], "%s", other);
+    unsigned long bits = strtoul(strchr(texts[0], '/') + 1, NULL, 10);
+    unsigned long other_bits = strtoul(strchr(texts[1], '/') + 1, NULL, 10);
+    *strchr(texts[0], '/') = '\0';
+    inet_pton(family == SETUP_IPV4 ? AF_INET : AF_INET6, texts[0], &address);
+    print_network(family, &address, (unsigned)other_bits, masked);
+    return bits >= other_bits && strcmp(masked, other) == 0;
+}
+
+static bool take_variant(struct setup *setup, const char *text)
+{
+    static const struct {
+        const char *name, *variant;
+    } variants[] = {{"nftables", ""},
+                    {"iptables-nft", "-nft"},
+                    {"nft", "-nft"},
+                    {"iptables-legacy", "-legacy"},
+                    {"legacy", "-legacy"}};
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
+        if (strcmp(text, variants[i].name) == 0) {
+            setup->nftables = i == 0;
+            setup->variant = variants[i].variant;
+            setup->variant_named = true;
+            return true;
+        }
+    return false;
+}
+
+/* Where none was named: nftables where there is no iptables. */
+static void choose_variant(struct setup *setup)
+{
+    if (!setup->variant_named)
+        setup->nftables = !program_exists("iptables-save") && program_exists("nft");
+}
+
+/*
+ * The ports of the rules, or where no file is named those that hold without one: what the filter takes for SMTP is what
+ * is sent to it.
+ */
+static int choose_ports(struct setup *setup)
+{
+    static struct conf conf;
+    static char ports[sizeof conf.engine.ports / sizeof conf.engine.ports[0] * sizeof "65535,"];
+    char message[CMD_MESSAGE_BYTES];
+    if (setup->ports || setup->work == SETUP_REMOVE)
+        return CMD_GOOD;
+    conf_init(&conf);
+    if (setup->rules_path && !conf_read(&conf, setup->rules_path, message, sizeof message))
+        return cmd_complain(CMD_FAILED, "%s", message);
+    unsigned count = conf.engine.ports_count;
+    for (size_t i = 0, used = 0; i < count; i++)
+        used += (size_t)snprintf(ports + used, sizeof ports - used, "%s%u", i ? "," : "", conf.engine.ports[i]);
+    conf_free(&conf);
+    if (count > SETUP_PORTS_MAX && !setup->nftables)
+        return cmd_complain(CMD_FAILED, "%s: iptables takes %d ports, and there are %u; name those with --ports",
+                            setup->rules_path, SETUP_PORTS_MAX, count);
+    setup->ports = ports;
+    return CMD_GOOD;
+}
+
 static const struct option options[] = {
-    {"print", no_argument, NULL, 'P'},         {"apply", no_argument, NULL, 'A'},
-    {"remove", no_argument, NULL, 'R'},        {"check", no_argument, NULL, 'C'},
-    {"watch", no_argument, NULL, 'W'},         {"ports", required_argument, NULL, 'p'},
-    {"queues", required_argument, NULL, 'q'},  {"interface", required_argument, NULL, 'i'},
-    {"protect", required_argument, NULL, 't'}, {"mark-mask", required_argument, NULL, 'm'},
-    {"variant", required_argument, NULL, 'v'}, {0},
+    {"rules", required_argument, NULL, 'r'},
+    {"print", no_argument, NULL, 'P'},
+    {"apply", no_argument, NULL, 'A'},
+    {"remove", no_argument, NULL, 'R'},
+    {"check", no_argument, NULL, 'C'},
+    {"watch", no_argument, NULL, 'W'},
+    {"ports", required_argument, NULL, 'p'},
+    {"queues", required_argument, NULL, 'q'},
+    {"interface", required_argument, NULL, 'i'},
+    {"protect", required_argument, NULL, 't'},
+    {"mark-mask", required_argument, NULL, 'm'},
+    {"variant", required_argument, NULL, 'v'},
+    {0},
 };
 
 static int parse(struct setup *setup, int argc, char **argv)
 {
-    for (int c; (c = getopt_long(argc, argv, "q:", options, NULL)) != -1;)
+    for (int c; (c = getopt_long(argc, argv, "q:r:", options, NULL)) != -1;)
         switch (c) {
         case 'P':
             setup->work = SETUP_PRINT;
@@ -234,6 +194,9 @@ static int parse(struct setup *setup, int argc, char **argv)
                                     SETUP_PORTS_MAX);
             setup->ports = optarg;
             break;
+        case 'r':
+            setup->rules_path = optarg;
+            break;
         case 'q':
             if (!queues_parse(optarg, &setup->queues))
                 return cmd_complain(CMD_USAGE, "-q %s: %s", optarg, QUEUES_ADVICE);
@@ -252,9 +215,11 @@ static int parse(struct setup *setup, int argc, char **argv)
                 return cmd_complain(CMD_USAGE, "--mark-mask %s: %s", optarg, MARK_ADVICE);
             break;
         case 'v':
-            if (strcmp(optarg, "legacy") != 0 && strcmp(optarg, "nft") != 0)
-                return cmd_complain(CMD_USAGE, "--variant %s: there are legacy and nft", optarg);
-            setup->variant = optarg[0] == 'l' ? "-legacy" : "-nft";
+            if (!take_variant(setup, optarg))
+                return cmd_complain(CMD_USAGE,
+                                    "--variant %s: there are nftables, iptables-nft (or nft) and "
+                                    "iptables-legacy (or legacy)",
+                                    optarg);
             break;
         default:
             return cmd_usage("setup");
@@ -264,8 +229,12 @@ static int parse(struct setup *setup, int argc, char **argv)
 
 int cmd_setup(int argc, char **argv)
 {
-    struct setup setup = {.variant = "", .ports = "25", .queues = QUEUES_DEFAULT, .mark = MARK_DEFAULT};
+    struct setup setup = {.variant = "", .queues = QUEUES_DEFAULT, .mark = MARK_DEFAULT};
     int code = parse(&setup, argc, argv);
+    if (code != CMD_GOOD)
+        return code;
+    choose_variant(&setup);
+    code = choose_ports(&setup);
     if (code != CMD_GOOD)
         return code;
     switch (setup.work) {
@@ -274,7 +243,7 @@ int cmd_setup(int argc, char **argv)
     case SETUP_APPLY:
         return setup_apply(&setup);
     case SETUP_REMOVE:
-        return remove_all(&setup);
+        return setup_remove();
     case SETUP_CHECK:
         return setup_check(&setup);
     case SETUP_WATCH:

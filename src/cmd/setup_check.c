@@ -7,6 +7,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/setup.h"
+#include "sys/nft.h"
 #include "sys/notify.h"
 #include "sys/tables.h"
 
@@ -14,63 +15,79 @@ enum { WATCH_S = 5 };
 
 /* ---- what is wrong ---- */
 
-static char *saved_of(enum setup_family family, const char *variant, char *message, size_t message_size)
+/* Complaints of one place into `out`. */
+static void print_lines(FILE *out, const char *place, const char *variant, const char *wrong)
 {
-    char save[48];
-    snprintf(save, sizeof save, "%s%s-save", setup_programs[family], variant);
-    return tables_save(save, message, message_size);
-}
-
-/* Rules in both variants queue each packet twice. Where the older one was never used, asking would begin it. */
-static bool is_twice(enum setup_family family)
-{
-    static const char *const variants[] = {"-nft", "-legacy"};
-    static const char *const names[SETUP_FAMILIES] = {"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"};
-    char message[CMD_MESSAGE_BYTES];
-    unsigned count = 0;
-    for (size_t i = 0; i < 2 && (i == 0 || tables_legacy_has(names[family], "mangle")); i++) {
-        char *saved = saved_of(family, variants[i], message, sizeof message);
-        count += saved && tables_has_ours(saved);
-        free(saved);
+    for (const char *line = wrong, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        fprintf(out, "%s%s: %.*s\n", place, variant, (int)(end - line), line);
     }
-    return count == 2;
 }
 
-/* The complaints about one family into `out`; false where it cannot be looked at. */
+/* About one family of iptables; false where it cannot be looked at. */
 static bool look_at(const struct setup *setup, enum setup_family family, FILE *out)
 {
-    char message[CMD_MESSAGE_BYTES];
-    char *saved = saved_of(family, setup->variant, message, sizeof message);
+    char message[CMD_MESSAGE_BYTES] = "no memory";
+    char *saved = setup_saved(family, setup->variant, message, sizeof message);
     char *wanted = saved ? setup_rules(setup, family) : NULL;
     char *wrong = wanted ? tables_complaints(saved, wanted) : NULL;
-    if (saved && !wrong)
-        snprintf(message, sizeof message, "no memory");
-    if (!wrong)
+    bool good = wrong != NULL;
+    if (good)
+        print_lines(out, setup_programs[family], setup->variant, wrong);
+    else
         cmd_complain(CMD_FAILED, "%s", message);
-    for (char *line = wrong, *end; line && *line; line = end + 1) {
-        end = strchr(line, '\n');
-        fprintf(out, "%s%s: %.*s\n", setup_programs[family], setup->variant, (int)(end - line), line);
-    }
-    if (wrong && is_twice(family))
-        fprintf(out,
-                "%s: rules of both variants, legacy and nft, are in force: each packet is queued twice; run "
-                "'postern setup --remove', then --apply\n",
-                setup_programs[family]);
     free(saved);
     free(wanted);
     free(wrong);
-    return wrong != NULL;
+    return good;
 }
 
-/* All complaints, a line each, empty where there is none; from malloc. NULL where it cannot be told: it was said why */
-static char *look(const struct setup *setup)
+/* About nftables. What is wanted is asked of nft once: its words stay the same. */
+static bool look_at_nftables(const struct setup *setup, char **wanted, FILE *out)
+{
+    char message[CMD_MESSAGE_BYTES] = "no memory";
+    char *listed = nft_list(message, sizeof message);
+    char *rules = listed && !*wanted ? setup_nftables(setup) : NULL;
+    if (rules)
+        *wanted = nft_wanted(rules, message, sizeof message);
+    char *wrong = listed && *wanted ? nft_complaints(listed, *wanted) : NULL;
+    bool good = wrong != NULL;
+    if (good)
+        print_lines(out, "nftables", "", wrong);
+    else
+        cmd_complain(CMD_FAILED, "%s%s", message, setup_advice(setup, message));
+    free(listed);
+    free(rules);
+    free(wrong);
+    return good;
+}
+
+static void look_at_others(const struct setup *setup, FILE *out)
+{
+    char message[CMD_MESSAGE_BYTES], name[32];
+    struct setup_places others = setup_find(setup, message, sizeof message);
+    for (unsigned i = 0; i < others.count; i++) {
+        setup_place_name(&others.at[i], name, sizeof name);
+        fprintf(out,
+                "%s: has rules of postern, too: with those of two variants each packet is queued twice; 'postern "
+                "setup --apply' replaces them\n",
+                name);
+    }
+    setup_forget(&others);
+}
+
+/* All complaints, a line each, empty where there is none; from malloc. NULL where it cannot be told: it was said why.
+   `nft_lines` is kept from one look to the next, see nft_wanted. */
+static char *look(const struct setup *setup, char **nft_lines)
 {
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
-    bool good = out != NULL;
-    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES && good; family++)
+    bool good = out != NULL && (!setup->nftables || look_at_nftables(setup, nft_lines, out));
+    for (enum setup_family family = SETUP_IPV4; family < SETUP_FAMILIES && good && !setup->nftables; family++)
         good = !setup_has_family(family) || look_at(setup, family, out);
+    if (good)
+        look_at_others(setup, out);
     if (out)
         fclose(out);
     if (good)
@@ -81,20 +98,21 @@ static char *look(const struct setup *setup)
 
 int setup_check(const struct setup *setup)
 {
-    char *wrong = look(setup);
+    char *nft_lines = NULL, *wrong = look(setup, &nft_lines);
     bool good = wrong && !*wrong;
     if (wrong)
         fputs(good ? "the rules are in force\n" : wrong, stdout);
     free(wrong);
+    free(nft_lines);
     return good ? CMD_GOOD : CMD_FAILED;
 }
 
 /* ---- putting them back ---- */
 
 /* Each complaint is said when it is new: what cannot be put right is not said again and again. */
-static void put_right(const struct setup *setup, char **said)
+static void put_right(const struct setup *setup, char **said, char **nft_lines)
 {
-    char *wrong = look(setup);
+    char *wrong = look(setup, nft_lines);
     bool is_new = wrong && (!*said || strcmp(wrong, *said) != 0);
     for (char *line = wrong, *end; is_new && *line; line = end + 1) {
         end = strchr(line, '\n');
@@ -114,7 +132,7 @@ static void put_right(const struct setup *setup, char **said)
 int setup_watch(const struct setup *setup)
 {
     const struct timespec pause = {.tv_sec = WATCH_S};
-    char *said = NULL;
+    char *said = NULL, *nft_lines = NULL;
     sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
@@ -122,8 +140,9 @@ int setup_watch(const struct setup *setup)
     sigprocmask(SIG_BLOCK, &ends, NULL);
     notify("READY=1");
     do
-        put_right(setup, &said);
+        put_right(setup, &said, &nft_lines);
     while (sigtimedwait(&ends, NULL, &pause) < 0);
     free(said);
+    free(nft_lines);
     return CMD_GOOD;
 }

@@ -191,6 +191,11 @@ int64_t engine_next_due(const struct engine *engine)
     return ms >= INT64_MAX / 1000 ? INT64_MAX : (int64_t)ms * 1000;
 }
 
+static bool has_held(const struct flow *flow)
+{
+    return flow->halves[SMTP_CLIENT].held != POOL_NONE || flow->halves[SMTP_SERVER].held != POOL_NONE;
+}
+
 /*
  * What waits in a connection leaves in its last form, for what comes will pass without the filter; but where something
  * was promised, a line that waits is left to whoever keeps the promise: its sender sends it again.
@@ -202,7 +207,8 @@ static void stop_flow(struct engine *engine, uint32_t index)
     if (engine->settings.peers == ENGINE_PEERS_RECORDED) {
         judge_release(engine, index);
         progress(engine, index);
-        judge_give_up(engine, index, "packets-missing");
+        if (has_held(flow))
+            judge_give_up(engine, index, "packets-missing");
     } else if (flow->promises == 0) {
         judge_release(engine, index);
     } else if (tarpit_due_us(engine, flow) != INT64_MAX) {
@@ -219,7 +225,7 @@ void engine_stop(struct engine *engine, int64_t now_us)
     for (uint32_t index = room_first(engine), next; index != POOL_NONE; index = next) {
         const struct flow *flow = flow_at(&engine->table, index);
         next = room_next(engine, index);
-        if (flow->halves[SMTP_CLIENT].held != POOL_NONE || flow->halves[SMTP_SERVER].held != POOL_NONE)
+        if (has_held(flow))
             stop_flow(engine, index);
     }
 }

@@ -35,6 +35,7 @@ bool promise_leave(struct engine *engine, struct flow *flow, unsigned outstandin
         return false;
     flow->told_unedited = true;
     engine->counters.flows_unedited++;
-    tell_break(engine, EVENT_UNEDITED, flow, reason);
+    if (flow->owes_end) /* behind its end nobody asks */
+        tell_break(engine, EVENT_UNEDITED, flow, reason);
     return false;
 }

@@ -1,6 +1,7 @@
 #include "io/capture.h"
 
 #include "base/octets.h"
+#include "io/unpack.h"
 
 #include <byteswap.h>
 #include <errno.h>
@@ -20,8 +21,10 @@
 typedef uint32_t find_ip_fn(struct span frame);
 
 struct capture_reader {
-    FILE *stream; /* ours until `pcap` is there, then its own */
-    char *buffer; /* the stream's; NULL for its default one */
+    FILE *stream;          /* ours until `pcap` is there, then its own */
+    FILE *packed;          /* what it is unpacked from; NULL where the capture is not compressed */
+    struct unpack *unpack; /* the same */
+    char *buffer;          /* the stream's; NULL for its default one */
     pcap_t *pcap;
     find_ip_fn *find_ip;
     uint64_t packet_count;        /* packets given out so far */
@@ -182,10 +185,35 @@ static enum capture_status say_unknown_link(const char *name, int type, char *me
 
 /* ---- reading ----------------------------------------------------------------------------------- */
 
+/* A compressed capture: from here on `stream` is what it holds. */
+static enum capture_status start_unpacking(struct capture_reader *reader, int first, char *message, size_t message_size)
+{
+    FILE *plain;
+    reader->unpack = unpack_new(reader->stream, first, &plain);
+    if (reader->unpack == NULL) {
+        say(message, message_size, "%s: no memory to unpack it; free some", reader->name);
+        return CAPTURE_CANNOT;
+    }
+    reader->packed = reader->stream;
+    reader->stream = plain;
+    return CAPTURE_OK;
+}
+
 /* Hand the stream to libpcap. What it says is no capture is told from what cannot be read by the stream's state. */
 static enum capture_status start_pcap(struct capture_reader *reader, char *message, size_t message_size)
 {
-    const int first = getc(reader->stream);
+    int first = getc(reader->stream);
+    if (unpack_is_packed(first)) {
+        (void)ungetc(first, reader->stream);
+        if (start_unpacking(reader, first, message, message_size) != CAPTURE_OK)
+            return CAPTURE_CANNOT;
+        first = getc(reader->stream);
+    }
+    if (first == EOF && unpack_fault(reader->unpack) != NULL) {
+        say(message, message_size, "%s: is not a capture file (%s); give a pcap or pcapng file", reader->name,
+            unpack_fault(reader->unpack));
+        return CAPTURE_NOT_ONE;
+    }
     if (first == EOF && ferror(reader->stream)) {
         say(message, message_size, "%s: cannot be read (%s); give a readable capture file", reader->name,
             strerror(errno));
@@ -201,11 +229,12 @@ static enum capture_status start_pcap(struct capture_reader *reader, char *messa
     reader->pcap = pcap_fopen_offline_with_tstamp_precision(reader->stream, PCAP_TSTAMP_PRECISION_MICRO, fault);
     if (reader->pcap != NULL)
         return CAPTURE_OK;
-    if (ferror(reader->stream)) {
+    if (ferror(reader->stream) && reader->unpack == NULL) {
         say(message, message_size, "%s: cannot be read (%s); give a readable capture file", reader->name, fault);
         return CAPTURE_CANNOT;
     }
-    say(message, message_size, "%s: is not a capture file (%s); give a pcap or pcapng file", reader->name, fault);
+    say(message, message_size, "%s: is not a capture file (%s); give a pcap or pcapng file", reader->name,
+        unpack_fault(reader->unpack) != NULL ? unpack_fault(reader->unpack) : fault);
     return CAPTURE_NOT_ONE;
 }
 
@@ -278,7 +307,8 @@ static enum capture_status fetch(struct capture_reader *reader, struct capture_p
     if (got == PCAP_ERROR_BREAK)
         return CAPTURE_END;
     if (got != 1) {
-        (void)snprintf(reader->fault, sizeof reader->fault, "%s", pcap_geterr(reader->pcap));
+        const char *fault = unpack_fault(reader->unpack);
+        (void)snprintf(reader->fault, sizeof reader->fault, "%s", fault != NULL ? fault : pcap_geterr(reader->pcap));
         return CAPTURE_DAMAGED;
     }
     /* libpcap checks this for pcap files only; in pcapng the file itself sets the limit. */
@@ -332,6 +362,9 @@ void capture_close(struct capture_reader *reader)
         pcap_close(reader->pcap); /* and with it the stream, unless that is stdin */
     else if (reader->stream != NULL && reader->stream != stdin)
         (void)fclose(reader->stream);
+    unpack_free(reader->unpack);
+    if (reader->packed != NULL && reader->packed != stdin)
+        (void)fclose(reader->packed);
     free(reader->buffer);
     free(reader);
 }

@@ -1,8 +1,9 @@
 /*
  * io/capture - packets from a capture file, and back into one. An adapter around libpcap.
  *
- * In:     pcap and pcapng files (libpcap reads both); link types Ethernet (with any number of VLAN tags), raw IP
- *         (DLT_RAW, IPV4, IPV6), Linux cooked v1 and v2, null and loopback.
+ * In:     pcap and pcapng files (libpcap reads both), as they are or compressed by gzip or zstd (io/unpack); link types
+ *         Ethernet (with any number of VLAN tags), raw IP (DLT_RAW, IPV4, IPV6), Linux cooked v1 and v2, null and
+ *         loopback.
  * Out:    IP packets as views into the frame, one at a time; frames written to an output of the same link type.
  * Owner:  the reader owns the frame until the next call; the caller may edit it in place.
  * Thread: one for each reader or writer; nothing is shared between two of them.

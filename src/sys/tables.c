@@ -1,105 +1,22 @@
 #include "sys/tables.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-/* ---- running a program ---- */
-
-static char *read_all(int fd)
-{
-    off_t len = lseek(fd, 0, SEEK_END);
-    char *text = len >= 0 ? malloc((size_t)len + 1) : NULL;
-    if (!text || pread(fd, text, (size_t)len, 0) != len) {
-        free(text);
-        return NULL;
-    }
-    text[len] = '\0';
-    return text;
-}
-
-static int run_with(char *const *argv, int input, int output, int errors)
-{
-    posix_spawn_file_actions_t actions;
-    pid_t child;
-    int status;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-    int error = posix_spawnp(&child, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (error) {
-        errno = error;
-        return -1;
-    }
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-/* The first line that a program said on standard error, warnings left out. */
-static void first_complaint(const char *program, int errors, char *message, size_t message_size)
-{
-    char *text = read_all(errors);
-    const char *line = text ? text : "";
-    while (*line == '#' || *line == '\n')
-        line += strcspn(line, "\n") + (line[strcspn(line, "\n")] != '\0');
-    snprintf(message, message_size, "%s: %.*s", program, (int)strcspn(line, "\n"), *line ? line : "failed");
-    free(text);
-}
-
-/* Run it with `input` and return what it printed, from malloc; NULL with a message where it did not succeed. */
-static char *run(char *const *argv, const char *input, char *message, size_t message_size)
-{
-    int fds[3];
-    char *printed = NULL;
-    for (int i = 0; i < 3; i++)
-        fds[i] = memfd_create("tables", MFD_CLOEXEC);
-    size_t len = strlen(input);
-    if (fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && write(fds[0], input, len) == (ssize_t)len &&
-        lseek(fds[0], 0, SEEK_SET) == 0) {
-        int code = run_with(argv, fds[0], fds[1], fds[2]);
-        if (code == 0)
-            printed = read_all(fds[1]);
-        else if (code < 0)
-            snprintf(message, message_size, "%s: %m", argv[0]);
-        else
-            first_complaint(argv[0], fds[2], message, message_size);
-    } else {
-        snprintf(message, message_size, "%s: %m", argv[0]);
-    }
-    for (int i = 0; i < 3; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
-    return printed;
-}
+#include "sys/program.h"
 
 char *tables_save(const char *save, char *message, size_t message_size)
 {
-    char table[] = "-t", mangle[] = "mangle";
-    char *program = strdup(save);
-    char *argv[] = {program, table, mangle, NULL};
-    char *saved = program ? run(argv, "", message, message_size) : NULL;
-    free(program);
-    return saved;
+    const char *argv[] = {save, "-t", "mangle", NULL};
+    return program_run(argv, "", message, message_size);
 }
 
 bool tables_restore(const char *restore, const char *change, bool test, char *message, size_t message_size)
 {
-    char noflush[] = "--noflush", wait[] = "--wait=10", dry[] = "--test";
-    char *program = strdup(restore);
-    char *argv[] = {program, noflush, wait, test ? dry : NULL, NULL};
-    char *printed = program ? run(argv, change, message, message_size) : NULL;
-    free(program);
+    const char *argv[] = {restore, "--noflush", "--wait=10", test ? "--test" : NULL, NULL};
+    char *printed = program_run(argv, change, message, message_size);
     free(printed);
     return printed != NULL;
 }
@@ -293,9 +210,8 @@ static void tell_missing(FILE *out, const char *saved, struct line line)
     struct line declared = {chain, strlen(chain)};
     if (is_chain(line) && !has_line(saved, line, same_chain))
         fprintf(out, "missing: the chain %.*s\n", (int)strcspn(line.at + 1, " "), line.at + 1);
-    else if (is_rule(line) && has_line(saved, declared, same_chain) && !has_line(saved, line, same_rule))
-        fprintf(out, "missing: %.*s\n", (int)line.len, line.at);
-    else if (begins(line, "-I ") && !has_line(saved, line, same_rule))
+    else if (((is_rule(line) && has_line(saved, declared, same_chain)) || begins(line, "-I ")) &&
+             !has_line(saved, line, same_rule))
         fprintf(out, "missing: %.*s\n", (int)line.len, line.at);
     else if (begins(line, "-I "))
         tell_before(out, saved, line);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include "../lib/captures.h"
 #include "../lib/one.h"
@@ -413,6 +415,92 @@ static void test_truncated_pcapng(void **state)
         check_truncated(len, header_len, ends);
 }
 
+/* ---- compressed files -------------------------------------------------------------------------- */
+
+enum { PACKED_BYTES_MAX = 4096 };
+
+static size_t pack_gzip(uint8_t *out, const uint8_t *octets, size_t len)
+{
+    z_stream gzip = {
+        .next_in = (Bytef *)(uintptr_t)octets, .avail_in = (uInt)len, .next_out = out, .avail_out = PACKED_BYTES_MAX};
+    assert_int_equal(deflateInit2(&gzip, 6, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&gzip, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(deflateEnd(&gzip), Z_OK);
+    return gzip.total_out;
+}
+
+static size_t pack_zstd(uint8_t *out, const uint8_t *octets, size_t len)
+{
+    size_t made = ZSTD_compress(out, PACKED_BYTES_MAX, octets, len, 3);
+    assert_false(ZSTD_isError(made));
+    return made;
+}
+
+/* The first `len` octets of a packed file. What ends in the middle never looks like an end. */
+static void check_packed(const uint8_t *packed, size_t len, size_t first_len, size_t whole_len)
+{
+    captures_save(packed, len);
+    struct capture_reader *reader;
+    enum capture_status status = capture_open(captures.path, &reader, captures.message, sizeof captures.message);
+    unsigned count = 0;
+    if (status == CAPTURE_OK) {
+        struct capture_packet packet;
+        while ((status = capture_next(reader, &packet, captures.message, sizeof captures.message)) == CAPTURE_OK)
+            assert_int_equal(packet.time_us, count++);
+        captures_assert_over(reader, status);
+        capture_close(reader);
+    } else {
+        assert_int_equal(status, CAPTURE_NOT_ONE);
+    }
+    bool is_whole = len == first_len || len == whole_len;
+    assert_int_equal(status == CAPTURE_END, is_whole);
+    if (is_whole)
+        assert_int_equal(count, len == whole_len ? PACKETS : 1);
+    else if (len > 0)
+        captures_assert_message(captures.path, "it ends in the middle");
+}
+
+/* Two members, or frames, in a row: of the first packet, and of the others. Cut at each octet. */
+static void test_packed(void **state)
+{
+    static uint8_t packed[2 * PACKED_BYTES_MAX];
+    static size_t (*const packs[])(uint8_t * out, const uint8_t *octets, size_t len) = {pack_gzip, pack_zstd};
+
+    (void)state;
+    (void)captures_build_frame(&frame, &captures_links[0]);
+    captures_start_pcap(&file, false, CAPTURES_MAGIC_US, 65535, 1);
+    size_t first_end = 0;
+    for (uint32_t i = 0; i < PACKETS; i++) {
+        captures_put_record(&file, 0, i, 0, frame.at, frame.len);
+        first_end = first_end ? first_end : file.len;
+    }
+    for (size_t i = 0; i < sizeof packs / sizeof packs[0]; i++) {
+        size_t first_len = packs[i](packed, file.at, first_end);
+        size_t whole_len = first_len + packs[i](packed + first_len, file.at + first_end, file.len - first_end);
+        for (size_t len = 0; len <= whole_len; len++)
+            check_packed(packed, len, first_len, whole_len);
+    }
+}
+
+/* A checksum that does not fit: gzip has one of each member. */
+static void test_packed_damaged(void **state)
+{
+    static uint8_t packed[PACKED_BYTES_MAX];
+
+    (void)state;
+    (void)captures_build_frame(&frame, &captures_links[0]);
+    captures_start_pcap(&file, false, CAPTURES_MAGIC_US, 65535, 1);
+    captures_put_record(&file, 0, 0, 0, frame.at, frame.len);
+    size_t len = pack_gzip(packed, file.at, file.len);
+    packed[len - 6] ^= 0x55;
+    captures_save(packed, len);
+    struct capture_reader *reader = captures_open_good();
+    (void)captures_next_good(reader);
+    captures_assert_over(reader, CAPTURE_DAMAGED);
+    captures_assert_message(captures.path, "incorrect data check");
+    capture_close(reader);
+}
+
 /* ---- what cannot be opened, and what is no capture --------------------------------------------- */
 
 static void test_not_a_capture(void **state)
@@ -481,6 +569,8 @@ int main(void)
         CAPTURES_TEST(test_claimed_length),
         CAPTURES_TEST(test_truncated_pcap),
         CAPTURES_TEST(test_truncated_pcapng),
+        CAPTURES_TEST(test_packed),
+        CAPTURES_TEST(test_packed_damaged),
         CAPTURES_TEST(test_not_a_capture),
         CAPTURES_TEST(test_cannot_open),
         CAPTURES_TEST(test_messages),

@@ -208,6 +208,8 @@ install: all man $(COMPLETION)
 	@$(call put,$(BUILD)/completion/zsh,$(DATADIR)/zsh/site-functions/_postern)
 	@$(call put,$(BUILD)/completion/fish,$(DATADIR)/fish/vendor_completions.d/postern.fish)
 	@$(call put,dist/postern.logrotate,$(SYSCONFDIR)/logrotate.d/postern)
+	@$(call put,dist/grafana/postern.json,$(DATADIR)/postern/grafana/postern.json)
+	@$(call put,dist/prometheus/postern.rules.yml,$(DATADIR)/postern/prometheus/postern.rules.yml)
 	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
 	@for page in docs/*.md; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/default/postern ] || install -D -m 644 dist/postern.default $(DESTDIR)$(SYSCONFDIR)/default/postern

@@ -69,6 +69,23 @@ static json_t *rules_of(const struct policy *policy, const struct worker_status 
     return list;
 }
 
+/* Sessions that ended: those kinds of which there were any. */
+static json_t *sessions_of(const struct engine_sessions *sessions)
+{
+    json_t *list = json_array();
+    for (int direction = 0; direction < POLICY_DIRECTIONS; direction++)
+        for (int outcome = 0; outcome < ENGINE_OUTCOMES; outcome++)
+            for (int encrypted = 0; encrypted < 2; encrypted++) {
+                uint64_t count = sessions->ended[direction][outcome][encrypted];
+                if (count)
+                    json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:I}", "direction",
+                                                          figures_direction((enum policy_direction)direction),
+                                                          "outcome", figures_outcome((enum engine_outcome)outcome),
+                                                          "encrypted", encrypted, "count", (json_int_t)count));
+            }
+    return list;
+}
+
 static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
 {
     struct worker_status status;
@@ -109,6 +126,7 @@ json_t *service_describe(struct service *service)
                                "common_figures", figures_of(common_figures, common_figure_count, &common));
     free(rules);
     struct rules_about about = rules_about(service->rules);
+    json_object_set_new(object, FIGURES_SESSIONS, sessions_of(&sum.sessions));
     json_object_set_new(object, FIGURES_RULES, rules_of(&service->rules->now->policy, &sum));
     json_object_set_new(object, "rules_hash", json_string(about.hash));
     json_object_set_new(object, "dry_run", json_boolean(about.dry_run));

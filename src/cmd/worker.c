@@ -181,6 +181,7 @@ static void look(const struct worker *worker, struct worker_status *status)
     *status = (struct worker_status){
         .engine = *engine_counters(worker->engine),
         .gauges = engine_gauges(worker->engine),
+        .sessions = *engine_sessions(worker->engine),
         .queue = *nfqueue_counters(worker->queue),
     };
     memcpy(status->rule_hits, engine_rule_hits(worker->engine), sizeof status->rule_hits);

@@ -40,6 +40,7 @@ struct worker_status {
     struct engine_gauges gauges;
     struct nfqueue_counters queue;
     struct greylist_counters greylist;
+    struct engine_sessions sessions;
     uint64_t rule_hits[RULES_MAX]; /* of the rules in use, by number, since they are */
 };
 

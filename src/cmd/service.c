@@ -248,6 +248,41 @@ static int earlier(int one_ms, int other_ms)
     return one_ms < 0 || (other_ms >= 0 && other_ms < one_ms) ? other_ms : one_ms;
 }
 
+bool service_share_guard(struct service *service)
+{
+    watch_share(service->watch, service->store);
+    for (unsigned i = 0; i < service->queues.workers; i++)
+        if (!worker_share(service->workers[i], service->store))
+            return false;
+    return true;
+}
+
+/* The store that could not be opened when we started, once it is there. */
+static void take_late_store(struct service *service)
+{
+    char message[CMD_MESSAGE_BYTES];
+    struct store *before = service->store, *store = late_store_take(service->late, message, sizeof message);
+    if (!store && message[0]) {
+        store_tell_lost(before, message);
+        cmd_complain(CMD_GOOD, "%s", message);
+    }
+    if (!store)
+        return;
+    service->store = service->rules->store = store;
+    if (!rules_answer(service->rules, service->rules->now)) {
+        service->store = service->rules->store = before; /* for good, as a reload that finds no memory */
+        cmd_complain(CMD_GOOD,
+                     "the store could be opened, but there is no memory for the greylist: start postern anew");
+        store_close(store, 0);
+    } else {
+        if (!service_share_guard(service))
+            cmd_complain(CMD_GOOD, "no memory for the guard: each worker counts alone");
+        store_close(before, 0);
+    }
+    late_store_free(service->late);
+    service->late = NULL;
+}
+
 /* Said once when the store fails, and once when it is well again; until then what the rules say of a lost store holds.
  */
 static void tell_store(struct service *service)
@@ -351,6 +386,8 @@ int service_run(struct service *service)
             control_serve(service->control, answer, service);
         if (service->metrics)
             metrics_serve(service->metrics);
+        if (service->late)
+            take_late_store(service);
         if (service->store)
             tell_store(service);
         tell_shortage(service);

@@ -68,7 +68,7 @@ bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void
  */
 bool worker_use_answers(struct worker *worker, struct answers *answers);
 
-/* Before it is started: attempts of guarded mail are counted in this store, too. False where there is no memory. */
+/* Once: attempts of guarded mail are counted in this store, too. False where there is no memory. */
 bool worker_share(struct worker *worker, struct store *store);
 
 /* Ask it to give every packet that waits its verdict, and wait until its thread has ended. */

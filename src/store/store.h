@@ -108,6 +108,18 @@ struct store_counters {
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size);
 
+/* Whether store_open would try: it is a URI of a store, wherever that leads. False with a message. */
+bool store_understands(const char *uri, char *message, size_t size);
+
+/* Whether several gateways may use the store that a URI names. */
+bool store_is_shared(const char *uri);
+
+/* A stand-in for a store that cannot be opened yet: its gets fail at once, and nothing is kept. `fault` is what is
+   wrong; store_tell_lost says something else. NULL with a message. */
+struct store *store_open_lost(const char *fault, const struct store_settings *settings, int64_t now_s, char *message,
+                              size_t size);
+void store_tell_lost(struct store *store, const char *fault);
+
 /* The time has become `now_us`, for who does not go by the system's clock; also to an earlier one. Any thread. */
 void store_set_time(struct store *store, int64_t now_us);
 

@@ -36,6 +36,12 @@ MAIN_SRC  := src/cmd/main.c
 LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -lsqlite3 -lhiredis \
              -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -lidn2 -lz -lzstd -pthread
 
+# rediss:// where hiredis brings TLS: Debian 12's (0.14) does not.
+ifeq ($(shell pkg-config --exists hiredis_ssl openssl 2>/dev/null && echo yes),yes)
+override CPPFLAGS += -DPOSTERN_HIREDIS_SSL
+LIBS += -lhiredis_ssl -lssl -lcrypto
+endif
+
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 

@@ -17,7 +17,7 @@
  *
  * URIs: memory:            gone with the process; for tests and simulation
  *       sqlite:FOLDER      a database in a folder of its own, made where it is missing
- *       redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
+ *       redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], and its like: store/redis_uri
  */
 #ifndef POSTERN_STORE_STORE_H
 #define POSTERN_STORE_STORE_H
@@ -103,7 +103,8 @@ struct store_counters {
 
 /*
  * Open, make where missing. NULL with a message of one line where that cannot be; else the message is empty, or what
- * the administrator ought to know. `now_s` is the time. Waits for the disk, and up to 3 s for a server.
+ * the administrator ought to know. `now_s` is the time. Waits for the disk, and up to 3 s for a server, one more
+ * for each other host that does not answer.
  */
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/steady.h"
 #include "cmd/clock.h"
 
 enum { PAUSE_LEAST_MS = 1000, PAUSE_MOST_MS = 60000, JOIN_S = 2 };
@@ -40,7 +41,7 @@ static bool pause_for(struct late_store *late, int64_t ms)
     int code = 0;
     pthread_mutex_lock(&late->lock);
     while (!late->ending && code == 0)
-        code = pthread_cond_clockwait(&late->end, &late->lock, CLOCK_MONOTONIC, &until);
+        code = pthread_cond_timedwait(&late->end, &late->lock, &until);
     bool goes_on = !late->ending;
     pthread_mutex_unlock(&late->lock);
     return goes_on;
@@ -81,13 +82,17 @@ static bool start(struct late_store *late)
 struct late_store *late_store_new(const char *uri, const struct store_settings *settings, const char *fault)
 {
     struct late_store *late = calloc(1, sizeof *late);
+    pthread_condattr_t steady;
     if (!late)
         return NULL;
     late->uri = uri;
     late->settings = *settings;
     snprintf(late->message, sizeof late->message, "%s", fault);
     pthread_mutex_init(&late->lock, NULL);
-    pthread_cond_init(&late->end, NULL);
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&late->end, &steady);
+    pthread_condattr_destroy(&steady);
     if (start(late))
         return late;
     free(late);
@@ -114,7 +119,7 @@ void late_store_free(struct late_store *late)
     late->ending = true;
     pthread_cond_signal(&late->end);
     pthread_mutex_unlock(&late->lock);
-    if (pthread_clockjoin_np(late->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+    if (steady_join(late->thread, &until) != 0)
         return; /* it may still use what it has; the program ends */
     store_close(late->store, 0);
     pthread_cond_destroy(&late->end);

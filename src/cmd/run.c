@@ -291,7 +291,9 @@ static void close_store(struct run *run)
  */
 static void keep_tables_apart(void)
 {
+#ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+#endif
 }
 
 /* Whoever reads what we write may end, or stop: mail goes on. What asks for a reload or a new event file waits until we

@@ -6,6 +6,7 @@
 #   make deps     install what is missing  make bench    ratios against an accept-all consumer
 #   make record   make pcaps/ anew         make soak MINUTES=30
 #   make spellings WAYS=1200 SEED=1       ways to write a refused recipient, to real servers
+#   make deb, make recipes, make tarball  packages (docs/requirements.md)
 #   make format, make tidy, make tidy-all, make install, make clean
 
 BUILD    ?= build
@@ -14,7 +15,7 @@ DESTDIR  ?=
 SANITIZE ?=
 CC       ?= cc
 AR       ?= ar
-VERSION  := 0.1.0
+VERSION  := $(file <VERSION)
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
             -Wpointer-arith -Wcast-qual -Wundef -Wvla -Werror
@@ -34,7 +35,13 @@ CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
 OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))
 MAIN_SRC  := src/cmd/main.c
 LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -lsqlite3 -lhiredis \
-             -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -lidn2 -lz -lzstd -pthread
+             -lcap-ng -lseccomp -lmicrohttpd -lncursesw -lidn2 -lz -lzstd -pthread
+
+# rediss:// where hiredis brings TLS: Debian 12's (0.14) does not.
+ifeq ($(shell pkg-config --exists hiredis_ssl openssl 2>/dev/null && echo yes),yes)
+override CPPFLAGS += -DPOSTERN_HIREDIS_SSL
+LIBS += -lhiredis_ssl -lssl -lcrypto
+endif
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
@@ -42,11 +49,20 @@ OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))
 # As many compilers at once as there are processors, where nobody said how many.
 JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: man deb all deps demo soak spellings test one test-programs sim population check-core asan bench record format tidy tidy-all install uninstall clean
+.PHONY: man deb recipes tarball all deps demo soak spellings test one test-programs sim population check-core asan bench record format tidy tidy-all install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(BUILD)/postern
+
+# What is missing is said once, in one line, before anything is compiled.
+$(CORE_OBJ) $(OUTER_OBJ) $(BUILD)/src/cmd/main.o: | $(BUILD)/libraries
+$(BUILD)/libraries: dist/missing
+	@mkdir -p $(@D)
+	@dist/missing $(CC) $(CPPFLAGS)
+	@touch $@
+
+$(addprefix $(BUILD)/src/cmd/,main.o metrics.o service.o): VERSION
 
 $(BUILD)/postern: $(BUILD)/src/cmd/main.o $(BUILD)/libouter.a $(BUILD)/libcore.a
 	@echo '  LINK  $@'
@@ -183,6 +199,8 @@ $(BUILD)/completion/%: dist/commands_to_completion $(BUILD)/postern
 	@echo '  SHELL $@'
 	@dist/commands_to_completion $(BUILD)/postern $* >$@
 
+$(MAN): VERSION
+
 $(BUILD)/man/postern.8: docs/man/postern.8 docs/events.md dist/commands_to_man $(BUILD)/postern
 	@mkdir -p $(@D)
 	@echo '  MAN   $@'
@@ -208,8 +226,10 @@ install: all man $(COMPLETION)
 	@$(call put,$(BUILD)/completion/zsh,$(DATADIR)/zsh/site-functions/_postern)
 	@$(call put,$(BUILD)/completion/fish,$(DATADIR)/fish/vendor_completions.d/postern.fish)
 	@$(call put,dist/postern.logrotate,$(SYSCONFDIR)/logrotate.d/postern)
+	@$(call put,dist/grafana/postern.json,$(DATADIR)/postern/grafana/postern.json)
+	@$(call put,dist/prometheus/postern.rules.yml,$(DATADIR)/postern/prometheus/postern.rules.yml)
 	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
-	@for page in docs/*.md; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
+	@for page in docs/*.md README.md CHANGELOG.md SECURITY.md LICENSE; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/default/postern ] || install -D -m 644 dist/postern.default $(DESTDIR)$(SYSCONFDIR)/default/postern
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 640 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
 
@@ -225,12 +245,31 @@ uninstall:
 	    $(DESTDIR)$(SYSCONFDIR)/logrotate.d/postern
 	rm -rf $(DESTDIR)$(DATADIR)/postern $(DESTDIR)$(DATADIR)/doc/postern
 
+# What other systems build packages by, with the version written into it; and what they build them from.
+RECIPES := $(addprefix $(BUILD)/packages/,postern.spec APKBUILD openwrt/Makefile)
+
+recipes: $(RECIPES)
+$(BUILD)/packages/postern.spec: dist/rpm/postern.spec VERSION
+$(BUILD)/packages/APKBUILD: dist/alpine/APKBUILD VERSION
+$(BUILD)/packages/openwrt/Makefile: dist/openwrt/Makefile VERSION
+$(RECIPES):
+	@mkdir -p $(@D)
+	@echo '  PUT   $@'
+	@sed 's|@VERSION@|$(VERSION)|g' $< >$@
+
+tarball: $(BUILD)/packages/postern-$(VERSION).tar.gz
+$(BUILD)/packages/postern-$(VERSION).tar.gz:
+	@mkdir -p $(@D)
+	@echo '  TAR   $@'
+	@tar -czf $@ --sort=name --owner=0 --group=0 --transform 's|^\.|postern-$(VERSION)|' --exclude=./build --exclude=./.git \
+	    --exclude=./pcaps .
+
 # The package appears in $(BUILD)/deb.
 deb: all
 	@rm -rf $(BUILD)/deb
 	@$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(abspath $(BUILD))/deb/stage
 	@dist/deb/build $(abspath $(BUILD))/deb/stage $(abspath $(BUILD))/deb $(VERSION)
-	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error $(BUILD)/deb/*.deb; fi
+	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning $(BUILD)/deb/*.deb; fi
 
 clean:
 	rm -rf $(BUILD)

@@ -18,7 +18,7 @@ static size_t find_last(struct span uri, char octet)
 }
 
 /* HOST or HOST:PORT, with what may stand behind it; HOST is not empty. */
-static bool is_place(struct span rest)
+static bool is_one_place(struct span rest)
 {
     size_t at = find_last(rest, ':') + 1;
     if (at > rest.len)
@@ -26,6 +26,20 @@ static bool is_place(struct span rest)
     while (at < rest.len && rest.ptr[at] >= '0' && rest.ptr[at] <= '9')
         at++;
     return rest.ptr[0] != ':' && (at == rest.len || rest.ptr[at] == '/');
+}
+
+/* Of several, with commas between them, each. */
+static bool is_place(struct span rest)
+{
+    for (;;) {
+        const uint8_t *comma = rest.len ? memchr(rest.ptr, ',', rest.len) : NULL;
+        size_t len = comma ? (size_t)(comma - rest.ptr) : rest.len;
+        if (!is_one_place(span_head(rest, len)))
+            return false;
+        if (!comma)
+            return true;
+        rest = span_tail(rest, len + 1);
+    }
 }
 
 static size_t put(char *out, size_t size, size_t len, struct span octets)

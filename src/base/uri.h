@@ -3,7 +3,7 @@
  *
  * A mistake in a URI moves its password to where nobody expects one. So what may be a password is left out before
  * anything is understood of the URI: all between the scheme and the last @, or, where there is no @, all behind the
- * scheme that is no HOST or HOST:PORT. What is left out reads `...`.
+ * scheme that is no HOST or HOST:PORT, or several of them with commas. What is left out reads `...`.
  *
  * Source: RFC 3986 3.2.1.
  */

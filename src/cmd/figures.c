@@ -15,27 +15,29 @@
 
 const struct figure worker_figures[] = {
     {ENGINE(packets), "packets given to the filter", false},
-    {ENGINE(accepted), "verdicts: accept", false},
-    {ENGINE(dropped), "verdicts: drop, for whatever reason", false},
-    {ENGINE(edited), "accepted with other octets than came; translation of numbers only, too", false},
+    {ENGINE(accepted), "packets accepted, as they came or otherwise", false},
+    {ENGINE(dropped), "packets dropped, for whatever reason", false},
+    {ENGINE(edited), "packets accepted with other octets than came; translation of numbers only, too", false},
     {ENGINE(held), "packets that waited for their verdict", false},
-    {ENGINE(not_tcp), "passed: not TCP, a fragment, or not on a selected port", false},
-    {ENGINE(malformed), "dropped: header length or truncation errors, octets behind a FIN", false},
-    {ENGINE(fragments_in), "dropped: IP fragments of TCP segments", false},
-    {ENGINE(bad_checksum), "dropped: wrong TCP checksum", false},
-    {ENGINE(bad_acknowledgment), "dropped: acknowledges what was never sent", false},
-    {ENGINE(bad_reset), "dropped: a reset outside the window", false},
-    {ENGINE(bad_syn), "dropped: a SYN that cannot belong to the connection", false},
-    {ENGINE(out_of_bounds), "no room to follow it: dropped, or behind a gap sent on as a probe", false},
-    {ENGINE(probes), "sent on as one octet that the receiver has, to be answered: there is a gap", false},
-    {ENGINE(promises_unknown), "became resets: something was promised to the connection, and nobody knows what", false},
+    {ENGINE(not_tcp), "packets passed unread: not TCP, a fragment, or not on a selected port", false},
+    {ENGINE(malformed), "packets dropped for header length or truncation errors, or octets behind a FIN", false},
+    {ENGINE(fragments_in), "packets dropped because they were IP fragments of TCP segments", false},
+    {ENGINE(bad_checksum), "packets dropped for a wrong TCP checksum", false},
+    {ENGINE(bad_acknowledgment), "packets dropped because they acknowledged what was never sent", false},
+    {ENGINE(bad_reset), "packets dropped because they were resets outside the window", false},
+    {ENGINE(bad_syn), "packets dropped because they were SYNs that cannot belong to the connection", false},
+    {ENGINE(out_of_bounds), "packets for which there was no room: dropped, or behind a gap sent on as a probe", false},
+    {ENGINE(probes), "packets sent on as one octet that the receiver has, to be answered, because of a gap", false},
+    {ENGINE(promises_unknown),
+     "packets that became resets: something was promised to their connection, and nobody knows what", false},
     {ENGINE(promises_broken), "connections reset: what was promised could not be kept", false},
     {ENGINE(promises_unmarked),
      "packets without the mark that their connection was given, for something was promised to it: see 'postern setup'",
      false},
     {ENGINE(connection_unknown),
-     "dropped: of no connection known here, after one had to be forgotten, or of another gateway's", false},
-    {ENGINE(stale), "dropped: out of order, and the gap before it never filled in time", false},
+     "packets dropped that were of no connection known here, after one had to be forgotten, or of another gateway's",
+     false},
+    {ENGINE(stale), "packets dropped out of order, because the gap before them was not filled in time", false},
     {ENGINE(flows_created), "connections followed from their SYN on", false},
     {"flows_inbound", DIRECTION(INBOUND), "connections to a protected server; all, where none is said to be protected",
      false},
@@ -43,7 +45,7 @@ const struct figure worker_figures[] = {
     {"flows_internal", DIRECTION(INTERNAL), "connections from one protected server to another", false},
     {"flows_neither", DIRECTION(TRANSIT), "connections of which neither end is protected", false},
     {ENGINE(flows_ended), "connections followed from their SYN on that were closed, reset or timed out", false},
-    {ENGINE(flows_evicted), "connections forgotten to make room", false},
+    {ENGINE(flows_evicted), "connections forgotten to make room for others", false},
     {ENGINE(unplaced), "packets of new connections dropped (on-overload = pass: passed unread): the table was full",
      false},
     {ENGINE(flows_midstream), "connections older than the filter, which pass unedited", false},
@@ -63,8 +65,8 @@ const struct figure worker_figures[] = {
     {ENGINE(connections_reset), "connections reset", false},
     {ENGINE(connections_relieved), "connections reset to make room: the oldest of the client network that had most",
      false},
-    {ENGINE(held_relieved), "packets that waited, dropped to make room likewise", false},
-    {ENGINE(shares_used_up), "times that a client network was given no more, for it had its share", false},
+    {ENGINE(held_relieved), "packets that waited, dropped to make room: of the client network that had most", false},
+    {ENGINE(shares_used_up), "times that a client network was given no more room, because it had its share", false},
     {ENGINE(replies_replaced), "replies that the client saw in another form", false},
     {ENGINE(questions), "questions asked of what is remembered", false},
     {ENGINE(questions_unanswered),
@@ -72,12 +74,13 @@ const struct figure worker_figures[] = {
     {ENGINE(questions_lost), "questions and lessons that found no room", false},
     {ENGINE(tarpits), "replies that were to leave later", false},
     {ENGINE(tarpit_ms), "milliseconds by which replies were to leave later, in all", false},
-    {ENGINE(tarpit_hangups), "replies that were to leave later, and the client hung up meanwhile", false},
+    {ENGINE(tarpit_hangups), "replies that were to leave later whose client hung up meanwhile", false},
     {ENGINE(tarpit_hangup_ms), "milliseconds that replies had waited when their clients hung up, in all", false},
     {ENGINE(tarpits_shortened), "delays of replies over before their time, for the server would have given up", false},
     {ENGINE(tarpits_relieved), "delays of replies over before their time, for want of room", false},
     {ENGINE(guarded), "mails of guarded servers, by recipients, that a server outside put off", false},
-    {ENGINE(guarded_unknown), "recipients of theirs of whom nothing could be kept, for want of room", false},
+    {ENGINE(guarded_unknown), "recipients of mails of guarded servers of whom nothing could be kept, for want of room",
+     false},
     {ENGINE(events_lost), "events that nobody fetched in time", false},
     {"queue_received", QUEUE(received), "packets that came from the kernel", false},
     {"queue_verdicts", QUEUE(verdicts), "verdicts given to the kernel", false},
@@ -86,8 +89,8 @@ const struct figure worker_figures[] = {
     {"queue_overruns", QUEUE(overruns), "packets lost because the filter read too slowly", false},
     {"queue_full", QUEUE(queue_full), "packets the kernel dropped because too many waited for a verdict", false},
     {GREY(asked), "recipients, and STARTTLS, that the greylist was asked about", false},
-    {GREY(passed), "answers of the greylist: it passes", false},
-    {GREY(deferred), "answers of the greylist: not now", false},
+    {GREY(passed), "answers of the greylist that let pass", false},
+    {GREY(deferred), "answers of the greylist that put off", false},
     {GREY(failed), "questions to the greylist to which its store gave no answer", false},
     {GREY(clients), "connections whose client was looked up in the greylist", false},
     {GREY(clients_known), "connections whose client the greylist knows", false},
@@ -108,9 +111,9 @@ static_assert(sizeof worker_figures / sizeof worker_figures[0] == sizeof(struct 
               "each counter has its figure");
 
 const struct figure common_figures[] = {
-    {WATCH(retries), "guarded mails put off at their second attempt or a later one", false},
-    {WATCH(last), "guarded mails put off at their last attempt, so that they may be lost", false},
-    {WATCH(taken), "guarded mails taken that had been put off", false},
+    {WATCH(retries), "mails of guarded servers put off at their second attempt or a later one", false},
+    {WATCH(last), "mails of guarded servers put off at their last attempt, so that they may be lost", false},
+    {WATCH(taken), "mails of guarded servers taken that had been put off", false},
     {LOG(written), "events written", false},
     {LOG(failed), "events that could not be written", false},
     {LOG(dropped), "events that found no room on their way to the log", false},
@@ -129,6 +132,26 @@ const struct figure common_figures[] = {
      true},
 };
 const size_t common_figure_count = sizeof common_figures / sizeof common_figures[0];
+
+const char *figures_direction(enum policy_direction direction)
+{
+    static const char *const names[POLICY_DIRECTIONS] = {"inbound", "outbound", "internal", "neither"};
+    return names[direction];
+}
+
+const char *figures_outcome(enum engine_outcome outcome)
+{
+    static const char *const names[ENGINE_OUTCOMES] = {"no-mail", "refused", "put-off", "unread", "reset", "accepted"};
+    return names[outcome];
+}
+
+static void add_sessions(struct engine_sessions *sum, const struct engine_sessions *one)
+{
+    for (int direction = 0; direction < POLICY_DIRECTIONS; direction++)
+        for (int outcome = 0; outcome < ENGINE_OUTCOMES; outcome++)
+            for (int encrypted = 0; encrypted < 2; encrypted++)
+                sum->ended[direction][outcome][encrypted] += one->ended[direction][outcome][encrypted];
+}
 
 uint64_t figure_value(const struct figure *figure, const void *structure)
 {
@@ -159,4 +182,5 @@ void figures_add(struct worker_status *sum, const struct worker_status *one)
         sum->greylist.reasons[reason] += one->greylist.reasons[reason];
     for (int rule = 0; rule < RULES_MAX; rule++)
         sum->rule_hits[rule] += one->rule_hits[rule];
+    add_sessions(&sum->sessions, &one->sessions);
 }

@@ -3,7 +3,7 @@
  *
  * One table for `postern status`, for metrics and for the manual. A counter's name is its field's name (of a queue with
  * `queue_` before it), a gauge's ends in `_now`. Beside the tables, one counter for each reason of the greylist's
- * answers.
+ * answers, one for each rule, and one for each kind of session that ended.
  */
 #ifndef POSTERN_CMD_FIGURES_H
 #define POSTERN_CMD_FIGURES_H
@@ -26,7 +26,7 @@ struct figure {
     const char *name;
     size_t offset;    /* of its field in the structure that the table is about */
     size_t bytes;     /* of that field: 4 or 8 */
-    const char *help; /* a few words, without a full stop */
+    const char *help; /* a few words that begin with what is counted, and need no others; without a full stop */
     bool gauge;       /* what there is now; else what has been since the start */
 };
 
@@ -43,10 +43,18 @@ extern const size_t common_figure_count;
 #define FIGURES_RULES      "rule_hits"
 #define FIGURES_RULES_HELP "times that a rule held, since the rules in use were read"
 
+/* `sessions` of struct worker_status, by direction, outcome, and whether they were encrypted. */
+#define FIGURES_SESSIONS      "sessions"
+#define FIGURES_SESSIONS_HELP "connections that ended, by direction, outcome, and whether they were encrypted"
+
+/* Words for these. */
+const char *figures_direction(enum policy_direction direction);
+const char *figures_outcome(enum engine_outcome outcome);
+
 /* The figure in that structure. */
 uint64_t figure_value(const struct figure *figure, const void *structure);
 
-/* Add a worker's figures, its answers by reason and its hits by rule to `sum`. */
+/* Add a worker's figures, its answers by reason, its hits by rule and its sessions to `sum`. */
 void figures_add(struct worker_status *sum, const struct worker_status *one);
 
 #endif

@@ -39,7 +39,7 @@ static const struct unit {
     {"tarpit_ms", "tarpit_seconds", "seconds by which replies were to leave later, in all", 1e-3},
     {"tarpit_hangup_ms", "tarpit_hangup_seconds", "seconds that replies had waited when their clients hung up, in all",
      1e-3},
-    {"blocks_now", "kept_bytes_now", "memory in use for octets of connections that are kept", ENGINE_BLOCK_BYTES},
+    {"blocks_now", "kept_bytes", "memory in use for octets of connections that are kept, in bytes", ENGINE_BLOCK_BYTES},
 };
 
 static const struct unit *unit_of(const struct figure *figure)
@@ -109,6 +109,24 @@ static void write_rule_hits(FILE *out, const struct policy *policy, const struct
         }
 }
 
+/* Of all workers together: there are many of them. */
+static void write_sessions(FILE *out, const struct worker_status *workers, unsigned count)
+{
+    head(out, FIGURES_SESSIONS, "_total", "counter", FIGURES_SESSIONS_HELP);
+    for (int direction = 0; direction < POLICY_DIRECTIONS; direction++)
+        for (int outcome = 0; outcome < ENGINE_OUTCOMES; outcome++)
+            for (int encrypted = 0; encrypted < 2; encrypted++) {
+                uint64_t sum = 0;
+                for (unsigned i = 0; i < count; i++)
+                    sum += workers[i].sessions.ended[direction][outcome][encrypted];
+                fprintf(out,
+                        "postern_" FIGURES_SESSIONS "_total{direction=\"%s\",outcome=\"%s\",encrypted=\"%s\"} %" PRIu64
+                        "\n",
+                        figures_direction((enum policy_direction)direction),
+                        figures_outcome((enum engine_outcome)outcome), encrypted ? "yes" : "no", sum);
+            }
+}
+
 static void write_gauge(FILE *out, const char *name, const char *help, int64_t value)
 {
     head(out, name, "", "gauge", help);
@@ -118,16 +136,17 @@ static void write_gauge(FILE *out, const char *name, const char *help, int64_t v
 static void write_rules(FILE *out, const struct service *service)
 {
     struct rules_about about = rules_about(service->rules);
-    head(out, "rules_info", "", "gauge", "the rule file, and a hash of it with what it includes and its lists");
+    head(out, "rules_info", "", "gauge", "rule file, and a hash of it with what it includes and its lists");
     fputs("postern_rules_info{file=\"", out);
     write_label(out, service->rules->path ? service->rules->path : "");
     fprintf(out, "\",hash=\"%s\"} 1\n", about.hash);
-    write_gauge(out, "dry_run", "1 where the rules change nothing and only tell what would have happened",
+    write_gauge(out, "dry_run", "whether the rules change nothing and only tell what would have happened: 1, else 0",
                 about.dry_run);
-    write_gauge(out, "last_reload_successful", "1 unless the last reload failed, and the rules from before it hold",
+    write_gauge(out, "last_reload_successful",
+                "whether the last reload succeeded: 1; else 0, and the rules from before it hold",
                 !service->reload_failed);
-    write_gauge(out, "last_reload_success_timestamp_seconds", "when the rules in use were read, since 1970",
-                service->reloaded_us / 1000000);
+    write_gauge(out, "last_reload_success_timestamp_seconds",
+                "time when the rules in use were read, in seconds since 1970", service->reloaded_us / 1000000);
 }
 
 /* Where a store is in use. */
@@ -135,7 +154,7 @@ static void write_store(FILE *out, const struct service *service)
 {
     char fault[256];
     if (service->store)
-        write_gauge(out, "store_up", "1 unless the store fails, and what the rules say of a lost store holds",
+        write_gauge(out, "store_up", "whether the store works: 1; else 0, and what the rules say of a lost store holds",
                     !store_fault(service->store, fault, sizeof fault));
 }
 
@@ -145,15 +164,16 @@ static void write_page(FILE *out, struct service *service)
     struct common_status common = service_common(service);
     for (unsigned i = 0; i < service->queues.workers; i++)
         worker_ask(service->workers[i], &workers[i], SERVICE_ANSWER_MS);
-    head(out, "info", "", "gauge", "the version of the filter that runs");
+    head(out, "info", "", "gauge", "version of the filter that runs");
     fputs("postern_info{version=\"" POSTERN_VERSION "\"} 1\n", out);
-    head(out, "uptime_seconds", "", "gauge", "seconds since the filter was started");
+    head(out, "uptime_seconds", "", "gauge", "time since the filter was started, in seconds");
     fprintf(out, "postern_uptime_seconds %" PRId64 "\n", (clock_now_us() - service->began_us) / 1000000);
     write_rules(out, service);
     write_store(out, service);
     for (size_t i = 0; i < worker_figure_count; i++)
         write_workers(out, &worker_figures[i], workers, service->queues.workers);
     write_reasons(out, workers, service->queues.workers);
+    write_sessions(out, workers, service->queues.workers);
     write_rule_hits(out, &service->rules->now->policy, workers, service->queues.workers);
     for (size_t i = 0; i < common_figure_count; i++) {
         char name[96];

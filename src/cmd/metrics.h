@@ -5,7 +5,7 @@
  * Out:    text in Prometheus' format 0.0.4: each figure by its name in cmd/figures, `postern_` before it, and `_total`
  *         behind a counter; times in seconds and memory in bytes, by names that say so. Besides what the rules, the
  *         last reload and the store are like. What workers count has a label `worker`; the greylist's answers have a
- *         label `reason`, too.
+ *         label `reason`, too. Sessions that ended are of all workers: labels `direction`, `outcome`, `encrypted`.
  * Thread: the one that opened it; nothing waits for a peer.
  * Limits: a few connections, a few seconds each. Where file descriptors are out, one (sys/acceptor).
  */

@@ -148,16 +148,23 @@ static int open_all(struct run *run)
 /* Whether guarded mail is to be counted together with other gateways, so that a store is of use. */
 static bool shares_guard(const struct conf *conf)
 {
-    static const char shared[] = "redis://";
-    return conf->policy.guard != RULES_MAX && strncmp(conf->store, shared, sizeof shared - 1) == 0;
+    return conf->policy.guard != RULES_MAX && store_is_shared(conf->store);
 }
 
-static int share_guard(struct run *run)
+/* The filter starts without its store, too: what `fault` says may be over by and by. */
+static int stand_in(struct run *run, const char *uri, const struct store_settings *settings, const char *fault)
 {
-    watch_share(run->service.watch, run->rules.store);
-    for (unsigned i = 0; i < run->service.queues.workers; i++)
-        if (!worker_share(run->service.workers[i], run->rules.store))
-            return cmd_complain(CMD_FAILED, "no memory for the guard");
+    char message[CMD_MESSAGE_BYTES];
+    run->rules.store = run->service.store =
+        store_open_lost(fault, settings, clock_now_us() / 1000000, message, sizeof message);
+    if (!run->rules.store)
+        return cmd_complain(CMD_FAILED, "%s", message);
+    run->service.late = late_store_new(uri, settings, fault);
+    if (!run->service.late)
+        return cmd_complain(CMD_FAILED, "no thread for the store: %m");
+    cmd_complain(CMD_GOOD, "%s; until the store can be used on-lost-store holds: %s", fault,
+                 run->rules.now->policy.defers_without_store ? "defer" : "pass");
+    run->service.store_faulty = true; /* this was said */
     return CMD_GOOD;
 }
 
@@ -171,16 +178,21 @@ static int open_store(struct run *run)
     bool asks = run->store_uri || answers_wanted(&conf->policy);
     if (!asks && !shares_guard(conf))
         return CMD_GOOD;
+    if (!store_understands(uri, message, sizeof message))
+        return cmd_complain(CMD_FAILED, "%s", message);
     settings.clients_max = 3 * run->service.queues.workers; /* for the guard, and the greylist: at a reload two each */
     run->rules.store = run->service.store =
         store_open(uri, &settings, clock_now_us() / 1000000, message, sizeof message);
+    int code = CMD_GOOD;
     if (!run->rules.store)
-        return cmd_complain(CMD_FAILED, "%s", message);
-    if (message[0])
+        code = stand_in(run, uri, &settings, message);
+    else if (message[0])
         cmd_complain(CMD_GOOD, "%s", message);
-    if (asks && !rules_answer(&run->rules, conf))
+    if (code == CMD_GOOD && asks && !rules_answer(&run->rules, conf))
         return cmd_complain(CMD_FAILED, "no memory for the greylist");
-    return share_guard(run);
+    if (code == CMD_GOOD && !run->service.late && !service_share_guard(&run->service))
+        return cmd_complain(CMD_FAILED, "no memory for the guard");
+    return code;
 }
 
 /* What was made as root will be made anew as that user. */
@@ -267,6 +279,7 @@ static void close_all(struct run *run, bool log_ended)
 
 static void close_store(struct run *run)
 {
+    late_store_free(run->service.late);
     uint64_t lost = store_close(run->rules.store, STORE_WAIT_MS);
     if (lost)
         cmd_complain(CMD_GOOD, "%llu records could not be written to the store in time", (unsigned long long)lost);
@@ -278,7 +291,9 @@ static void close_store(struct run *run)
  */
 static void keep_tables_apart(void)
 {
+#ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+#endif
 }
 
 /* Whoever reads what we write may end, or stop: mail goes on. What asks for a reload or a new event file waits until we

@@ -69,6 +69,23 @@ static json_t *rules_of(const struct policy *policy, const struct worker_status 
     return list;
 }
 
+/* Sessions that ended: those kinds of which there were any. */
+static json_t *sessions_of(const struct engine_sessions *sessions)
+{
+    json_t *list = json_array();
+    for (int direction = 0; direction < POLICY_DIRECTIONS; direction++)
+        for (int outcome = 0; outcome < ENGINE_OUTCOMES; outcome++)
+            for (int encrypted = 0; encrypted < 2; encrypted++) {
+                uint64_t count = sessions->ended[direction][outcome][encrypted];
+                if (count)
+                    json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:I}", "direction",
+                                                          figures_direction((enum policy_direction)direction),
+                                                          "outcome", figures_outcome((enum engine_outcome)outcome),
+                                                          "encrypted", encrypted, "count", (json_int_t)count));
+            }
+    return list;
+}
+
 static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
 {
     struct worker_status status;
@@ -109,6 +126,7 @@ json_t *service_describe(struct service *service)
                                "common_figures", figures_of(common_figures, common_figure_count, &common));
     free(rules);
     struct rules_about about = rules_about(service->rules);
+    json_object_set_new(object, FIGURES_SESSIONS, sessions_of(&sum.sessions));
     json_object_set_new(object, FIGURES_RULES, rules_of(&service->rules->now->policy, &sum));
     json_object_set_new(object, "rules_hash", json_string(about.hash));
     json_object_set_new(object, "dry_run", json_boolean(about.dry_run));
@@ -230,6 +248,41 @@ static int earlier(int one_ms, int other_ms)
     return one_ms < 0 || (other_ms >= 0 && other_ms < one_ms) ? other_ms : one_ms;
 }
 
+bool service_share_guard(struct service *service)
+{
+    watch_share(service->watch, service->store);
+    for (unsigned i = 0; i < service->queues.workers; i++)
+        if (!worker_share(service->workers[i], service->store))
+            return false;
+    return true;
+}
+
+/* The store that could not be opened when we started, once it is there. */
+static void take_late_store(struct service *service)
+{
+    char message[CMD_MESSAGE_BYTES];
+    struct store *before = service->store, *store = late_store_take(service->late, message, sizeof message);
+    if (!store && message[0]) {
+        store_tell_lost(before, message);
+        cmd_complain(CMD_GOOD, "%s", message);
+    }
+    if (!store)
+        return;
+    service->store = service->rules->store = store;
+    if (!rules_answer(service->rules, service->rules->now)) {
+        service->store = service->rules->store = before; /* for good, as a reload that finds no memory */
+        cmd_complain(CMD_GOOD,
+                     "the store could be opened, but there is no memory for the greylist: start postern anew");
+        store_close(store, 0);
+    } else {
+        if (!service_share_guard(service))
+            cmd_complain(CMD_GOOD, "no memory for the guard: each worker counts alone");
+        store_close(before, 0);
+    }
+    late_store_free(service->late);
+    service->late = NULL;
+}
+
 /* Said once when the store fails, and once when it is well again; until then what the rules say of a lost store holds.
  */
 static void tell_store(struct service *service)
@@ -333,6 +386,8 @@ int service_run(struct service *service)
             control_serve(service->control, answer, service);
         if (service->metrics)
             metrics_serve(service->metrics);
+        if (service->late)
+            take_late_store(service);
         if (service->store)
             tell_store(service);
         tell_shortage(service);

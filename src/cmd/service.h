@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "cmd/figures.h"
+#include "cmd/late_store.h"
 #include "cmd/queues.h"
 #include "cmd/rules.h"
 #include "cmd/worker.h"
@@ -48,6 +49,7 @@ struct service {
     struct store *store; /* NULL: none */
     struct watch *watch;
     bool store_faulty;       /* it was said that it fails */
+    struct late_store *late; /* NULL: the store is open, or there is none; else `store` stands in for it */
     struct control *control; /* NULL: none */
     struct metrics *metrics; /* NULL: none */
     struct rules *rules;
@@ -72,6 +74,9 @@ int service_run(struct service *service);
 
 /* What all workers say of themselves, added up. */
 void service_ask_workers(struct service *service, struct worker_status *sum);
+
+/* Guarded mail is counted in the store, too. False where there is no memory. */
+bool service_share_guard(struct service *service);
 
 /* What there is once. */
 struct common_status service_common(const struct service *service);

@@ -20,6 +20,7 @@ static void print_list(void)
         printf("%-*s %-8s %s\n", NAME_WIDTH, worker_figures[i].name, worker_figures[i].gauge ? "gauge" : "counter",
                worker_figures[i].help);
     printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_REASONS, "counter", FIGURES_REASONS_HELP);
+    printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_SESSIONS, "counter", FIGURES_SESSIONS_HELP);
     printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_RULES, "counter", FIGURES_RULES_HELP);
     for (size_t i = 0; i < common_figure_count; i++)
         printf("%-*s %-8s %s\n", NAME_WIDTH, common_figures[i].name, common_figures[i].gauge ? "gauge" : "counter",

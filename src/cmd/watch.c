@@ -88,8 +88,10 @@ bool watch_take(struct watch *watch, struct event *event)
 
 void watch_share(struct watch *watch, const struct store *store)
 {
+    pthread_mutex_lock(&watch->lock);
     memcpy(watch->guard.secret, store_secret(store), sizeof watch->guard.secret);
     watch->lag_ms = store_lag_s(store) * 1000;
+    pthread_mutex_unlock(&watch->lock);
 }
 
 static uint32_t *counted_at(struct watch *watch, const struct store_key *key)
@@ -101,8 +103,8 @@ struct watch_place watch_place(struct watch *watch, const struct event *event)
 {
     struct watch_place place;
     struct guard_mail mail = mail_of(event);
-    guard_key(&watch->guard, &mail, place.key.octets);
     pthread_mutex_lock(&watch->lock);
+    guard_key(&watch->guard, &mail, place.key.octets);
     place.counted = *counted_at(watch, &place.key);
     pthread_mutex_unlock(&watch->lock);
     return place;

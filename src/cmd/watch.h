@@ -33,7 +33,7 @@ void watch_use(struct watch *watch, const struct guard_settings *settings);
 /* Fill in what the engine could not know. False where there is nothing to tell: mail that was never put off. */
 bool watch_take(struct watch *watch, struct event *event);
 
-/* Before anything is counted: keys are those of this store, which outlives the watch. */
+/* Keys are those of this store from here on; what was counted under others is forgotten by and by. */
 void watch_share(struct watch *watch, const struct store *store);
 
 /* Where the store has what is known of a message. */

@@ -181,6 +181,7 @@ static void look(const struct worker *worker, struct worker_status *status)
     *status = (struct worker_status){
         .engine = *engine_counters(worker->engine),
         .gauges = engine_gauges(worker->engine),
+        .sessions = *engine_sessions(worker->engine),
         .queue = *nfqueue_counters(worker->queue),
     };
     memcpy(status->rule_hits, engine_rule_hits(worker->engine), sizeof status->rule_hits);
@@ -319,10 +320,11 @@ static bool serve(struct worker *worker)
         {.fd = nfqueue_fd(worker->queue), .events = POLLIN},
         {.fd = worker->wake, .events = POLLIN},
         {.events = POLLIN},
-        {.fd = worker->watcher ? watcher_fd(worker->watcher) : -1, .events = POLLIN},
+        {.events = POLLIN},
     };
     while (!atomic_load(&worker->stop)) {
         fds[2].fd = worker->answers ? answers_fd(worker->answers) : -1;
+        fds[3].fd = worker->watcher ? watcher_fd(worker->watcher) : -1;
         if (poll(fds, sizeof fds / sizeof fds[0], timeout_ms(worker)) < 0 && errno != EINTR) {
             cmd_complain(CMD_FAILED, "cannot wait for packets: %m");
             return false;
@@ -387,10 +389,27 @@ bool worker_start(struct worker *worker, struct log *log)
     return worker->started;
 }
 
+struct share {
+    struct worker *worker;
+    struct watcher *watcher;
+};
+
+static void use_watcher(struct engine *engine, void *context)
+{
+    struct share *share = context;
+    (void)engine;
+    assert(!share->worker->watcher);
+    share->worker->watcher = share->watcher;
+}
+
 bool worker_share(struct worker *worker, struct store *store)
 {
-    worker->watcher = watcher_new(worker->settings.watch, store);
-    return worker->watcher != NULL;
+    struct share share = {worker, watcher_new(worker->settings.watch, store)};
+    if (!share.watcher)
+        return false;
+    if (!worker_call(worker, use_watcher, &share))
+        watcher_free(share.watcher);
+    return true;
 }
 
 void worker_stop(struct worker *worker)

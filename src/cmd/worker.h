@@ -40,6 +40,7 @@ struct worker_status {
     struct engine_gauges gauges;
     struct nfqueue_counters queue;
     struct greylist_counters greylist;
+    struct engine_sessions sessions;
     uint64_t rule_hits[RULES_MAX]; /* of the rules in use, by number, since they are */
 };
 
@@ -67,7 +68,7 @@ bool worker_call(struct worker *worker, void (*call)(struct engine *engine, void
  */
 bool worker_use_answers(struct worker *worker, struct answers *answers);
 
-/* Before it is started: attempts of guarded mail are counted in this store, too. False where there is no memory. */
+/* Once: attempts of guarded mail are counted in this store, too. False where there is no memory. */
 bool worker_share(struct worker *worker, struct store *store);
 
 /* Ask it to give every packet that waits its verdict, and wait until its thread has ended. */

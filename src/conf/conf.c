@@ -67,7 +67,8 @@ static int check_port(cfg_t *cfg, cfg_opt_t *option)
 
 bool conf_is_store(const char *uri)
 {
-    static const char *const schemes[] = {"sqlite:", "redis://"};
+    static const char *const schemes[] = {"sqlite:",       "redis://",          "rediss://",
+                                          "redis+unix://", "redis+sentinel://", "rediss+sentinel://"};
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
         if (strncmp(uri, schemes[i], strlen(schemes[i])) == 0)
             return uri[strlen(schemes[i])] != '\0' && strlen(uri) < CONF_STORE_BYTES;

@@ -85,8 +85,9 @@ const struct key keys[] = {
      "has an offset. Not changed by a reload."},
     {"", "store", KEY_TEXT, CONF_STORE_DEFAULT, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Where the greylist remembers, and the guard counts: sqlite:FOLDER, made where it is missing; "
-     "redis://[:PASSWORD@]HOST[:PORT][/DB], for several gateways that share what they know; memory:, gone with the "
-     "process. For the guard alone only the second is opened. Not changed by a reload."},
+     "redis://[:PASSWORD@]HOST[:PORT][/DB], for several gateways that share what they know, or rediss://, "
+     "redis+unix://, redis+sentinel:// (see docs/store.md); memory:, gone with the process. For the guard alone only a "
+     "shared one is opened. Not changed by a reload."},
     /* ---- greylist ---- */
     {"greylist", "delay", KEY_DURATION, "5m", 1000, DAYS(2), NULL, OF_GREYLIST(delay_s), 1000, NARROWS_NOT,
      "A retry passes so long after the first attempt; the time that its refusals took does not count."},

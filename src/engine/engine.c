@@ -372,3 +372,8 @@ const struct engine_counters *engine_counters(const struct engine *engine)
 {
     return &engine->counters;
 }
+
+const struct engine_sessions *engine_sessions(const struct engine *engine)
+{
+    return &engine->sessions;
+}

@@ -68,4 +68,7 @@ bool engine_next_event(struct engine *engine, struct event *event);
 
 const struct engine_counters *engine_counters(const struct engine *engine);
 
+/* Of those that flows_ended counts. */
+const struct engine_sessions *engine_sessions(const struct engine *engine);
+
 #endif

@@ -69,6 +69,8 @@ struct flow {
     bool changed : 1;          /* class or deadlines may differ: see engine/progress */
     uint8_t resume : 4;        /* sides that may go on, bits 1 << enum smtp_side; or must, in their last form: bits
                                 FLOW_RELEASE << enum smtp_side */
+    bool encrypted : 1;        /* the server agreed to it */
+    uint8_t outcome;           /* enum engine_outcome, so far */
     uint8_t differs_told : 2;  /* bits 1 << enum smtp_side: a resend of that end had other octets than the first time */
     uint32_t undelayed;        /* replies to exchanges before this one may have waited in an older process */
     uint32_t inquiry;          /* what it asks and has to tell, see engine/inquiry; POOL_NONE for nothing */

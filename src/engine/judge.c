@@ -169,6 +169,12 @@ static const char *why_opaque(const struct smtp_unit *unit)
     return unit->kind == SMTP_UNIT_REPLY ? "encrypted" : "ledger-full";
 }
 
+static void raise_outcome(struct flow *flow, enum engine_outcome outcome)
+{
+    if (flow->outcome < outcome)
+        flow->outcome = outcome;
+}
+
 /*
  * The session is not read on. What the server does, or encrypts, it may; else nobody passes unread who could be acted
  * on.
@@ -176,6 +182,8 @@ static const char *why_opaque(const struct smtp_unit *unit)
 static void leave_unread(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, unsigned outstanding)
 {
     bool by_reply = unit->kind == SMTP_UNIT_REPLY;
+    if (!by_reply || unit->anomaly || !unit->has_reply || unit->reply.code < 400)
+        raise_outcome(flow, ENGINE_OUTCOME_UNREAD);
     if (promise_leave(engine, flow, promises_lost(unit, outstanding), why_opaque(unit)))
         return;
     if (!unit->anomaly && !by_reply && policy_ends_unread(policy_of(engine, flow), &flow->facts)) {
@@ -243,6 +251,29 @@ static void count_reply(struct policy_facts *facts, const struct smtp_unit *unit
         facts->authenticated = true;
 }
 
+/* What a reply, once it is complete, and as the client reads it, makes of the connection. */
+static void note_outcome(struct flow *flow, const struct smtp_context *context, const struct smtp_unit *unit,
+                         uint16_t code)
+{
+    static const uint64_t verbs = UINT64_C(1) << SMTP_VERB_CONNECT | UINT64_C(1) << SMTP_VERB_MAIL |
+                                  UINT64_C(1) << SMTP_VERB_RCPT | UINT64_C(1) << SMTP_VERB_DATA |
+                                  UINT64_C(1) << SMTP_VERB_BDAT;
+    if (unit->kind != SMTP_UNIT_REPLY || !unit->has_reply || !unit->reply.last)
+        return;
+    bool ends = smtp_verb_is(unit->verb, SMTP_TRAIT_ENDS_MESSAGE);
+    bool encrypts = smtp_verb_is(unit->verb, SMTP_TRAIT_ENCRYPTS);
+    /* What a rule refuses the server has not seen as what it was. */
+    bool ours = smtp_session_reply_refusal(&flow->smtp, context, unit) != SMTP_REFUSAL_NONE;
+    bool refuses = ours || ends || encrypts || verbs >> unit->verb & 1;
+    flow->encrypted = flow->encrypted || (encrypts && code / 100 == 2);
+    if (ends && code / 100 == 2)
+        raise_outcome(flow, ENGINE_OUTCOME_ACCEPTED);
+    else if (code == 421 || (refuses && code / 100 == 4))
+        raise_outcome(flow, ENGINE_OUTCOME_PUT_OFF);
+    else if (refuses && code / 100 == 5)
+        raise_outcome(flow, ENGINE_OUTCOME_REFUSED);
+}
+
 /* The decision about a unit, with all that it is besides an action carried out. */
 static struct smtp_action decide(struct engine *engine, struct flow *flow, const struct smtp_context *context,
                                  const struct smtp_unit *unit)
@@ -252,8 +283,10 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     if (unit->role == SMTP_CLIENT)
         count_command(&flow->facts, unit);
     policy_judge(policy_of(engine, flow), unit, &flow->facts, flow->smtp.recipients, code, &decision);
-    if (unit->role == SMTP_SERVER)
+    if (unit->role == SMTP_SERVER) {
         count_reply(&flow->facts, unit, code);
+        note_outcome(flow, context, unit, code);
+    }
     struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
     if (decision.taken_count || decision.marks || decision.undecided || policy_of(engine, flow)->dry_run)
         decision_take(engine, flow, &subject, &decision);
@@ -488,8 +521,10 @@ void judge_give_up(struct engine *engine, uint32_t index, const char *reason)
     struct flow *flow = flow_at(&engine->table, index);
     bool live = engine->settings.peers == ENGINE_PEERS_LIVE; /* a record has nobody to be harmed */
     unsigned outstanding = live ? smtp_session_promises(&flow->smtp) : 0;
-    if (!flow->smtp.opaque)
+    if (!flow->smtp.opaque) {
         smtp_session_give_up(&flow->smtp, &engine->blocks);
+        raise_outcome(flow, ENGINE_OUTCOME_UNREAD);
+    }
     message_forget(engine, flow);
     promise_leave(engine, flow, outstanding, reason);
     end_tarpit(engine, index, engine->stopping ? TARPIT_END_STOPPED : TARPIT_END_UNREAD);

@@ -80,6 +80,10 @@ static void tell_end(struct engine *engine, struct flow *flow, const char *reaso
     if (!flow->owes_end)
         return;
     engine->counters.flows_ended++;
+    enum engine_outcome outcome = flow->outcome;
+    if (flow->reset && outcome < ENGINE_OUTCOME_RESET)
+        outcome = ENGINE_OUTCOME_RESET;
+    engine->sessions.ended[flow->facts.direction][outcome][flow->encrypted]++;
     struct event *event = tell_break(engine, EVENT_FLOW_END, flow, reason);
     flow->owes_end = false;
     if (!event)

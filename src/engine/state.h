@@ -99,6 +99,7 @@ struct engine {
     struct ready_list after;
 
     struct engine_counters counters;
+    struct engine_sessions sessions;
     struct event *events;
     uint8_t *event_arena;
     uint32_t event_count, event_next;

@@ -164,6 +164,23 @@ struct engine_counters {
     uint64_t flows_by_direction[POLICY_DIRECTIONS];
 };
 
+/* What became of a connection, as its client has read it. Of several things the last one in this order counts. */
+enum engine_outcome {
+    ENGINE_OUTCOME_NO_MAIL, /* nothing of what follows */
+    ENGINE_OUTCOME_REFUSED, /* a greeting, a sender, a recipient or a message drew 5xx; or a command, from the filter */
+    ENGINE_OUTCOME_PUT_OFF, /* the same with 4xx; or 421 to anything */
+    ENGINE_OUTCOME_UNREAD,  /* from some point on it was not read: encrypted, or the pairing was lost */
+    ENGINE_OUTCOME_RESET,   /* by the filter */
+    ENGINE_OUTCOME_ACCEPTED, /* the server took a mail */
+    ENGINE_OUTCOMES
+};
+
+/* Connections followed from their SYN on that have ended: by enum policy_direction, by outcome, and whether the server
+   agreed to encryption. */
+struct engine_sessions {
+    uint64_t ended[POLICY_DIRECTIONS][ENGINE_OUTCOMES][2];
+};
+
 /* What there is now, as opposed to what has been. */
 struct engine_gauges {
     uint32_t flows;

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/steady.h"
 #include "report/json.h"
 #include "report/reasons.h"
 #include "report/session.h"
@@ -355,7 +356,7 @@ static void count_unwritten(struct log *log, struct log_counters *counters)
 static bool join(struct log *log, int64_t until_ms)
 {
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    return pthread_clockjoin_np(log->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+    return steady_join(log->thread, &until) == 0;
 }
 
 bool log_close(struct log *log, int64_t now_us, uint32_t wait_ms, struct log_counters *counters)

@@ -26,9 +26,12 @@ struct store_reply {
 };
 
 struct store_backend {
-    const char *scheme; /* with its colon */
+    const char *scheme; /* what its URIs begin with */
+    bool is_shared;     /* several gateways may use it */
     uint32_t tick_ms;   /* what was put waits for that long to be written, and `tend` is called so often, at least */
 
+    /* Whether it is a URI of this kind, wherever that leads. False with a message. NULL: each is. */
+    bool (*understands)(const char *rest, char *message, size_t size);
     /* `rest` is the URI behind the scheme. Sets secret, and lag_s. False with a message; `close` is called all the same
        where `state` is set. */
     bool (*open)(struct store *store, const char *rest, char *message, size_t size);
@@ -45,6 +48,7 @@ struct store_backend {
 };
 
 extern const struct store_backend store_memory, store_sqlite, store_redis;
+extern const struct store_backend store_lost; /* stands in for one that cannot be opened yet; no URI names it */
 
 /* What may be wrong at the same time; the first of them is told. */
 enum store_fault_of { FAULT_WRITING, FAULT_PLACE, FAULT_RECORDS, STORE_FAULTS };

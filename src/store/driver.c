@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/steady.h"
 #include "store/client.h"
 
 enum {
@@ -34,7 +35,7 @@ static void sleep_for(struct store_waker *waker, int64_t wait_ms, bool (*has_wor
     until.tv_nsec %= 1000000000;
     atomic_store(&waker->asleep, true);
     if (!atomic_load(&store->ending) && !(has_work && has_work(store)))
-        while (sem_clockwait(&waker->calls, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR)
+        while (steady_wait(&waker->calls, &until) != 0 && errno == EINTR)
             continue;
     if (!atomic_exchange(&waker->asleep, false))
         while (sem_trywait(&waker->calls) == 0)
@@ -141,7 +142,7 @@ static bool join(pthread_t thread)
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += JOIN_S;
-    return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+    return steady_join(thread, &until) == 0;
 }
 
 bool driver_start(struct store *store)

@@ -4,6 +4,9 @@
  * Each thread has a connection of its own, on which it sends all of a batch and then reads all that is answered. What
  * the server does not answer within REPLY_MS ends the connection; the thread that writes makes it anew. While there is
  * none, questions fail at once and puts wait in the table.
+ *
+ * Where the URI leads to several places, the first of them that takes writes is used; where none does, the first that
+ * can be read, and others are looked for again every LOOK_MS.
  */
 #include <errno.h>
 #include <hiredis/hiredis.h>
@@ -15,6 +18,7 @@
 #include "base/hex.h"
 #include "store/backend.h"
 #include "store/record.h"
+#include "store/redis_connect.h"
 #include "store/redis_uri.h"
 #include "store/redis_walk.h"
 #include "store/redis_words.h"
@@ -23,11 +27,11 @@
 
 enum {
     ANSWER_MAX = 1 << 20,
-    CONNECT_MS = 1000,
     REPLY_MS = 2000,     /* of all that was asked at once */
     LOOK_UP_MS = 50,     /* while it waits for an answer: whether the store ends */
     PAUSE_LEAST_MS = 50, /* between attempts to connect; doubled each time */
     PAUSE_MOST_MS = 2000,
+    WHY_BYTES = 256,
     REFUSED_MS = 500, /* puts wait so long after one that the server refused */
     OUTDATE_MS = 400, /* what was learnt counts for twice that at most: other gateways write too */
     LOOK_MS = 5000,   /* how often the server is asked what it keeps, and under which secret */
@@ -45,24 +49,48 @@ struct link {
     uint32_t welcomes;  /* answers to AUTH and SELECT that are to come first */
     uint32_t under_way; /* commands without an answer */
     int64_t until_ms;   /* for those */
+    uint32_t place;     /* `place_number` when it was made */
 };
 
 struct redis {
     struct redis_uri uri;
     struct link reader, writer;
+    pthread_mutex_t place_lock;
+    struct redis_place place;      /* where the server is that is used */
+    _Atomic uint32_t place_number; /* one more whenever that changes */
     bool been_up;
+    bool takes_none;   /* what it was asked to keep it refused: perhaps another one is the master now */
+    int64_t search_ms; /* from when another one may be looked for */
     int64_t next_attempt_ms, pause_ms;
     int64_t writes_from_ms, outdate_ms, look_ms;
 };
 
 /* ---- faults ---- */
 
+/* Where the server is. */
+static struct redis_place place_of(struct redis *redis)
+{
+    pthread_mutex_lock(&redis->place_lock);
+    struct redis_place place = redis->place;
+    pthread_mutex_unlock(&redis->place_lock);
+    return place;
+}
+
+/* Whether its URI leaves open where the server is. */
+static bool has_choice(const struct redis *redis)
+{
+    return redis->uri.place_count > 1 || *redis->uri.master;
+}
+
 static void tell(struct store *store, enum store_fault_of of, const char *what, const char *words)
 {
-    const struct redis *redis = store->state;
-    char quoted[REDIS_QUOTED_BYTES], fault[STORE_MESSAGE_BYTES_MAX];
+    struct redis *redis = store->state;
+    char quoted[REDIS_QUOTED_BYTES], fault[STORE_MESSAGE_BYTES_MAX], at[sizeof redis->place.host + 16] = "";
     redis_quote_without(words, redis->uri.password, quoted);
-    snprintf(fault, sizeof fault, "%s: %s%s%s", redis->uri.name, what, *quoted ? ": " : "", quoted);
+    struct redis_place place = place_of(redis);
+    if (has_choice(redis))
+        snprintf(at, sizeof at, "%s:%d: ", place.host, place.port);
+    snprintf(fault, sizeof fault, "%s: %.100s%s%s%s", redis->uri.name, at, what, *quoted ? ": " : "", quoted);
     store_set_fault(store, of, fault);
 }
 
@@ -167,14 +195,15 @@ static bool ask_text(struct link *link, int count, const char **words)
 
 static bool connect_to(struct store *store, struct link *link)
 {
-    const struct redis *redis = store->state;
+    struct redis *redis = store->state;
     const struct redis_uri *uri = &redis->uri;
-    char db[16];
-    const struct timeval wait = {.tv_sec = CONNECT_MS / 1000};
+    char db[16], why[WHY_BYTES];
     part(link);
-    link->context = redisConnectWithTimeout(uri->host, uri->port, wait);
-    if (!link->context || link->context->err || redisSetTimeout(link->context, wait) != REDIS_OK)
-        return give_up(store, link, "cannot be reached", link->context ? link->context->errstr : "no memory");
+    link->place = atomic_load(&redis->place_number);
+    struct redis_place place = place_of(redis);
+    link->context = redis_connect(uri, &place, why, sizeof why);
+    if (!link->context)
+        return give_up(store, link, "cannot be reached", why);
     link->reading = *link->context->reader->fn;
     link->reading.createArray = refuse_array;
     link->context->reader->fn = &link->reading;
@@ -263,6 +292,7 @@ static bool greet(struct store *store)
     if (!send_all(store, link) || !take_welcomes(store, link))
         return false;
     redisReply *reply = agreed(store, link, refused);
+    redis->takes_none = *refused != '\0';
     bool good = take_format(store, link, reply, refused);
     freeReplyObject(reply);
     reply = good ? agreed(store, link, refused) : NULL;
@@ -296,11 +326,51 @@ static void go_up(struct store *store)
     atomic_store(&store->down, false);
 }
 
+static void use_place(struct redis *redis, const struct redis_place *place)
+{
+    bool same = redis->place.port == place->port && strcmp(redis->place.host, place->host) == 0;
+    if (same)
+        return;
+    pthread_mutex_lock(&redis->place_lock);
+    redis->place = *place;
+    pthread_mutex_unlock(&redis->place_lock);
+    atomic_fetch_add(&redis->place_number, 1);
+}
+
+/* Whether the server that the place of this number leads to can be used. */
+static bool try_place(struct store *store, unsigned number)
+{
+    struct redis *redis = store->state;
+    struct redis_place place;
+    char why[WHY_BYTES];
+    bool found = redis_find_place(&redis->uri, number, &place, why, sizeof why);
+    use_place(redis, found ? &place : &redis->uri.places[number]);
+    if (!found)
+        return give_up(store, &redis->writer, "cannot be reached", why);
+    return connect_to(store, &redis->writer) && greet(store);
+}
+
+/* The first that takes writes, else the first that can be read. */
+static bool find_server(struct store *store)
+{
+    struct redis *redis = store->state;
+    unsigned count = redis->uri.place_count, readable = count;
+    for (unsigned i = 0; i < count && !atomic_load(&store->ending); i++) {
+        if (!try_place(store, i))
+            continue;
+        if (!redis->takes_none || count == 1)
+            return true;
+        readable = readable < count ? readable : i;
+    }
+    return readable < count && try_place(store, readable);
+}
+
 /* Where the thread that reads has lost its connection, too. */
 static bool reach(struct store *store)
 {
     struct redis *redis = store->state;
-    if ((redis->writer.context || connect_to(store, &redis->writer)) && greet(store)) {
+    redis->search_ms = store_clock_ms() + LOOK_MS;
+    if ((redis->writer.context && greet(store)) || find_server(store)) {
         go_up(store);
         return true;
     }
@@ -316,6 +386,11 @@ static void redis_tend(struct store *store)
     if (!is_there(store, &redis->writer) || atomic_load(&store->down)) {
         if (now_ms >= redis->next_attempt_ms)
             reach(store);
+        return;
+    }
+    if (redis->takes_none && has_choice(redis) && now_ms >= redis->search_ms) {
+        part(&redis->writer);
+        reach(store);
         return;
     }
     if (now_ms >= redis->outdate_ms) {
@@ -345,6 +420,8 @@ static void redis_get(struct store *store, const struct store_key *keys, struct 
 {
     struct redis *redis = store->state;
     struct link *link = &redis->reader;
+    if (link->place != atomic_load(&redis->place_number))
+        part(link);
     if (atomic_load(&store->down) || (!is_there(store, link) && !connect_to(store, link)))
         return;
     for (size_t i = 0; i < count; i++) {
@@ -399,6 +476,10 @@ static bool redis_put(struct store *store, struct table_write *writes, size_t co
     if (*refused) {
         redis->writes_from_ms = store_clock_ms() + REFUSED_MS;
         tell(store, FAULT_WRITING, "does not take what is to be kept", refused);
+        if (strncmp(refused, "READONLY", 8) == 0 && !redis->takes_none) {
+            redis->takes_none = true; /* it was the master until now */
+            redis->search_ms = 0;
+        }
     } else if (good) {
         store_set_fault(store, FAULT_WRITING, NULL);
     }
@@ -406,6 +487,18 @@ static bool redis_put(struct store *store, struct table_write *writes, size_t co
 }
 
 /* ---- opening ---- */
+
+static bool redis_understands(const char *rest, char *message, size_t size)
+{
+    struct redis_uri uri;
+    char why[STORE_MESSAGE_BYTES_MAX];
+    if (!redis_uri_parse(&uri, rest, message, size))
+        return false;
+    if (!uri.tls || redis_has_tls(why, sizeof why))
+        return true;
+    snprintf(message, size, "%.200s: %s", uri.name, why);
+    return false;
+}
 
 static bool open_redis(struct store *store, const char *rest, char *message, size_t size)
 {
@@ -416,8 +509,9 @@ static bool open_redis(struct store *store, const char *rest, char *message, siz
         return false;
     }
     redis->pause_ms = PAUSE_LEAST_MS;
+    pthread_mutex_init(&redis->place_lock, NULL);
     store_note_kinds(store, UINT32_MAX); /* what other gateways put there is nowhere summed up */
-    if (!redis_uri_parse(&redis->uri, rest, message, size))
+    if (!redis_understands(rest, message, size) || !redis_uri_parse(&redis->uri, rest, message, size))
         return false;
     if (!store_random(store->secret, sizeof store->secret))
         snprintf(message, size, "%s: the kernel gives no random octets", redis->uri.name);
@@ -431,18 +525,22 @@ static void close_redis(struct store *store)
     struct redis *redis = store->state;
     part(&redis->reader);
     part(&redis->writer);
+    pthread_mutex_destroy(&redis->place_lock);
     free(redis);
 }
 
 static bool walk_redis(struct store *store, store_visit *visit, void *context, uint64_t *unread, char *message,
                        size_t size)
 {
-    const struct redis *redis = store->state;
-    return redis_walk(&redis->uri, REPLY_MS, visit, context, unread, message, size);
+    struct redis *redis = store->state;
+    struct redis_place place = place_of(redis);
+    return redis_walk(&redis->uri, &place, REPLY_MS, visit, context, unread, message, size);
 }
 
 const struct store_backend store_redis = {
-    .scheme = "redis://",
+    .scheme = "redis",
+    .is_shared = true,
+    .understands = redis_understands,
     .tick_ms = 50, /* other gateways wait for it */
     .open = open_redis,
     .close = close_redis,

@@ -6,6 +6,7 @@
 
 #include "base/hex.h"
 #include "store/record.h"
+#include "store/redis_connect.h"
 #include "store/redis_words.h"
 
 struct walk {
@@ -119,15 +120,15 @@ static bool greet(struct walk *walk)
     return reply != NULL;
 }
 
-bool redis_walk(const struct redis_uri *uri, uint32_t wait_ms, store_visit *visit, void *context, uint64_t *unread,
-                char *message, size_t size)
+bool redis_walk(const struct redis_uri *uri, const struct redis_place *place, uint32_t wait_ms, store_visit *visit,
+                void *context, uint64_t *unread, char *message, size_t size)
 {
     struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-    struct walk walk = {uri, redisConnectWithTimeout(uri->host, uri->port, wait), visit, context, true, unread, message,
-                        size};
-    bool good = walk.connection && !walk.connection->err && redisSetTimeout(walk.connection, wait) == REDIS_OK;
+    char why[256] = "no memory";
+    struct walk walk = {uri, redis_connect(uri, place, why, sizeof why), visit, context, true, unread, message, size};
+    bool good = walk.connection && redisSetTimeout(walk.connection, wait) == REDIS_OK;
     if (!good)
-        complain(&walk, walk.connection ? walk.connection->errstr : "no memory");
+        complain(&walk, why);
     good = good && greet(&walk) && walk_all(&walk);
     if (walk.connection)
         redisFree(walk.connection);

@@ -10,7 +10,7 @@
 #include "store/driver.h"
 #include "store/lag.h"
 
-enum { WALK_FLUSH_MS = 5000 };
+enum { WALK_FLUSH_MS = 5000, LOST_RECORDS = 1024 };
 
 static const struct store_backend *const backends[] = {&store_memory, &store_sqlite, &store_redis};
 
@@ -142,34 +142,76 @@ void store_set_time(struct store *store, int64_t now_us)
     atomic_store(&store->ahead_ms, now_us / 1000 - store_clock_ms());
 }
 
-struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
-                         size_t size)
+/* NULL with a message where no kind of store has such URIs. */
+static const struct store_backend *find_backend(const char *uri, char *message, size_t size)
 {
     const struct store_backend *backend = backend_of(uri);
+    char shown[200];
     message[0] = '\0';
-    if (!backend) {
-        char shown[200];
+    if (!backend)
         snprintf(message, size, "%s: no store begins like this; write memory:, sqlite:FOLDER or redis://HOST",
                  uri_shown(uri, shown, sizeof shown));
-        return NULL;
-    }
+    return backend;
+}
+
+bool store_understands(const char *uri, char *message, size_t size)
+{
+    const struct store_backend *backend = find_backend(uri, message, size);
+    return backend && (!backend->understands || backend->understands(uri + strlen(backend->scheme), message, size));
+}
+
+bool store_is_shared(const char *uri)
+{
+    const struct store_backend *backend = backend_of(uri);
+    return backend && backend->is_shared;
+}
+
+static struct store *open_with(const struct store_backend *backend, const char *rest, const char *name,
+                               const struct store_settings *settings, int64_t now_s, char *message, size_t size)
+{
     if (!check_settings(settings, message, size))
         return NULL;
     struct store *store = new_store(backend, settings);
     if (!store) {
-        snprintf(message, size, "%.200s: no memory for it", uri);
+        snprintf(message, size, "%.200s: no memory for it", name);
         return NULL;
     }
     atomic_store(&store->ahead_ms, ahead_ms(now_s));
-    bool good = backend->open(store, uri + strlen(backend->scheme), message, size);
+    bool good = backend->open(store, rest, message, size);
     if (good && backend->get_batch && !driver_start(store)) {
-        snprintf(message, size, "%.200s: cannot start its threads", uri);
+        snprintf(message, size, "%.200s: cannot start its threads", name);
         good = false;
     }
     if (good)
         return store;
     store_close(store, 0);
     return NULL;
+}
+
+struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
+                         size_t size)
+{
+    const struct store_backend *backend = find_backend(uri, message, size);
+    char shown[200];
+    if (!backend)
+        return NULL;
+    return open_with(backend, uri + strlen(backend->scheme), uri_shown(uri, shown, sizeof shown), settings, now_s,
+                     message, size);
+}
+
+struct store *store_open_lost(const char *fault, const struct store_settings *settings, int64_t now_s, char *message,
+                              size_t size)
+{
+    struct store_settings small = *settings;
+    small.cache_max = small.backlog_max = LOST_RECORDS;
+    message[0] = '\0';
+    return open_with(&store_lost, fault, "the stand-in for a store", &small, now_s, message, size);
+}
+
+void store_tell_lost(struct store *store, const char *fault)
+{
+    if (store->backend == &store_lost)
+        store_set_fault(store, FAULT_PLACE, fault);
 }
 
 uint64_t store_close(struct store *store, uint32_t wait_ms)

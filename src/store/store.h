@@ -17,7 +17,7 @@
  *
  * URIs: memory:            gone with the process; for tests and simulation
  *       sqlite:FOLDER      a database in a folder of its own, made where it is missing
- *       redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
+ *       redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], and its like: store/redis_uri
  */
 #ifndef POSTERN_STORE_STORE_H
 #define POSTERN_STORE_STORE_H
@@ -103,10 +103,23 @@ struct store_counters {
 
 /*
  * Open, make where missing. NULL with a message of one line where that cannot be; else the message is empty, or what
- * the administrator ought to know. `now_s` is the time. Waits for the disk, and up to 3 s for a server.
+ * the administrator ought to know. `now_s` is the time. Waits for the disk, and up to 3 s for a server, one more
+ * for each other host that does not answer.
  */
 struct store *store_open(const char *uri, const struct store_settings *settings, int64_t now_s, char *message,
                          size_t size);
+
+/* Whether store_open would try: it is a URI of a store, wherever that leads. False with a message. */
+bool store_understands(const char *uri, char *message, size_t size);
+
+/* Whether several gateways may use the store that a URI names. */
+bool store_is_shared(const char *uri);
+
+/* A stand-in for a store that cannot be opened yet: its gets fail at once, and nothing is kept. `fault` is what is
+   wrong; store_tell_lost says something else. NULL with a message. */
+struct store *store_open_lost(const char *fault, const struct store_settings *settings, int64_t now_s, char *message,
+                              size_t size);
+void store_tell_lost(struct store *store, const char *fault);
 
 /* The time has become `now_us`, for who does not go by the system's clock; also to an earlier one. Any thread. */
 void store_set_time(struct store *store, int64_t now_us);

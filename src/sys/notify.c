@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 /* A path, or a name behind an at sign; the latter is known by its length and a leading NUL. */
 static socklen_t address_of(const char *name, struct sockaddr_un *address)
@@ -34,10 +34,23 @@ void notify(const char *state)
         sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, len);
 }
 
+/* A number in the environment; 0 where there is none. */
+static uint64_t number_of(const char *name)
+{
+    const char *text = getenv(name);
+    char *end;
+    if (!text || *text < '0' || *text > '9')
+        return 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    return *end ? 0 : number;
+}
+
+/* As sd_watchdog_enabled(3) reads it: WATCHDOG_PID, where there is one, says whom it is for. */
 int notify_watchdog_ms(void)
 {
-    uint64_t us;
-    if (!getenv("NOTIFY_SOCKET") || sd_watchdog_enabled(0, &us) <= 0)
+    uint64_t us = number_of("WATCHDOG_USEC");
+    if (!getenv("NOTIFY_SOCKET") || us == 0 || us == UINT64_MAX ||
+        (getenv("WATCHDOG_PID") && number_of("WATCHDOG_PID") != (uint64_t)getpid()))
         return -1;
     return us / 2000 < INT32_MAX ? (int)(us / 2000) : INT32_MAX;
 }

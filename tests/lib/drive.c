@@ -749,6 +749,21 @@ const struct engine_counters *drive_counters(const struct drive *drive)
     return engine_counters(drive->engine);
 }
 
+const struct engine_sessions *drive_sessions(const struct drive *drive)
+{
+    return engine_sessions(drive->engine);
+}
+
+/* Of every kind. */
+static uint64_t sessions_ended(const struct drive *drive)
+{
+    uint64_t sum = 0;
+    const uint64_t *kinds = &drive_sessions(drive)->ended[0][0][0];
+    for (size_t i = 0; i < sizeof(struct engine_sessions) / sizeof *kinds; i++)
+        sum += kinds[i];
+    return sum;
+}
+
 void drive_finish(struct drive *drive)
 {
     drive->stopped = true;
@@ -767,6 +782,7 @@ void drive_finish(struct drive *drive)
     struct engine_gauges gauges = engine_gauges(drive->engine);
     expect(drive, gauges.flows == 0 && gauges.held == 0 && gauges.blocks == 0,
            "%u flows, %u held packets and %u blocks are left over", gauges.flows, gauges.held, gauges.blocks);
+    expect(drive, sessions_ended(drive) == counters->flows_ended, "not each session that ended is of one kind");
 }
 
 void drive_free(struct drive *drive)

@@ -144,6 +144,7 @@ size_t drive_question_count(const struct drive *drive);
 const struct question *drive_question(const struct drive *drive, size_t index);
 
 const struct engine_counters *drive_counters(const struct drive *drive);
+const struct engine_sessions *drive_sessions(const struct drive *drive);
 
 /* Stop the engine, check that nothing is left over; what was read stays readable until drive_free. */
 void drive_finish(struct drive *drive);

@@ -142,17 +142,37 @@ static int free_port(void)
     return ntohs(address.sin_port);
 }
 
+/* It keeps in that file what it learns. */
+static void become_sentinel(const struct redis_server *server)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/sentinel-%d.conf", temporary_folder(), server->port);
+    FILE *file = fopen(path, "w");
+    if (!file)
+        _exit(1);
+    fprintf(file, "port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor gate 127.0.0.1 %d 1\n", server->port,
+            temporary_folder(), server->sentinel_of);
+    fclose(file);
+    unsetenv("LD_PRELOAD");
+    execlp("redis-server", "redis-server", path, "--sentinel", NULL);
+    _exit(1);
+}
+
 static void become_server(const struct redis_server *server)
 {
-    char port[8];
+    char port[8], dump[32]; /* a replica writes one, and whoever starts with it has what is in it */
     snprintf(port, sizeof port, "%d", server->port);
+    snprintf(dump, sizeof dump, "%d-%d.rdb", server->port, (int)getpid());
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int nowhere = open("/dev/null", O_RDWR);
     if (nowhere < 0 || dup2(nowhere, 0) < 0 || dup2(nowhere, 1) < 0 || dup2(nowhere, 2) < 0)
         _exit(1);
+    if (server->sentinel_of)
+        become_sentinel(server);
     unsetenv("LD_PRELOAD"); /* the date of a test is none of the server's: faketime has it hang */
     execlp("redis-server", "redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
-           "--dir", temporary_folder(), *server->password ? "--requirepass" : NULL, server->password, NULL);
+           "--dir", temporary_folder(), "--dbfilename", dump, "--unixsocket", server->socket,
+           *server->password ? "--requirepass" : NULL, server->password, NULL);
     _exit(1);
 }
 

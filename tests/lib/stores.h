@@ -40,6 +40,8 @@ struct redis_server {
     int port;
     pid_t process;
     char password[32]; /* empty for none */
+    char socket[128];  /* a UNIX socket besides; empty for none */
+    int sentinel_of;   /* port of the server that it watches as "gate"; 0: it is no Sentinel */
 };
 
 /* Start it on server->port, a free one where that is 0, with nothing in it; wait until it answers. */

@@ -9,6 +9,8 @@
 
 #include "cmd/figures.h"
 
+enum { SESSION_KINDS = sizeof(struct engine_sessions) / sizeof(uint64_t) };
+
 /* A value of its own for each field. */
 static struct worker_status status_from(uint64_t first)
 {
@@ -26,6 +28,8 @@ static struct worker_status status_from(uint64_t first)
         status.greylist.reasons[reason] = 100 * first + reason;
     for (unsigned rule = 0; rule < RULES_MAX; rule++)
         status.rule_hits[rule] = 1000 * first + rule;
+    for (unsigned kind = 0; kind < SESSION_KINDS; kind++)
+        (&status.sessions.ended[0][0][0])[kind] = 1000 * first + kind;
     return status;
 }
 
@@ -41,6 +45,8 @@ static void test_sum(void **state)
         assert_int_equal(sum.greylist.reasons[reason], 400000 + 2 * reason);
     for (unsigned rule = 0; rule < RULES_MAX; rule++)
         assert_int_equal(sum.rule_hits[rule], 4000000 + 2 * rule);
+    for (unsigned kind = 0; kind < SESSION_KINDS; kind++)
+        assert_int_equal((&sum.sessions.ended[0][0][0])[kind], 4000000 + 2 * kind);
 }
 
 static void test_names(void **state)

@@ -138,6 +138,155 @@ static void test_records_leave_the_server_when_they_expire(void **state)
     store_close(store, 1000);
 }
 
+/* ---- several servers, Sentinels, sockets ---- */
+
+static void command_of(const struct redis_server *of, const char *format, int port)
+{
+    char words[128], answer[256];
+    snprintf(words, sizeof words, format, port);
+    redis_server_command(of, words, answer, sizeof answer);
+}
+
+/* Records that a server has, besides format and secret. */
+static int records_of(const struct redis_server *of)
+{
+    char answer[64];
+    redis_server_command(of, "DBSIZE", answer, sizeof answer);
+    return atoi(answer) - 2;
+}
+
+static bool replicates(const struct redis_server *of)
+{
+    char answer[256];
+    for (int i = 0; i < 1000; i++) {
+        redis_server_command(of, "GET postern:format", answer, sizeof answer);
+        if (strcmp(answer, "1") == 0)
+            return true;
+        poll(NULL, 0, 10);
+    }
+    return false;
+}
+
+static void test_of_several_servers_the_first_that_takes_writes_is_used(void **state)
+{
+    (void)state;
+    char several[160];
+    struct redis_server replica = {0};
+    uint32_t version;
+    store_close(open_or_fail(uri, &settings), 1000); /* which makes format and secret */
+    redis_server_start(&replica);
+    command_of(&replica, "REPLICAOF 127.0.0.1 %d", server.port);
+    assert_true(replicates(&replica));
+    snprintf(several, sizeof several, "redis://127.0.0.1:1,127.0.0.1:%d,127.0.0.1:%d/0", replica.port, server.port);
+    struct store *store = open_or_fail(several, &settings);
+    struct store_client *client = store_client_new(store);
+    put_number(client, 1, 1);
+    assert_true(written_within(store, 2000));
+    assert_int_equal(records_of(&server), 1);
+    /* The master goes, and the replica takes over. */
+    redis_server_stop(&server, SIGKILL);
+    command_of(&replica, "REPLICAOF NO ONE", 0);
+    put_number(client, 2, 2);
+    assert_true(written_within(store, 10000));
+    assert_true(fault_within(store, false, "", 2000));
+    assert_true(records_of(&replica) >= 1);
+    int64_t until_us = wall_us() + 3000000;
+    while (get_number(client, 2, &version) != STORE_GOOD && wall_us() < until_us)
+        poll(NULL, 0, 5);
+    assert_int_equal(version, 2);
+    store_client_free(client);
+    store_close(store, 1000);
+    redis_server_stop(&replica, SIGKILL);
+}
+
+/* It is demoted while we write to it, without a connection that breaks. */
+static void test_a_master_that_became_a_replica_is_left_for_the_new_one(void **state)
+{
+    (void)state;
+    char several[160];
+    struct redis_server other = {0};
+    redis_server_start(&other);
+    snprintf(several, sizeof several, "redis://127.0.0.1:%d,127.0.0.1:%d", server.port, other.port);
+    struct store *store = open_or_fail(several, &settings);
+    struct store_client *client = store_client_new(store);
+    put_number(client, 1, 1);
+    assert_true(written_within(store, 2000));
+    command_of(&other, "REPLICAOF 127.0.0.1 %d", server.port);
+    assert_true(replicates(&other));
+    command_of(&other, "REPLICAOF NO ONE", 0);
+    command_of(&server, "REPLICAOF 127.0.0.1 %d", other.port);
+    put_number(client, 2, 2);
+    assert_true(written_within(store, 10000));
+    assert_int_equal(records_of(&other), 2);
+    store_client_free(client);
+    store_close(store, 1000);
+    redis_server_stop(&other, SIGKILL);
+}
+
+static void test_sentinels_say_where_the_server_is(void **state)
+{
+    (void)state;
+    char where[160], message[STORE_MESSAGE_BYTES_MAX];
+    struct redis_server other = {0}, sentinel = {.sentinel_of = server.port};
+    redis_server_start(&other);
+    redis_server_start(&sentinel);
+    snprintf(where, sizeof where, "redis+sentinel://127.0.0.1:%d/nobody", sentinel.port);
+    assert_null(store_open(where, &settings, 0, message, sizeof message));
+    assert_non_null(strstr(message, "this Sentinel knows no nobody"));
+    snprintf(where, sizeof where, "redis+sentinel://127.0.0.1:1,127.0.0.1:%d/gate", sentinel.port);
+    struct store *store = open_or_fail(where, &settings);
+    struct store_client *client = store_client_new(store);
+    put_number(client, 1, 1);
+    assert_true(written_within(store, 2000));
+    assert_int_equal(records_of(&server), 1);
+    command_of(&sentinel, "SENTINEL REMOVE gate", 0);
+    command_of(&sentinel, "SENTINEL MONITOR gate 127.0.0.1 %d 1", other.port);
+    redis_server_stop(&server, SIGKILL);
+    put_number(client, 2, 2);
+    assert_true(written_within(store, 10000));
+    assert_int_equal(records_of(&other), 1);
+    store_client_free(client);
+    store_close(store, 1000);
+    redis_server_stop(&sentinel, SIGKILL);
+    redis_server_stop(&other, SIGKILL);
+}
+
+static bool count_record(void *context, const struct store_key *key, const struct store_record *record,
+                         struct span text)
+{
+    (void)key;
+    (void)record;
+    (void)text;
+    ++*(unsigned *)context;
+    return true;
+}
+
+static void test_a_user_at_a_socket(void **state)
+{
+    (void)state;
+    char where[256], message[STORE_MESSAGE_BYTES_MAX];
+    struct redis_server local = {0};
+    unsigned count = 0;
+    uint64_t unread;
+    snprintf(local.socket, sizeof local.socket, "%s/redis.sock", temporary_folder());
+    redis_server_start(&local);
+    command_of(&local, "ACL SETUSER gate on >sesame@x ~postern:* +get +set +del +dbsize +select +scan", 0);
+    snprintf(where, sizeof where, "redis+unix://gate:sesame%%40x@%s?db=2", local.socket);
+    struct store *store = open_or_fail(where, &settings);
+    struct store_client *client = store_client_new(store);
+    put_number(client, 1, 1);
+    assert_true(written_within(store, 2000));
+    assert_int_equal(records_of(&local), -2); /* of database 0 */
+    assert_true(store_walk(store, count_record, &count, &unread, message, sizeof message));
+    assert_int_equal(count, 1);
+    store_client_free(client);
+    store_close(store, 1000);
+    snprintf(where, sizeof where, "redis+unix://gate:sesame@%s", local.socket);
+    assert_null(store_open(where, &settings, 0, message, sizeof message));
+    assert_non_null(strstr(message, "redis.sock?db=0: does not let us in: WRONGPASS"));
+    redis_server_stop(&local, SIGKILL);
+}
+
 /* ---- passwords, formats, records of others ---- */
 
 static void expect_refused(const char *where, const char *words)
@@ -171,16 +320,6 @@ static void test_the_password_is_given_and_never_shown(void **state)
     store = open_or_fail(where, &settings);
     store_close(store, 1000);
     redis_server_stop(&locked, SIGKILL);
-}
-
-static bool count_record(void *context, const struct store_key *key, const struct store_record *record,
-                         struct span text)
-{
-    (void)key;
-    (void)record;
-    (void)text;
-    ++*(unsigned *)context;
-    return true;
 }
 
 /* Who may not list is the user without a name. */
@@ -653,6 +792,12 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         WITH_SERVER("what one gateway puts, another finds", test_what_one_gateway_puts_another_finds),
         WITH_SERVER("records leave the server when they expire", test_records_leave_the_server_when_they_expire),
+        WITH_SERVER("of several servers the first that takes writes is used",
+                    test_of_several_servers_the_first_that_takes_writes_is_used),
+        WITH_SERVER("a master that became a replica is left for the new one",
+                    test_a_master_that_became_a_replica_is_left_for_the_new_one),
+        WITH_SERVER("Sentinels say where the server is", test_sentinels_say_where_the_server_is),
+        WITH_SERVER("a user at a socket", test_a_user_at_a_socket),
         WITH_SERVER("the password is given, and never shown", test_the_password_is_given_and_never_shown),
         WITH_SERVER("a user without a password lists too", test_a_user_without_a_password_lists_too),
         WITH_SERVER("a newer format is refused", test_a_newer_format_is_refused),

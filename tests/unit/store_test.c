@@ -484,6 +484,22 @@ static void test_bad_uris_are_told(void **state)
         {"redis://host/x", "not understood"},
         {"redis://[::1", "not understood"},
         {"redis://a%zz@host", "not understood"},
+        {"redis://a,,b", "not understood"},
+        {"redis://a:1,b:hidden,c", "redis://...: not understood"},
+        {"redis://a,b,c,d,e,f,g,h,i", "not understood"},
+        {"redis://127.0.0.1:1,[::1]:1/2", "redis://127.0.0.1:1,::1:1/2: ::1:1: cannot be reached: "},
+        {"redishost", "redishost: not understood"},
+        {"redis+unix://run/redis.sock", "not understood; write redis+unix://[:PASSWORD@]/PATH[?db=DB]"},
+        {"redis+unix:///", "not understood"},
+        {"redis+unix:///x?db=y", "not understood"},
+        {"redis+unix://:hidden@/none/x", "redis+unix:///none/x?db=0: cannot be reached: No such file or directory"},
+        {"redis+sentinel://127.0.0.1", "not understood; write redis+sentinel://"},
+        {"redis+sentinel://127.0.0.1:1/gate", "redis+sentinel://127.0.0.1:1/gate/0: 127.0.0.1:1: cannot be reached: "},
+#ifdef POSTERN_HIREDIS_SSL
+        {"rediss://:hidden@127.0.0.1:1", "rediss://127.0.0.1:1/0: cannot be reached: Connection refused"},
+#else
+        {"rediss://:hidden@127.0.0.1:1", "rediss://127.0.0.1:1/0: this postern was built without TLS for redis: build"},
+#endif
         {"redis://127.0.0.1:1", "redis://127.0.0.1:1/0: cannot be reached: Connection refused"},
         {"redis://:hidden@[::1]:1/2", "redis://::1:1/2: cannot be reached: "},
         {"memory:x", "nothing may stand behind memory:"},

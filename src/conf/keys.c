@@ -27,7 +27,8 @@ const struct key keys[] = {
      "changed by a reload."},
     {"", "strip", KEY_LIST, "{XEXCH50, X-LINK2STATE}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
-     "uses one of Exchange's private verbs, or BDAT without CHUNKING, all the same is refused in the server's name."},
+     "all the same uses what such a keyword offers (STARTTLS, AUTH, ETRN, VRFY, XEXCH50; CHUNKING: BDAT) is refused in "
+     "the server's name."},
     {"", "dry-run", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(policy.dry_run), 0, NARROWS_NOT,
      "Change nothing, and report what would have happened (events of the type `rule` with `dry_run`). Octets "
      "that are sent again as others leave as those of the first time all the same (event `resend-differs`)."},

@@ -87,18 +87,6 @@ bool policy_is_keyword(struct span word)
     return true;
 }
 
-/*
- * The command that a keyword offers, where a client must not use it once the keyword is stripped. Standard verbs stay
- * usable: a server may be asked for what it did not offer, and says so itself. But BDAT may come unasked (case 30).
- */
-static uint64_t verb_offered_by(struct span keyword)
-{
-    enum smtp_verb verb = smtp_verb_find(keyword);
-    if (verb == SMTP_VERB_XEXCH50 || verb == SMTP_VERB_X_LINK2STATE)
-        return UINT64_C(1) << verb;
-    return span_equal_nocase(keyword, span_of("CHUNKING")) ? UINT64_C(1) << SMTP_VERB_BDAT : 0;
-}
-
 bool policy_strip(struct policy *policy, struct span keyword)
 {
     struct smtp_keyword_set *set = &policy->strip;
@@ -111,7 +99,8 @@ bool policy_strip(struct policy *policy, struct span keyword)
     uint8_t *text = policy->strip_text[set->count];
     memcpy(text, keyword.ptr, keyword.len);
     smtp_keyword_add(set, (struct span){text, keyword.len});
-    policy->refuse |= verb_offered_by(keyword);
+    enum smtp_verb verb = smtp_verb_offered_by(keyword);
+    policy->refuse |= verb ? UINT64_C(1) << verb : 0;
     policy->watched |= policy->refuse;
     return true;
 }
@@ -155,8 +144,6 @@ bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind k
     text = with_ascii_domain(policy, text, at, room);
     if (!except)
         rule->has_words = true;
-    if (rule->on == RULE_ON_KEYWORD && !except)
-        rule->keyword_verbs |= verb_offered_by(text);
     return words_add(&policy->words, &policy->arena, kind, text, policy->rule_count, except);
 }
 
@@ -234,6 +221,23 @@ static bool needs_table(const struct rule *rule)
     return rule->has_words && rule->match.count == 0 && !by_verb;
 }
 
+/* What the keywords offer that a rule means, which has the next number: bits 1 << enum smtp_verb. */
+static uint64_t verbs_offered(const struct policy *policy, const struct rule *rule)
+{
+    uint64_t verbs = 0;
+    for (int i = SMTP_VERB_UNKNOWN + 1; rule->on == RULE_ON_KEYWORD && i < SMTP_VERB_NAMED; i++) {
+        const char *keyword = smtp_verb_keyword((enum smtp_verb)i);
+        struct rule_marks marks = {0};
+        if (!keyword)
+            continue;
+        words_find(&policy->words, span_of(keyword), &marks);
+        bool named = rule_set_has(&marks.match, policy->rule_count);
+        if (!rule_set_has(&marks.except, policy->rule_count) && rule_means(rule, span_of(keyword), named))
+            verbs |= UINT64_C(1) << i;
+    }
+    return verbs;
+}
+
 /* The next number is this rule's. */
 static bool number_rule(struct policy *policy, const struct rule *rule)
 {
@@ -241,6 +245,7 @@ static bool number_rule(struct policy *policy, const struct rule *rule)
     if (number == RULES_MAX)
         return false;
     policy->rules[number] = *rule;
+    policy->rules[number].keyword_verbs = rule->goes_on ? 0 : verbs_offered(policy, rule);
     policy->rule_count++;
     if (rule->on != RULE_ON_CONNECT && (rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms || rule->marks))
         rule_set_add(&policy->acting, number);
@@ -267,11 +272,12 @@ bool policy_set_guard(struct policy *policy, const struct rule *rule)
     return true;
 }
 
-bool policy_add_rule(struct policy *policy, const struct rule *rule)
+bool policy_add_rule(struct policy *policy, const struct rule *added)
 {
     uint32_t number = policy->rule_count;
-    if (!number_rule(policy, rule))
+    if (!number_rule(policy, added))
         return false;
+    const struct rule *rule = &policy->rules[number];
     policy->watched |= verbs_of(rule);
     if (rule->on != RULE_ON_COMMAND && rule_set_has(&policy->acting, number))
         policy->addresses |= verbs_of(rule) & (UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_RCPT);
@@ -479,12 +485,19 @@ static bool decide(const struct look *look, struct policy_decision *decision)
             const struct rule *rule = &policy->rules[number];
             const struct rule_case *what = &look->cases[rule->on];
             bool offered = what->event != rule->on;
+            if (offered && decision->offered)
+                continue;
             if (offered)
                 what = &look->cases[RULE_ON_COMMAND];
             bool named = rule_set_has(&look->named, number);
             if (!rule_holds(rule, what, look->facts, named, &decision->undecided) || !take(rule, look, decision))
                 continue;
-            if (offered && rule->action.kind == SMTP_ACTION_STRIP)
+            if (offered && rule->action.kind == SMTP_ACTION_PASS) {
+                decision->offered = true; /* what other rules say of the command itself holds all the same */
+                decision->rule = NULL;
+                continue;
+            }
+            if (offered)
                 decision->action = refuse_offered(what->verb, rule->name);
             return true;
         }
@@ -499,6 +512,7 @@ static void begin(struct policy_decision *decision)
     decision->marks = false;
     decision->mark = 0;
     decision->undecided = false;
+    decision->offered = false;
     decision->taken_count = 0;
 }
 
@@ -694,6 +708,6 @@ void policy_judge(const struct policy *policy, const struct smtp_unit *unit, con
         return;
     if (unit->role == SMTP_SERVER)
         judge_reply(policy, unit, facts, code, decision);
-    else if (policy->refuse >> unit->command.verb & 1 && !is_exempt(facts))
+    else if (policy->refuse >> unit->command.verb & 1 && !is_exempt(facts) && !decision->offered)
         decision->action = refuse_offered(unit->command.verb, "strip");
 }

@@ -72,6 +72,7 @@ struct policy_decision {
     bool marks;              /* the connection gets `mark` */
     uint32_t mark;
     bool undecided; /* an expression ran into its limits (rule_holds) */
+    bool offered;   /* a rule lets the client see the keyword that offers the command: `strip` is not for it */
     uint32_t taken_count;
     const struct rule *taken[POLICY_TAKEN_MAX]; /* that held, in order; of more the first ones, and what they add */
 };
@@ -91,8 +92,8 @@ void policy_init_observer(struct policy *policy);
 void policy_use_memory(struct policy *policy, void *memory, size_t size);
 
 /*
- * Strip one more keyword, and refuse the verb of that name where it is one of Exchange's private ones. False where the
- * set is full, or the keyword is no RFC 5321 ehlo-keyword or too long.
+ * Strip one more keyword, and refuse the verb that it offers. False where the set is full, or the keyword is no RFC
+ * 5321 ehlo-keyword or too long.
  */
 bool policy_strip(struct policy *policy, struct span keyword);
 

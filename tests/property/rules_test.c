@@ -7,15 +7,17 @@
 #include "../lib/dialogue.h"
 #include "conf/conf.h"
 
-#define GREET S("220 mail.example.com Microsoft ESMTP MAIL Service, Version: 6.0.3790 ready\r\n")
-#define EHLO  C("EHLO client.example.net\r\n")
-#define OFFER S("250-mail.example.com\r\n250-PIPELINING\r\n250-XEXCH50\r\n250 SIZE 1000\r\n")
-#define PLAIN "250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000\r\n"
-#define MAIL  "MAIL FROM:<a@example.net>\r\n"
-#define RCPT  "RCPT TO:<b@example.com>\r\n"
-#define OK    "250 2.1.5 Recipient ok\r\n"
-#define HARD  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* ^(a+)+$ has 2^39 ways to fail on it */
-#define END   C("QUIT\r\n"), S("221 bye\r\n")
+#define GREET   S("220 mail.example.com Microsoft ESMTP MAIL Service, Version: 6.0.3790 ready\r\n")
+#define EHLO    C("EHLO client.example.net\r\n")
+#define OFFER   S("250-mail.example.com\r\n250-PIPELINING\r\n250-XEXCH50\r\n250 SIZE 1000\r\n")
+#define PLAIN   "250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000\r\n"
+#define MAIL    "MAIL FROM:<a@example.net>\r\n"
+#define RCPT    "RCPT TO:<b@example.com>\r\n"
+#define OK      "250 2.1.5 Recipient ok\r\n"
+#define HARD    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* ^(a+)+$ has 2^39 ways to fail on it */
+#define DONE    "250 2.0.0 Nothing is done at all\r\n"
+#define REFUSED "500 5.5.1 Unrecognized command\r\n"
+#define END     C("QUIT\r\n"), S("221 bye\r\n")
 
 struct row {
     const char *rules;
@@ -49,6 +51,41 @@ static const struct row rows[] = {
                        CHANGE("250 2.0.0 Nothing done at all", "500 5.5.1 Unrecognized command")},
       .server_reads = {CHANGE("BDAT 3 LAST", "BDAT 3     ")},
       .live_only = true}},
+    {"strip = {\"STARTTLS\", \"AUTH\", \"X-EXPS\", \"ETRN\", \"VRFY\"}",
+     {.label = "strip: what a stripped keyword offers is refused",
+      .turns = {GREET, EHLO, OFFER, C("STARTTLS\r\n"), S(DONE), C("AUTH PLAIN AGEAYg==\r\n"), S(DONE),
+                C("AUTH LOGIN\r\n"), S(DONE), C("x-exps GSSAPI\r\n"), S(DONE), C("ETRN example.net\r\n"), S(DONE),
+                C("VRFY b\r\n"), S(DONE), C("EXPN b\r\n"), S("502 no\r\n"), END},
+      .client_reads = {CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED),
+                       CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("STARTTLS", "NOOP    "), CHANGE("AUTH PLAIN AGEAYg==", "NOOP               "),
+                       CHANGE("AUTH LOGIN", "NOOP      "), CHANGE("x-exps GSSAPI", "NOOP         "),
+                       CHANGE("ETRN example.net", "NOOP            "), CHANGE("VRFY b", "NOOP  ")},
+      .live_only = true}},
+    {"rule \"few\" { on = ehlo-keyword except = {\"PIPELINING\", \"SIZE\", \"V*\", '/^E(XPN|TRN)$/'} action = strip }",
+     {.label = "ehlo-keyword: what no exception, pattern or expression names is refused",
+      .turns = {GREET, EHLO, S(PLAIN), C("AUTH LOGIN\r\n"), S(DONE), C("VRFY b\r\n"), S("252 b\r\n"),
+                C("ETRN example.net\r\n"), S("250 ok\r\n"), C("HELP\r\n"), S(DONE), C("NOOP\r\n"), S("250 ok\r\n"),
+                END},
+      .client_reads = {CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("AUTH LOGIN", "NOOP      "), CHANGE("HELP", "NOOP")},
+      .live_only = true}},
+    {"rule \"no X\" { on = ehlo-keyword match = {\"X*\"} action = strip }\nstrip = {}",
+     {.label = "ehlo-keyword: a pattern refuses the verbs of the keywords that it strips",
+      .turns = {GREET, EHLO, S(PLAIN), C("XCLIENT ADDR=192.0.2.1\r\n"), S(DONE), C("XFORWARD ADDR=192.0.2.1\r\n"),
+                S(DONE), C("AUTH LOGIN\r\n"), S("502 no\r\n"), END},
+      .client_reads = {CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("XCLIENT ADDR=192.0.2.1", "NOOP                  "),
+                       CHANGE("XFORWARD ADDR=192.0.2.1", "NOOP                   ")},
+      .live_only = true}},
+    {"rule \"shown\" { on = ehlo-keyword match = {\"AUTH\", \"ETRN\"} action = pass }\nstrip = {\"AUTH\", \"ETRN\"}\n"
+     "rule \"queue\" { on = command match = {\"ETRN\"} action = refuse code = 500 "
+     "text = \"5.5.1 Unrecognized command\" }",
+     {.label = "ehlo-keyword: a verb whose keyword passes is refused by a rule about the command itself alone",
+      .turns = {GREET, EHLO, S("250-mail\r\n250-AUTH LOGIN\r\n250 ETRN\r\n"), C("AUTH LOGIN\r\n"), S("535 no\r\n"),
+                C("ETRN example.net\r\n"), S(DONE), END},
+      .client_reads = {CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("ETRN example.net", "NOOP            ")}}},
     {"rule \"ours\" { on = ehlo-keyword match = {\"XEXCH50\"} client = {\"10.1.0.0/30\", \"2001:db8::1\"} "
      "action = pass }",
      {.label = "ehlo-keyword: peers of ours keep XEXCH50, and may use it",

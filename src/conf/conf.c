@@ -315,6 +315,7 @@ static enum outcome parse(struct conf *conf, struct source *source, size_t arena
     conf_free(conf);
     conf->exempt = (struct greylist_exempt){0};
     policy_init_empty(&conf->policy);
+    conf->policy.domain_to_ascii = idna_to_ascii;
     if (arena_bytes > POLICY_OWN_BYTES) {
         conf->memory = malloc(arena_bytes);
         if (conf->memory)

@@ -173,8 +173,10 @@ static struct question *add(struct engine *engine, uint32_t index, enum question
     question->early_talker = flow->smtp.early_told;
     question->outbound = is_outbound(flow);
     question->helo = keep(entry, &used, text_of(&inquiry->helo));
-    question->sender = keep(entry, &used, text_of(&inquiry->sender));
-    question->recipient = keep(entry, &used, recipient);
+    uint8_t room[WORD_BYTES_MAX];
+    address_to_ascii *to_ascii = policy_of(engine, flow)->domain_to_ascii;
+    question->sender = keep(entry, &used, address_compared(to_ascii, text_of(&inquiry->sender), room));
+    question->recipient = keep(entry, &used, address_compared(to_ascii, recipient, room));
     return question;
 }
 

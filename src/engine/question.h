@@ -46,7 +46,7 @@ struct question {
     uint8_t server[16];   /* and of the other */
     uint32_t transaction; /* of QUESTION_RECIPIENT: the same for all recipients of one MAIL, and for no others; not 0 */
     struct span helo;     /* argument of the last EHLO or HELO */
-    struct span sender;   /* without brackets and quotes; empty for the null sender */
+    struct span sender;   /* without brackets and quotes, as compared (policy/address); empty for the null sender */
     struct span recipient;
     bool outbound;     /* the client is one of the protected servers */
     bool early_talker; /* the client did not wait for the greeting */

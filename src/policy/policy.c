@@ -113,35 +113,10 @@ const char *policy_keep(struct policy *policy, struct span text)
     return (const char *)kept;
 }
 
-/* An address or domain as it is compared: with its domain, which begins at `at`, in A-labels. */
-static struct span with_ascii_domain(const struct policy *policy, struct span text, size_t at,
-                                     uint8_t room[WORD_BYTES_MAX])
-{
-    bool ascii = true;
-    for (size_t i = at; i < text.len; i++)
-        ascii = ascii && text.ptr[i] < 0x80;
-    if (ascii || !policy->domain_to_ascii || text.len > WORD_BYTES_MAX)
-        return text;
-    size_t len = policy->domain_to_ascii(span_tail(text, at), room + at, WORD_BYTES_MAX - at);
-    memcpy(room, text.ptr, at);
-    return len > 0 ? (struct span){room, at + len} : text;
-}
-
-/* Where the domain of an address begins; its end where it has none. */
-static size_t domain_at(struct span address)
-{
-    const uint8_t *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
-    return at ? (size_t)(at - address.ptr) + 1 : address.len;
-}
-
 bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind kind, struct span text, bool except)
 {
     uint8_t room[WORD_BYTES_MAX];
-    bool domain = kind == WORD_DOMAIN || kind == WORD_DOMAINS || kind == WORD_BELOW;
-    size_t at = domain ? 0 : kind == WORD_EXACT ? domain_at(text) : text.len;
-    if (at < text.len && text.ptr[text.len - 1] == '.')
-        text.len--; /* the root's */
-    text = with_ascii_domain(policy, text, at, room);
+    text = address_word(policy->domain_to_ascii, kind, text, room);
     if (!except)
         rule->has_words = true;
     return words_add(&policy->words, &policy->arena, kind, text, policy->rule_count, except);
@@ -420,7 +395,7 @@ static void look_for(struct look *look, const struct rule_case *what, const stru
     uint8_t room[WORD_BYTES_MAX];
     look->cases[what->event] = *what;
     if (is_address(what->event))
-        words_find_address(&policy->words, with_ascii_domain(policy, what->text, domain_at(what->text), room), &marks);
+        words_find_address(&policy->words, address_compared(policy->domain_to_ascii, what->text, room), &marks);
     else if (what->text.len)
         words_find(&policy->words, what->text, &marks);
     for (uint32_t i = 0; i < words_in_use(policy); i++) {

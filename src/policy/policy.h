@@ -12,6 +12,7 @@
 #ifndef POSTERN_POLICY_POLICY_H
 #define POSTERN_POLICY_POLICY_H
 
+#include "policy/address.h"
 #include "policy/network.h"
 #include "policy/rule.h"
 #include "policy/words.h"
@@ -53,11 +54,7 @@ struct policy {
     struct rule_set exempting; /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
     uint32_t guard; /* number of the rule that says whose mail is guarded, and what marks a greylist; RULES_MAX: none */
     struct word_table words;
-    /*
-     * A domain with octets beyond ASCII in A-labels, into `out`; its octets, 0 where it has no such form. Handed in,
-     * for the core has no such tables (conf/idna). NULL: domains are compared as they are written.
-     */
-    size_t (*domain_to_ascii)(struct span domain, uint8_t *out, size_t room);
+    address_to_ascii *domain_to_ascii; /* NULL until the caller sets it */
     struct network_table clients, servers, peers;
     struct network_table protected_networks;
 

@@ -19,6 +19,8 @@
 #define REFUSED "500 5.5.1 Unrecognized command\r\n"
 #define END     C("QUIT\r\n"), S("221 bye\r\n")
 
+#define LISTED "/proc/self/fd/100" /* a list file */
+
 struct row {
     const char *rules;
     struct dialogue dialogue;
@@ -253,6 +255,33 @@ static const struct row rows[] = {
      {.label = "direction: from a protected server, and who is at the other end",
       .turns = {GREET, EHLO, S(PLAIN), END},
       .of_client = "@them=log @out=log EHLO QUIT"}},
+    {"rule \"from\" { on = sender match = {\"sp\xc3\xa4m.example\"} action = refuse }\n"
+     "rule \"to\" { on = recipient match = {\"file:" LISTED "\"} action = refuse code = 550 text = \"5.7.1 No\" }",
+     {.label = "domains: one in U-labels in a rule file, A-labels in a list, and whatever a client writes",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM:<a@xn--spm-rla.example>\r\n"), S(DONE),
+                C("MAIL FROM:<a@SP\xc3\x84M.Example> SMTPUTF8\r\n"), S(DONE),
+                C("MAIL FROM:<a@x.XN--SPM-RLA.example>\r\n"), S(DONE), C(MAIL), S("250 ok\r\n"),
+                C("RCPT TO:<b@b\xc3\xbc\x63her.example>\r\n"), S(DONE), C("RCPT TO:<b@XN--BCHER-KVA.example>\r\n"),
+                S(DONE), C(RCPT), S(OK), END},
+      .client_reads = {CHANGE(DONE, "450 4.7.1 Try again later\r\n"), CHANGE(DONE, "450 4.7.1 Try again later\r\n"),
+                       CHANGE(DONE, "450 4.7.1 Try again later\r\n"), CHANGE(DONE, "550 5.7.1 No\r\n"),
+                       CHANGE(DONE, "550 5.7.1 No\r\n")},
+      .server_reads = {CHANGE("MAIL FROM:<a@xn--spm-rla.example>", "NOOP                             "),
+                       CHANGE("MAIL FROM:<a@SP\xc3\x84M.Example> SMTPUTF8", "NOOP                                "),
+                       CHANGE("MAIL FROM:<a@x.XN--SPM-RLA.example>", "NOOP                               "),
+                       CHANGE("RCPT TO:<b@b\xc3\xbc\x63her.example>", "NOOP                       "),
+                       CHANGE("RCPT TO:<b@XN--BCHER-KVA.example>", "NOOP                             ")}}},
+    {"rule \"told\" { on = sender match = {\"xn--spm-rla.example.\"} action = log }",
+     {.label = "domains: a final dot in a rule file, and one that nothing takes away",
+      .turns = {GREET, EHLO, S(PLAIN), C("MAIL FROM:<a@sp\xc3\xa4m.example.> SMTPUTF8\r\n"), S("250 ok\r\n"), END},
+      .of_client = "EHLO @told=log MAIL QUIT"}},
+    {"rule \"grey\" { on = recipient action = greylist }",
+     {.label = "domains: the greylist is asked about one form of them",
+      .turns = {GREET, EHLO, S(PLAIN), C("MAIL FROM:<a@SP\xc3\x84M.Example.> SMTPUTF8\r\n"), S("250 ok\r\n"),
+                C("RCPT TO:<b@sp\xc3\xa4m.example>\r\n"), S(OK), END},
+      .questions = 1u << QUESTION_RECIPIENT,
+      .live_only = true,
+      .asked = "a@xn--spm-rla.example>b@xn--spm-rla.example"}},
     {"on-lost-pairing = reset\nstrip = {}",
      {.label = "settings: what does not lose the pairing is as before", .turns = {GREET, EHLO, OFFER, END}}},
 };
@@ -278,7 +307,11 @@ static struct conf *read_rules(const char *text)
 
 int main(void)
 {
+    static const char listed[] = "# theirs\nxn--bcher-kva.example\n";
     static struct dialogue dialogues[ROWS];
+    int list = memfd_create("list", 0);
+    if (write(list, listed, sizeof listed - 1) < 0 || dup2(list, 100) != 100)
+        abort();
     struct conf *confs[ROWS];
     for (size_t i = 0; i < ROWS; i++) {
         confs[i] = read_rules(rows[i].rules);

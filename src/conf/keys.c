@@ -22,6 +22,11 @@ const struct key keys[] = {
     {"", "protected", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Networks of our servers, in CIDR: 192.0.2.0/24, 2001:db8::/32, or `file:PATH`. A session to one of them is "
      "inbound, one from it outbound. Where none is named, every session is inbound."},
+    {"", "balancers", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "Networks of load balancers that begin each connection with a PROXY header (HAProxy: `send-proxy`, "
+     "`send-proxy-v2`), in CIDR, or `file:PATH`. The client that the header tells is the one that rules and the "
+     "greylist see, and that events have as `client_ip`. The servers behind must expect the header. What others "
+     "send as one tells nothing: version 1 passes, version 2 is the anomaly `proxy-header`."},
     {"", "ports", KEY_LIST, "{25, 587, 2525}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "A connection to one of these TCP ports is SMTP. The iptables rules must send the same ports to the queues. Not "
      "changed by a reload."},

@@ -44,6 +44,12 @@ struct event_endpoint {
     uint16_t port;       /* host byte order */
 };
 
+/* The client of whom a load balancer told by a PROXY header; `ip_version` 0: none did. */
+struct event_client {
+    struct event_endpoint end;
+    uint8_t ip_version, zero[5];
+};
+
 struct event {
     enum event_kind kind;
     int64_t time_us;     /* the `now_us` of the call in which it happened */
@@ -52,8 +58,9 @@ struct event {
     uint8_t ip_version;  /* 4 or 6 */
     struct event_endpoint client;
     struct event_endpoint server;
-    bool lost;           /* events of this connection before this one, and before its end, were lost */
-    bool from_server;    /* who sent it */
+    struct event_client told; /* the client behind `client`, which is a load balancer */
+    bool lost;                /* events of this connection before this one, and before its end, were lost */
+    bool from_server;         /* who sent it */
     enum smtp_verb verb; /* EVENT_COMMAND: the verb; EVENT_REPLY: the verb that the server answers; EVENT_PAYLOAD: what
                             it is: END_OF_DATA (a message), BDAT (a chunk), AUTH_RESPONSE, XEXCH50_DATA */
     uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers;

@@ -1,5 +1,6 @@
 #include "engine/inquiry.h"
 
+#include "engine/client.h"
 #include "engine/room.h"
 #include "engine/tell.h"
 #include "smtp/path.h"
@@ -167,9 +168,11 @@ static struct question *add(struct engine *engine, uint32_t index, enum question
         &engine->questions[(engine->question_first + engine->question_count++) % QUESTIONS_MAX];
     struct question *question = &entry->question;
     size_t used = 0;
-    *question = (struct question){.kind = kind, .flow_id = flow->id, .ip_version = flow->ip_version};
-    memcpy(question->client, flow->ends[SMTP_CLIENT].address, sizeof question->client);
-    memcpy(question->server, flow->ends[SMTP_SERVER].address, sizeof question->server);
+    struct event_client client = client_of(engine, flow);
+    *question = (struct question){.kind = kind, .flow_id = flow->id, .ip_version = client.ip_version};
+    memcpy(question->client, client.end.address, sizeof question->client);
+    if (client.ip_version == flow->ip_version)
+        memcpy(question->server, flow->ends[SMTP_SERVER].address, sizeof question->server);
     question->early_talker = flow->smtp.early_told;
     question->outbound = is_outbound(flow);
     question->helo = keep(entry, &used, text_of(&inquiry->helo));

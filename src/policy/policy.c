@@ -38,9 +38,7 @@ void policy_set_lost(struct policy *policy, enum policy_lost lost)
     for (int i = SMTP_ANOMALY_NONE + 1; i < SMTP_ANOMALIES; i++) {
         enum smtp_anomaly anomaly = (enum smtp_anomaly)i;
         bool other = policy->verdicts[i].kind != SMTP_ACTION_PASS && !(policy->verdicts_if_acting >> i & 1);
-        /* A server that was told to expect a PROXY header gets it, and whoever sends another one a QUIT closes. */
-        bool closes = anomaly == SMTP_ANOMALY_PROXY_HEADER && lost == POLICY_LOST_CLOSE;
-        if (!smtp_anomaly_loses_pairing(anomaly) || other || closes)
+        if (!smtp_anomaly_loses_pairing(anomaly) || other)
             continue;
         if (lost == POLICY_LOST_CLOSE)
             set_verdict_if_acting(policy, anomaly, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
@@ -161,9 +159,15 @@ bool policy_protect(struct policy *policy, struct network network)
     return network_table_add(&policy->protected_networks, &policy->arena, network, 0, false);
 }
 
+bool policy_name_balancer(struct policy *policy, struct network network)
+{
+    return network_table_add(&policy->balancers, &policy->arena, network, 0, false);
+}
+
 bool policy_seal(struct policy *policy)
 {
-    return network_table_seal(&policy->clients, &policy->arena) &&
+    return network_table_seal(&policy->balancers, &policy->arena) &&
+           network_table_seal(&policy->clients, &policy->arena) &&
            network_table_seal(&policy->servers, &policy->arena) && network_table_seal(&policy->peers, &policy->arena) &&
            network_table_seal(&policy->protected_networks, &policy->arena);
 }
@@ -325,22 +329,31 @@ static uint16_t exempt_from(const struct policy *policy, const struct policy_fac
     return 0;
 }
 
-void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
+static uint16_t class_of(const struct network_table *table, struct policy_address end)
+{
+    return network_table_class(table, end.ip_version, end.octets);
+}
+
+bool policy_is_balancer(const struct policy *policy, struct policy_address end)
+{
+    return policy->balancers.count > 0 && class_of(&policy->balancers, end) != 0;
+}
+
+void policy_facts_begin(const struct policy *policy, struct policy_address client, struct policy_address server,
                         struct policy_facts *facts)
 {
     const struct network_table *inside = &policy->protected_networks;
-    bool from_inside = network_table_class(inside, ip_version, client) != 0;
-    bool to_inside = inside->count == 0 || network_table_class(inside, ip_version, server) != 0;
+    bool from_inside = class_of(inside, client) != 0;
+    bool to_inside = inside->count == 0 || class_of(inside, server) != 0;
     *facts = (struct policy_facts){
-        .client_class = network_table_class(&policy->clients, ip_version, client),
-        .server_class = network_table_class(&policy->servers, ip_version, server),
+        .client_class = class_of(&policy->clients, client),
+        .server_class = class_of(&policy->servers, server),
         .direction = from_inside && to_inside ? POLICY_INTERNAL
                      : to_inside              ? POLICY_INBOUND
                      : from_inside            ? POLICY_OUTBOUND
                                               : POLICY_TRANSIT,
     };
-    const uint8_t *peer = facts->direction == POLICY_OUTBOUND ? server : client;
-    facts->peer_class = network_table_class(&policy->peers, ip_version, peer);
+    facts->peer_class = class_of(&policy->peers, facts->direction == POLICY_OUTBOUND ? server : client);
     facts->exempt_from = exempt_from(policy, facts);
     facts->may_be_acted_on = policy_may_act(policy, facts);
 }
@@ -669,6 +682,8 @@ void policy_judge(const struct policy *policy, const struct smtp_unit *unit, con
                   uint16_t recipients, uint16_t code, struct policy_decision *decision)
 {
     begin(decision);
+    if (unit->role == SMTP_CLIENT && unit->verb == SMTP_VERB_PROXY_HEADER && !unit->anomaly)
+        return; /* it is no command */
     bool to_judge = is_line(unit) && !unit->judged;
     bool command = to_judge && unit->role == SMTP_CLIENT && policy->watched >> unit->command.verb & 1;
     if (command || unit->anomaly) {

@@ -56,7 +56,7 @@ struct policy {
     struct word_table words;
     address_to_ascii *domain_to_ascii; /* NULL until the caller sets it */
     struct network_table clients, servers, peers;
-    struct network_table protected_networks;
+    struct network_table protected_networks, balancers;
 
     struct arena arena;
     uint8_t own[POLICY_OWN_BYTES] __attribute__((aligned(16)));
@@ -128,13 +128,25 @@ bool policy_name_network(struct policy *policy, struct rule *rule, enum policy_e
 /* One more network that is protected. False where there is no room. */
 bool policy_protect(struct policy *policy, struct network network);
 
+/* One more network of load balancers, which begin a connection with a PROXY header. False where there is no room. */
+bool policy_name_balancer(struct policy *policy, struct network network);
+
 /* Networks are found from here on; after the last rule that names one. False where there is no room. */
 bool policy_seal(struct policy *policy);
 
 /* ---- sessions ---- */
 
-/* The facts of a connection that begins. */
-void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
+/* An address of a connection's end. */
+struct policy_address {
+    uint8_t ip_version;    /* 4 or 6 */
+    const uint8_t *octets; /* network byte order */
+};
+
+/* Whether an end is a load balancer that may say whose the connection is. */
+bool policy_is_balancer(const struct policy *policy, struct policy_address end);
+
+/* The facts of a connection that begins. Ends are of two families where a load balancer told of the client. */
+void policy_facts_begin(const struct policy *policy, struct policy_address client, struct policy_address server,
                         struct policy_facts *facts);
 
 /* The decision about a unit. `recipients`: accepted in this transaction; `code`: of a reply as the client will read it.

@@ -6,7 +6,7 @@ static void gather(struct smtp_line *line, struct pool *blocks, struct span octe
     line->block = line->block == POOL_NONE ? fit_borrow(blocks, len) : fit_grow(blocks, line->block, line->len, len);
     assert(line->block != POOL_NONE);
     memcpy((uint8_t *)fit_at(blocks, line->block) + line->len, octets.ptr, octets.len);
-    line->len = len;
+    line->len = (uint16_t)len;
 }
 
 enum smtp_line_status smtp_line_feed(struct smtp_line *line, struct pool *blocks, struct span *bytes,

@@ -22,8 +22,8 @@
 
 struct smtp_line {
     uint32_t block; /* where the line is gathered; POOL_NONE while there is none */
-    uint32_t len;   /* octets of it that came */
-    uint32_t left;  /* octets of it that left */
+    uint16_t len;   /* octets of it that came, and are gathered */
+    uint16_t left;  /* octets of it that left */
 };
 
 enum smtp_line_status {

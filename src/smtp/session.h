@@ -56,11 +56,12 @@ enum smtp_anomaly {
     SMTP_ANOMALY_NUL_IN_COMMAND,     /* servers forget different parts of it, but each answers it once (case 5) */
     SMTP_ANOMALY_UNREADABLE_COMMAND, /* one that a rule looks at, in a form that servers may read in another way */
     SMTP_ANOMALY_UNREADABLE_ADDRESS, /* the same of an address */
-    SMTP_ANOMALY_PROXY_HEADER, /* the binary one: a server that knows it not reads QUIT in it, and closes (case 13) */
-    SMTP_ANOMALY_AMBIGUOUS_CHUNK,   /* BDAT with a size that servers read differently (case 47) */
-    SMTP_ANOMALY_CHUNK_NOT_OFFERED, /* BDAT, and no reply to EHLO has offered CHUNKING: its octets are commands to such
+    SMTP_ANOMALY_PROXY_HEADER,       /* the binary one, of a stranger: a server that knows it not reads commands in it
+                                       (case 13); a balancer's that is none */
+    SMTP_ANOMALY_AMBIGUOUS_CHUNK,    /* BDAT with a size that servers read differently (case 47) */
+    SMTP_ANOMALY_CHUNK_NOT_OFFERED,  /* BDAT, and no reply to EHLO has offered CHUNKING: its octets are commands to such
                                         a server, and are read so */
-    SMTP_ANOMALY_XEXCH50_OVERFLOW,  /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
+    SMTP_ANOMALY_XEXCH50_OVERFLOW,   /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
     SMTP_ANOMALY_LINK2STATE_OVERFLOW, /* X-LINK2STATE with more than servers without MS05-021 have room for (case 51) */
     SMTP_ANOMALY_AMBIGUOUS_RESPONSE,  /* sent before the 334 that it may answer (case 54) */
     SMTP_ANOMALY_AMBIGUOUS_REPLY, /* one that leaves two readings of what the client sent, or will send (13, 48, 50) */
@@ -105,7 +106,8 @@ struct smtp_unit {
     bool ends_payload;         /* PAYLOAD: with this unit the message or chunk is complete */
     struct smtp_command command; /* COMMAND; FRAGMENT of the client (verb is UNKNOWN while not complete) */
     enum smtp_verb verb;         /* REPLY, FRAGMENT of the server: the command it answers; PAYLOAD: what the octets are,
-                                    of DATA, BDAT, XEXCH50_DATA, AUTH_RESPONSE */
+                                    of DATA, BDAT, XEXCH50_DATA, AUTH_RESPONSE, PROXY_HEADER; that also of a COMMAND and
+                                    a FRAGMENT that are one, or its beginning */
     uint16_t line_index;         /* REPLY, FRAGMENT of the server: 0 for the first line of a reply */
     bool has_reply;              /* REPLY: `reply` is set (else the line has no code) */
     struct smtp_reply reply;     /* REPLY; FRAGMENT of the server as far as it can be said */
@@ -206,6 +208,7 @@ struct smtp_session {
     uint8_t spoiled;          /* recipients refused alone in this session; no more is counted than fits */
     bool mail_open : 1;       /* a MAIL went to the server, and nothing since that ends what it began */
     bool mail_nested : 1;     /* the newest MAIL was sent while another was open: its reply says whose mail it is */
+    bool proxied : 1;         /* the client is a load balancer, whose first octets may be a PROXY header */
     uint16_t recipients;      /* accepted since the last MAIL, as the client has read it */
     uint32_t answered;        /* slots that the ledger has had and has no more; what comes next has this number and
                                    the ledger's count */

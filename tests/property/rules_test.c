@@ -19,6 +19,23 @@
 #define REFUSED "500 5.5.1 Unrecognized command\r\n"
 #define END     C("QUIT\r\n"), S("221 bye\r\n")
 
+/* The other end is a load balancer; and what is told of its clients. */
+#define BALANCED "balancers = {\"10.1.0.1\", \"2001:db8::1\"}\n"
+#define TOLD                                                                                                           \
+    "rule \"seen\" { on = connect client = {\"192.0.2.0/24\"} action = log }\n"                                        \
+    "rule \"told\" { on = recipient client = {\"192.0.2.0/24\"} action = refuse code = 550 "                           \
+    "text = \"5.7.1 Not from there\" }"
+#define PROXIED "PROXY TCP4 192.0.2.7 10.1.0.2 40000 25\r\n"
+#define V2      "\r\n\r\n\0\r\nQUIT\n"
+
+/* Whether a question is about the client of whom the balancer told. */
+static enum answer is_told(const struct question *question, int64_t *later_us)
+{
+    static const uint8_t told[] = {192, 0, 2, 7};
+    *later_us = 0;
+    return question->ip_version == 4 && memcmp(question->client, told, sizeof told) == 0 ? ANSWER_PASS : ANSWER_DEFER;
+}
+
 #define LISTED "/proc/self/fd/100" /* a list file */
 
 struct row {
@@ -282,6 +299,60 @@ static const struct row rows[] = {
       .questions = 1u << QUESTION_RECIPIENT,
       .live_only = true,
       .asked = "a@xn--spm-rla.example>b@xn--spm-rla.example"}},
+    {BALANCED TOLD,
+     {.label = "balancers: rules see the client that a PROXY v1 header tells",
+      .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(DONE), END},
+      .client_reads = {CHANGE(DONE, "550 5.7.1 Not from there\r\n")},
+      .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},
+      .of_client = "@seen=log EHLO MAIL RCPT~ QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: the same of v2, behind whose addresses more is said",
+      .turns = {C(V2 "\x21\x11\0\x12\xc0\0\x02\x07\x0a\x01\0\x02\x9c\x40\0\x19\x03\0\x03\r\n\n"), GREET, EHLO,
+                S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(DONE), END},
+      .client_reads = {CHANGE(DONE, "550 5.7.1 Not from there\r\n")},
+      .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},
+      .of_client = "@seen=log EHLO MAIL RCPT~ QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: a client of IPv6, which the rules do not mean",
+      .turns = {C("PROXY TCP6 2001:db8:7::1 ::ffff:10.1.0.2 40000 25\r\n"), GREET, EHLO, S("250 mail\r\n"), C(MAIL),
+                S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .of_client = "EHLO MAIL RCPT QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: an EHLO that the server refuses is no reply to the header",
+      .turns = {C("PROXY UNKNOWN\r\n"), GREET, EHLO, S("502 5.5.1 not here\r\n"), C("HELO x\r\n"), S("250 mail\r\n"),
+                END},
+      .of_client = "EHLO HELO QUIT",
+      .of_server = "connect=220 EHLO=502 HELO=250 QUIT=221"}},
+    {BALANCED TOLD,
+     {.label = "balancers: one that asks for itself (LOCAL)",
+      .turns = {C(V2 "\x20\0\0\0"), GREET, C("QUIT\r\n"), S("221 bye\r\n")},
+      .of_client = "QUIT",
+      .of_server = "connect=220 QUIT=221"}},
+    {BALANCED TOLD,
+     {.label = "balancers: one without a header is its own client",
+      .turns = {GREET, C("PROX\r\n"), S("500 no\r\n"), END},
+      .of_client = "unknown QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: one without a header that talks early",
+      .turns = {C("PRINT\r\n"), S("220 mail ESMTP\r\n500 no\r\n"), END},
+      .of_client = "!early-talker unknown QUIT"}},
+    {"rule \"verbs\" { on = command match = {\"unknown\"} action = refuse code = 500 "
+     "text = \"5.5.1 Unrecognized command\" }\n" TOLD,
+     {.label = "balancers: a PROXY v1 header of another one is no unknown verb, and tells nothing",
+      .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), C(PROXIED),
+                S(DONE), END},
+      .client_reads = {CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE(RCPT PROXIED, RCPT "NOOP                                  \r\n")},
+      .of_client = "unknown EHLO MAIL RCPT unknown~ QUIT"}},
+    {BALANCED "rule \"grey\" { on = recipient action = greylist }",
+     {.label = "balancers: the greylist is asked about the client that is told",
+      .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT),
+                S("550 5.1.1 Unknown here\r\n"), END},
+      .questions = 1u << QUESTION_RECIPIENT | 1u << QUESTION_CLIENT,
+      .answer = is_told,
+      .asked = "client a@example.net>b@example.com",
+      .of_client = "EHLO MAIL a@example.net>b@example.com=pass,known RCPT QUIT",
+      .live_only = true}},
     {"on-lost-pairing = reset\nstrip = {}",
      {.label = "settings: what does not lose the pairing is as before", .turns = {GREET, EHLO, OFFER, END}}},
 };
@@ -305,8 +376,37 @@ static struct conf *read_rules(const char *text)
     return conf;
 }
 
+/* The client of whom a balancer told is with all events from there on, beside the end that opened the connection. */
+static void test_told(void **state)
+{
+    (void)state;
+    static const struct dialogue_turn turns[] = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), END};
+    static const uint8_t told[] = {192, 0, 2, 7};
+    struct conf *conf = read_rules(BALANCED);
+    struct drive_plan plan = {.policy = &conf->policy};
+    struct drive *drive = dialogue_play("told", turns, sizeof turns / sizeof turns[0], &plan);
+    size_t with = 0;
+    for (size_t i = 0; i < drive_event_count(drive); i++) {
+        const struct event *event = &drive_event(drive, i)->event;
+        assert_int_equal(event->client.address[0], 10);
+        assert_int_equal(event->told.ip_version, event->kind == EVENT_FLOW_START ? 0 : 4);
+        if (event->kind == EVENT_FLOW_START)
+            continue;
+        assert_memory_equal(event->told.end.address, told, sizeof told);
+        assert_int_equal(event->told.end.port, 40000);
+        with++;
+    }
+    assert_true(with >= 5);
+    drive_free(drive);
+    conf_free(conf);
+    free(conf);
+}
+
 int main(void)
 {
+    const struct CMUnitTest more[] = {
+        {"balancers: the client that is told is with all events", test_told, NULL, NULL, NULL},
+    };
     static const char listed[] = "# theirs\nxn--bcher-kva.example\n";
     static struct dialogue dialogues[ROWS];
     int list = memfd_create("list", 0);
@@ -318,7 +418,7 @@ int main(void)
         dialogues[i] = rows[i].dialogue;
         dialogues[i].policy = &confs[i]->policy;
     }
-    int failed = dialogue_run("rules", dialogues, ROWS, NULL, 0);
+    int failed = dialogue_run("rules", dialogues, ROWS, more, sizeof more / sizeof more[0]);
     for (size_t i = 0; i < ROWS; i++) {
         conf_free(confs[i]);
         free(confs[i]);

@@ -30,7 +30,7 @@ static void find_facts(struct why_rules *rules, const struct greylist_attempt *a
         protected_address(policy, attempt->ip_version, assumed);
     policy_facts_begin(policy, (struct policy_address){attempt->ip_version, attempt->client},
                        (struct policy_address){attempt->ip_version, server ? server : assumed}, &rules->facts);
-    rules->facts.may_be_acted_on = true;
+    rules->facts.may_be_acted_on = rules->facts.would_be_acted_on = true;
     rules->direction = names[rules->facts.direction];
 }
 

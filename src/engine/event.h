@@ -18,7 +18,8 @@ enum event_kind {
     EVENT_PAYLOAD,    /* octets that are no lines (message, chunk, authentication) have all come: `octets` of them */
     EVENT_ANOMALY,    /* something that ought not to be; `reason` is its name */
     EVENT_RULE,     /* a rule that logs has matched, or, in a dry run, one that would change something: `reason` is its
-                       name, `action` what it does or would do, `text` what it looked at */
+                       name, `action` what it does or would do, `text` what it looked at, `shown` the form in which a
+                       command would leave that something looks at ("rewrite") */
     EVENT_GREYLIST, /* what was asked before a line could leave is settled: `action` says what becomes of it, `reason`
                        why; `verb` and `exchange` say of which line. Of RCPT, `text` is the recipient and `shown` the
                        sender; else `text` is the argument of EHLO */

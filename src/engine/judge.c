@@ -26,6 +26,7 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .addresses = policy->addresses,
         .canonical = engine->canonical,
         .strict = flow->facts.may_be_acted_on,
+        .would_act = flow->facts.would_be_acted_on,
         .observes = policy->dry_run,
         .by_keyword = !(engine->settings.events >> EVENT_REPLY & 1) && flow->tarpit == POOL_NONE && !policy->dry_run &&
                       !policy_looks_at(policy, RULE_ON_KEYWORD) && !flow->facts.exempt_from,
@@ -295,8 +296,11 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     if (unit->role == SMTP_SERVER)
         count_reply(&flow->facts, unit, code);
     struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
+    bool passes = decision.action.kind == SMTP_ACTION_PASS;
     if (decision.taken_count || decision.marks || decision.undecided || policy_of(engine, flow)->dry_run)
         decision_take(engine, flow, &subject, &decision);
+    if (passes && unit->would_leave.len)
+        decision_tell_rewritten(engine, flow, &subject, unit->would_leave);
     message_judge(engine, flow, unit, &decision.action);
     return decision.action;
 }

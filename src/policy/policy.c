@@ -355,7 +355,8 @@ void policy_facts_begin(const struct policy *policy, struct policy_address clien
     };
     facts->peer_class = class_of(&policy->peers, facts->direction == POLICY_OUTBOUND ? server : client);
     facts->exempt_from = exempt_from(policy, facts);
-    facts->may_be_acted_on = policy_may_act(policy, facts);
+    facts->would_be_acted_on = policy_would_act(policy, facts);
+    facts->may_be_acted_on = facts->would_be_acted_on && !policy->dry_run;
 }
 
 /* ---- deciding ---- */
@@ -369,10 +370,8 @@ struct look {
     struct rule_set candidates;
 };
 
-bool policy_may_act(const struct policy *policy, const struct policy_facts *facts)
+bool policy_would_act(const struct policy *policy, const struct policy_facts *facts)
 {
-    if (policy->dry_run)
-        return false;
     if ((policy->strip.count && !is_exempt(facts)) || policy_guards(policy, facts))
         return true;
     for (uint32_t i = 0; i < words_in_use(policy); i++)
@@ -382,6 +381,11 @@ bool policy_may_act(const struct policy *policy, const struct policy_facts *fact
                 return true;
         }
     return false;
+}
+
+bool policy_may_act(const struct policy *policy, const struct policy_facts *facts)
+{
+    return !policy->dry_run && policy_would_act(policy, facts);
 }
 
 bool policy_ends_unread(const struct policy *policy, const struct policy_facts *facts)
@@ -675,7 +679,7 @@ static void judge_reply(const struct policy *policy, const struct smtp_unit *uni
 static bool has_verdict(const struct policy *policy, enum smtp_anomaly anomaly, const struct policy_facts *facts)
 {
     return policy->verdicts[anomaly].kind != SMTP_ACTION_PASS && !is_exempt(facts) &&
-           (!(policy->verdicts_if_acting >> anomaly & 1) || policy->dry_run || policy_may_act(policy, facts));
+           (!(policy->verdicts_if_acting >> anomaly & 1) || policy_would_act(policy, facts));
 }
 
 void policy_judge(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,

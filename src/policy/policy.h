@@ -40,7 +40,7 @@ struct policy {
     bool defers_without_store;                   /* an action that asks is carried out where nobody answers */
     struct smtp_refusals refusals;               /* what actions number */
     struct smtp_action verdicts[SMTP_ANOMALIES]; /* where no rule says otherwise */
-    uint32_t verdicts_if_acting; /* of these, those that hold where policy_may_act: bits 1 << enum smtp_anomaly */
+    uint32_t verdicts_if_acting; /* of these, those that hold where policy_would_act: bits 1 << enum smtp_anomaly */
     uint8_t lost;                /* enum policy_lost */
 
     uint32_t rule_count;
@@ -161,7 +161,10 @@ void policy_judge_case(const struct policy *policy, const struct rule_case *what
 /* Say what happens to a session whose pairing is lost; the verdicts of anomalies that lose it and have none follow. */
 void policy_set_lost(struct policy *policy, enum policy_lost lost);
 
-/* Whether a rule, a keyword to be stripped, a greylist or a guard in force may act on what a connection brings yet. */
+/* Whether a rule, a keyword to be stripped, a greylist or a guard may act on what a connection brings yet. */
+bool policy_would_act(const struct policy *policy, const struct policy_facts *facts);
+
+/* The same where they are in force: not in a dry run. */
 bool policy_may_act(const struct policy *policy, const struct policy_facts *facts);
 
 /* Whether a connection ends that nobody can read any more, for a reason that has no verdict of its own. */

@@ -167,6 +167,8 @@ bool json_write_event(FILE *out, const struct event *event)
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
         if (event->text.len)
             json_object_set_new(record, "line", event->complete ? json_text(event->text) : json_line(event->text));
+        if (event->shown.len)
+            json_object_set_new(record, "shown", json_line(event->shown));
         break;
     case EVENT_GREYLIST:
         set_verdict(record, event);

@@ -381,13 +381,13 @@ static enum smtp_anomaly long_command_anomaly(const struct smtp_session *session
 
 /*
  * A whole command that something in force looks at takes its canonical form, in which it leaves. What cannot have it,
- * or has left in part in another one, is an anomaly.
+ * or has left in part in another one, is an anomaly. Where nothing is changed it leaves as it came, and is read so.
  */
 static enum smtp_anomaly make_canonical(const struct smtp_context *context, struct smtp_unit *unit)
 {
     enum smtp_verb verb = unit->command.verb;
     bool address = context->addresses >> verb & 1;
-    bool looks = context->strict && context->canonical && !unit->judged && verb < SMTP_VERB_NAMED && verb > 0 &&
+    bool looks = context->would_act && context->canonical && !unit->judged && verb < SMTP_VERB_NAMED && verb > 0 &&
                  context->verbs >> verb & 1;
     if (!looks)
         return SMTP_ANOMALY_NONE;
@@ -395,6 +395,11 @@ static enum smtp_anomaly make_canonical(const struct smtp_context *context, stru
     enum smtp_canonical form = smtp_canonical(unit->whole, &unit->command, address, context->canonical);
     if (form == SMTP_CANONICAL_SAME)
         return SMTP_ANOMALY_NONE;
+    if (form == SMTP_CANONICAL_REWRITTEN && context->observes) {
+        unit->would_leave = (struct span){context->canonical, unit->whole.len};
+        unit->command = smtp_command_parse(unit->would_leave);
+        return SMTP_ANOMALY_NONE;
+    }
     if (form != SMTP_CANONICAL_REWRITTEN || memcmp(context->canonical, unit->whole.ptr, left) != 0)
         return address ? SMTP_ANOMALY_UNREADABLE_ADDRESS : SMTP_ANOMALY_UNREADABLE_COMMAND;
     unit->rewritten = true;

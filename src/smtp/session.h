@@ -102,6 +102,8 @@ struct smtp_unit {
     enum smtp_anomaly anomaly; /* what is wrong with it */
     bool rewritten;            /* COMMAND: `whole` and `octets` are its canonical form, which leaves (smtp/canonical) */
     struct span came;          /* then: the line as it came, of the same length */
+    struct span would_leave;   /* COMMAND, where nothing is changed: the canonical form in which it would leave else;
+                                  `command` is that one's. Empty: as it came */
     bool judged;               /* a fragment of this line was judged before: the action is that one's */
     bool ends_payload;         /* PAYLOAD: with this unit the message or chunk is complete */
     struct smtp_command command; /* COMMAND; FRAGMENT of the client (verb is UNKNOWN while not complete) */
@@ -173,6 +175,7 @@ struct smtp_context {
     uint64_t addresses; /* commands whose address something looks at, likewise: MAIL, RCPT */
     uint8_t *canonical; /* room for a line of SMTP_LINE_BYTES_MAX octets in canonical form; NULL: none is rewritten */
     bool strict;        /* something in force may act on what comes */
+    bool would_act;     /* the same, or would act if it were in force */
     bool observes;      /* nothing waits, since nothing will be changed */
     bool holds;         /* octets of the client that a reply gives their meaning wait for it, see smtp_session_awaits */
     bool by_keyword; /* what becomes of a line of an EHLO reply depends on whether its keyword is in `keywords` alone,

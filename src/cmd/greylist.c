@@ -15,6 +15,7 @@
 #include "cmd/ask.h"
 #include "cmd/clock.h"
 #include "cmd/service.h"
+#include "conf/idna.h"
 #include "conf/units.h"
 #include "policy/guard.h"
 
@@ -190,6 +191,7 @@ int cmd_greylist(int argc, char **argv)
 
 int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt)
 {
+    static uint8_t rooms[2][WORD_BYTES_MAX];
     uint8_t prefix;
     *attempt = (struct greylist_attempt){0};
     if (strchr(words[0], '/') || !keep_read_network(span_of(words[0]), &attempt->ip_version, attempt->client, &prefix))
@@ -201,7 +203,7 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
             address = span_head(span_tail(address, 1), address.len - 2);
         if (address.len > GREYLIST_ADDRESS_BYTES_MAX)
             return cmd_complain(CMD_USAGE, "an address of %zu octets; no mail has one", address.len);
-        *parts[i - 1] = address;
+        *parts[i - 1] = address_compared(idna_to_ascii, address, rooms[i - 1]);
     }
     attempt->helo = greylist->helo ? span_head(span_of(greylist->helo), GREYLIST_ADDRESS_BYTES_MAX) : (struct span){0};
     return CMD_GOOD;

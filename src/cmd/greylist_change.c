@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd/greylist.h"
+#include "conf/idna.h"
 #include "greylist/import_part.h"
 
 #define ADDRESS_ADVICE "write user@example.net or example.net; patterns have their place in rules"
@@ -76,6 +77,10 @@ static int take_address(const char *word, bool sender, struct subjects *subjects
     const uint8_t *at = memchr(text.ptr, '@', text.len);
     if (!at && !memchr(text.ptr, '.', text.len) && text.ptr[0] != '[')
         return cmd_complain(CMD_USAGE, "'%.40s' is no address and no domain; " ADDRESS_ADVICE, word);
+    uint8_t compared[WORD_BYTES_MAX];
+    text = address_word(idna_to_ascii, at ? WORD_EXACT : WORD_DOMAIN, text, compared);
+    if (text.len >= size)
+        return cmd_complain(CMD_USAGE, "'%.40s' is longer than any address", word);
     int len = snprintf(room, size + 1, "%s%.*s", at ? "" : "@", (int)text.len, (const char *)text.ptr);
     struct span address = {(const uint8_t *)room, (size_t)len};
     bool domain = room[0] == '@';

@@ -28,8 +28,9 @@ static void find_facts(struct why_rules *rules, const struct greylist_attempt *a
     bool to_ours = direction ? strcmp(direction, "outbound") != 0 : !ours;
     if (!server && to_ours)
         protected_address(policy, attempt->ip_version, assumed);
-    policy_facts_begin(policy, attempt->ip_version, attempt->client, server ? server : assumed, &rules->facts);
-    rules->facts.may_be_acted_on = true;
+    policy_facts_begin(policy, (struct policy_address){attempt->ip_version, attempt->client},
+                       (struct policy_address){attempt->ip_version, server ? server : assumed}, &rules->facts);
+    rules->facts.may_be_acted_on = rules->facts.would_be_acted_on = true;
     rules->direction = names[rules->facts.direction];
 }
 

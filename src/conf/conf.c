@@ -86,7 +86,8 @@ static int check_store(cfg_t *cfg, cfg_opt_t *option)
 
 static int check_network(cfg_t *cfg, cfg_opt_t *option)
 {
-    entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1));
+    bool balancers = strcmp(cfg_opt_name(option), "balancers") == 0;
+    entries_take_ends(taking, cfg, balancers, cfg_opt_getnstr(option, cfg_opt_size(option) - 1));
     return 0;
 }
 
@@ -285,6 +286,7 @@ static cfg_t *set_up(struct options *options)
     cfg_set_validate_func(cfg, "ports", check_port);
     cfg_set_validate_func(cfg, "store", check_store);
     cfg_set_validate_func(cfg, "protected", check_network);
+    cfg_set_validate_func(cfg, "balancers", check_network);
     cfg_set_validate_func(cfg, "greylist|exempt-clients", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-recipients", check_exempt);
@@ -316,6 +318,7 @@ static enum outcome parse(struct conf *conf, struct source *source, size_t arena
     conf_free(conf);
     conf->exempt = (struct greylist_exempt){0};
     policy_init_empty(&conf->policy);
+    conf->policy.domain_to_ascii = idna_to_ascii;
     if (arena_bytes > POLICY_OWN_BYTES) {
         conf->memory = malloc(arena_bytes);
         if (conf->memory)

@@ -186,9 +186,9 @@ static bool parse_network(const struct where *where, const char *text, struct ne
 
 struct network_place {
     struct conf *conf;
-    struct rule *rule; /* NULL: protected */
+    struct rule *rule; /* NULL: protected, or balancers */
     enum policy_end end;
-    bool except;
+    bool except, balancers;
 };
 
 static bool take_network(void *context, const struct where *where, const char *entry)
@@ -198,8 +198,9 @@ static bool take_network(void *context, const struct where *where, const char *e
     if (!parse_network(where, entry, &network))
         return false;
     struct policy *policy = &place->conf->policy;
-    bool good = place->rule ? policy_name_network(policy, place->rule, place->end, network, place->except)
-                            : policy_protect(policy, network);
+    bool good = place->rule        ? policy_name_network(policy, place->rule, place->end, network, place->except)
+                : place->balancers ? policy_name_balancer(policy, network)
+                                   : policy_protect(policy, network);
     return good || no_room(where);
 }
 
@@ -224,9 +225,9 @@ bool entries_take_networks(struct rule_draft *draft, const char *key, enum polic
     return true;
 }
 
-bool entries_take_protected(struct conf *conf, cfg_t *cfg, const char *entry)
+bool entries_take_ends(struct conf *conf, cfg_t *cfg, bool balancers, const char *entry)
 {
-    struct network_place place = {.conf = conf};
+    struct network_place place = {.conf = conf, .balancers = balancers};
     struct where where = {.cfg = cfg, .to_match = true};
     return take_written(&where, entry, take_network, &place);
 }
@@ -379,6 +380,8 @@ static bool take_exempt(void *context, const struct where *where, const char *en
         return false;
     if (word.len == 0 || word.len > WORD_BYTES_MAX)
         return wrong(where, "an entry of %zu octets; write 1 to %d", word.len, WORD_BYTES_MAX);
+    uint8_t room[WORD_BYTES_MAX];
+    word = address_word(place->conf->policy.domain_to_ascii, kind, word, room);
     return greylist_exempt_word(&place->conf->exempt, arena, list, kind, word) || no_room(where);
 }
 

@@ -22,7 +22,7 @@ struct rule_draft {
 bool entries_take_networks(struct rule_draft *draft, const char *key, enum policy_end end, bool except);
 
 /* A network outside of rules: one of `protected`. */
-bool entries_take_protected(struct conf *conf, cfg_t *cfg, const char *entry);
+bool entries_take_ends(struct conf *conf, cfg_t *cfg, bool balancers, const char *entry);
 
 /* One of the greylist's exempt-clients, exempt-senders, exempt-recipients. */
 bool entries_take_exempt(struct conf *conf, cfg_t *cfg, const char *key, const char *entry);

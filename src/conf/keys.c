@@ -22,12 +22,18 @@ const struct key keys[] = {
     {"", "protected", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Networks of our servers, in CIDR: 192.0.2.0/24, 2001:db8::/32, or `file:PATH`. A session to one of them is "
      "inbound, one from it outbound. Where none is named, every session is inbound."},
+    {"", "balancers", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "Networks of load balancers that begin each connection with a PROXY header (HAProxy: `send-proxy`, "
+     "`send-proxy-v2`), in CIDR, or `file:PATH`. The client that the header tells is the one that rules and the "
+     "greylist see, and that events have as `client_ip`. The servers behind must expect the header. What others "
+     "send as one tells nothing: version 1 passes, version 2 is the anomaly `proxy-header`."},
     {"", "ports", KEY_LIST, "{25, 587, 2525}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "A connection to one of these TCP ports is SMTP. The iptables rules must send the same ports to the queues. Not "
      "changed by a reload."},
     {"", "strip", KEY_LIST, "{XEXCH50, X-LINK2STATE}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
-     "uses one of Exchange's private verbs, or BDAT without CHUNKING, all the same is refused in the server's name."},
+     "all the same uses what such a keyword offers (STARTTLS, AUTH, ETRN, VRFY, XEXCH50; CHUNKING: BDAT) is refused in "
+     "the server's name."},
     {"", "dry-run", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(policy.dry_run), 0, NARROWS_NOT,
      "Change nothing, and report what would have happened (events of the type `rule` with `dry_run`). Octets "
      "that are sent again as others leave as those of the first time all the same (event `resend-differs`)."},

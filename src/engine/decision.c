@@ -69,3 +69,17 @@ void decision_take(struct engine *engine, struct flow *flow, const struct decisi
     else if (decision->marks)
         flow->mark = decision->mark;
 }
+
+void decision_tell_rewritten(struct engine *engine, struct flow *flow, const struct decision_subject *subject,
+                             struct span form)
+{
+    struct event *event = tell(engine, EVENT_RULE, flow);
+    if (!event)
+        return;
+    event->from_server = subject->from_server;
+    event->reason = "canonical";
+    event->action = "rewrite";
+    event->dry_run = true;
+    event->text = tell_keep(engine, subject->text);
+    event->shown = tell_keep(engine, form);
+}

@@ -21,4 +21,8 @@ struct decision_subject {
 void decision_take(struct engine *engine, struct flow *flow, const struct decision_subject *subject,
                    struct policy_decision *decision);
 
+/* In a dry run: a command would have left in its canonical form. */
+void decision_tell_rewritten(struct engine *engine, struct flow *flow, const struct decision_subject *subject,
+                             struct span form);
+
 #endif

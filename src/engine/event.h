@@ -18,7 +18,8 @@ enum event_kind {
     EVENT_PAYLOAD,    /* octets that are no lines (message, chunk, authentication) have all come: `octets` of them */
     EVENT_ANOMALY,    /* something that ought not to be; `reason` is its name */
     EVENT_RULE,     /* a rule that logs has matched, or, in a dry run, one that would change something: `reason` is its
-                       name, `action` what it does or would do, `text` what it looked at */
+                       name, `action` what it does or would do, `text` what it looked at, `shown` the form in which a
+                       command would leave that something looks at ("rewrite") */
     EVENT_GREYLIST, /* what was asked before a line could leave is settled: `action` says what becomes of it, `reason`
                        why; `verb` and `exchange` say of which line. Of RCPT, `text` is the recipient and `shown` the
                        sender; else `text` is the argument of EHLO */
@@ -44,6 +45,12 @@ struct event_endpoint {
     uint16_t port;       /* host byte order */
 };
 
+/* The client of whom a load balancer told by a PROXY header; `ip_version` 0: none did. */
+struct event_client {
+    struct event_endpoint end;
+    uint8_t ip_version, zero[5];
+};
+
 struct event {
     enum event_kind kind;
     int64_t time_us;     /* the `now_us` of the call in which it happened */
@@ -52,8 +59,9 @@ struct event {
     uint8_t ip_version;  /* 4 or 6 */
     struct event_endpoint client;
     struct event_endpoint server;
-    bool lost;           /* events of this connection before this one, and before its end, were lost */
-    bool from_server;    /* who sent it */
+    struct event_client told; /* the client behind `client`, which is a load balancer */
+    bool lost;                /* events of this connection before this one, and before its end, were lost */
+    bool from_server;         /* who sent it */
     enum smtp_verb verb; /* EVENT_COMMAND: the verb; EVENT_REPLY: the verb that the server answers; EVENT_PAYLOAD: what
                             it is: END_OF_DATA (a message), BDAT (a chunk), AUTH_RESPONSE, XEXCH50_DATA */
     uint32_t exchange;   /* EVENT_COMMAND, EVENT_PAYLOAD: of the reply that it draws; EVENT_REPLY: of what it answers;

@@ -70,6 +70,7 @@ struct flow {
     uint8_t resume : 4;        /* sides that may go on, bits 1 << enum smtp_side; or must, in their last form: bits
                                 FLOW_RELEASE << enum smtp_side */
     bool encrypted : 1;        /* the server agreed to it */
+    bool client_sought : 1;    /* it comes from a balancer, and has not said yet whose it is */
     uint8_t outcome;           /* enum engine_outcome, so far */
     uint8_t differs_told : 2;  /* bits 1 << enum smtp_side: a resend of that end had other octets than the first time */
     uint32_t undelayed;        /* replies to exchanges before this one may have waited in an older process */
@@ -77,15 +78,16 @@ struct flow {
     uint32_t tarpit;           /* see engine/tarpit; POOL_NONE where no reply of it was delayed */
     uint32_t handover_generation;         /* of its record, see handover.h; 0: none was kept */
     struct handover_shape handover_shape; /* what that record says */
-    uint32_t mark;                        /* that a rule gave it; 0: none */
-    uint32_t marked_s;                    /* while promised and marked: since when, in seconds of now_us; 0: not yet */
-    uint64_t id;                          /* never used twice */
-    int64_t last_us;                      /* when its last packet came */
-    int64_t line_due_us[2];               /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
-    int64_t await_due_us;                 /* when octets that wait for a reply must leave; 0 while none do */
-    struct event_endpoint ends[2];        /* by enum smtp_side: the client opened the connection */
-    struct half halves[2];                /* by enum smtp_side: what that end sends */
-    uint32_t content; /* block with the struct content of the message that goes on; POOL_NONE: none */
+    uint32_t told;          /* the client of whom a balancer told, see engine/client; POOL_NONE: nobody told of any */
+    uint32_t mark;          /* that a rule gave it; 0: none */
+    uint32_t marked_s;      /* while promised and marked: since when, in seconds of now_us; 0: not yet */
+    uint64_t id;            /* never used twice */
+    int64_t last_us;        /* when its last packet came */
+    int64_t line_due_us[2]; /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
+    int64_t await_due_us;   /* when octets that wait for a reply must leave; 0 while none do */
+    struct event_endpoint ends[2]; /* by enum smtp_side: the client opened the connection */
+    struct half halves[2];         /* by enum smtp_side: what that end sends */
+    uint32_t content;              /* block with the struct content of the message that goes on; POOL_NONE: none */
     struct smtp_session smtp;
     struct policy_facts facts;
     uint64_t message_octets; /* of it */

@@ -2,6 +2,7 @@
 
 #include <stdalign.h>
 
+#include "engine/client.h"
 #include "engine/inquiry.h"
 #include "engine/judge.h"
 #include "engine/promise.h"
@@ -55,6 +56,7 @@ struct dialogue_record {
     uint32_t mark;
     uint8_t last_chunk, zero[3];
     struct policy_facts facts;
+    struct event_client told; /* see engine/client */
     struct inquiry_saved question;
     struct smtp_saved saved; /* as much of it as means something */
 };
@@ -223,6 +225,7 @@ static bool fill_dialogue(const struct engine *engine, const struct flow *flow, 
         .mark = flow->mark,
         .last_chunk = flow->last_chunk,
         .facts = flow->facts,
+        .told = client_told(engine, flow),
     };
     inquiry_save(engine, flow, &dialogue->question);
     if (!smtp_session_save(&flow->smtp, &engine->blocks, &dialogue->saved))
@@ -405,8 +408,9 @@ static bool restore_dialogue(struct engine *engine, uint32_t index, const struct
     if (!inquiry_restore(engine, index, &dialogue->question) ||
         !smtp_session_restore(&flow->smtp, &engine->blocks, &dialogue->saved, &policy->refusals, same_rules))
         return false;
-    policy_facts_begin(policy, flow->ip_version, flow->ends[SMTP_CLIENT].address, flow->ends[SMTP_SERVER].address,
-                       &flow->facts);
+    if (dialogue->told.ip_version == 4 || dialogue->told.ip_version == 6)
+        client_set_told(engine, flow, &dialogue->told);
+    judge_facts(engine, flow);
     flow->facts.commands = dialogue->facts.commands;
     flow->facts.errors = dialogue->facts.errors;
     flow->facts.refused = dialogue->facts.refused;

@@ -1,5 +1,6 @@
 #include "engine/inquiry.h"
 
+#include "engine/client.h"
 #include "engine/room.h"
 #include "engine/tell.h"
 #include "smtp/path.h"
@@ -167,14 +168,18 @@ static struct question *add(struct engine *engine, uint32_t index, enum question
         &engine->questions[(engine->question_first + engine->question_count++) % QUESTIONS_MAX];
     struct question *question = &entry->question;
     size_t used = 0;
-    *question = (struct question){.kind = kind, .flow_id = flow->id, .ip_version = flow->ip_version};
-    memcpy(question->client, flow->ends[SMTP_CLIENT].address, sizeof question->client);
-    memcpy(question->server, flow->ends[SMTP_SERVER].address, sizeof question->server);
+    struct event_client client = client_of(engine, flow);
+    *question = (struct question){.kind = kind, .flow_id = flow->id, .ip_version = client.ip_version};
+    memcpy(question->client, client.end.address, sizeof question->client);
+    if (client.ip_version == flow->ip_version)
+        memcpy(question->server, flow->ends[SMTP_SERVER].address, sizeof question->server);
     question->early_talker = flow->smtp.early_told;
     question->outbound = is_outbound(flow);
     question->helo = keep(entry, &used, text_of(&inquiry->helo));
-    question->sender = keep(entry, &used, text_of(&inquiry->sender));
-    question->recipient = keep(entry, &used, recipient);
+    uint8_t room[WORD_BYTES_MAX];
+    address_to_ascii *to_ascii = policy_of(engine, flow)->domain_to_ascii;
+    question->sender = keep(entry, &used, address_compared(to_ascii, text_of(&inquiry->sender), room));
+    question->recipient = keep(entry, &used, address_compared(to_ascii, recipient, room));
     return question;
 }
 

@@ -1,6 +1,7 @@
 #include "engine/judge.h"
 
 #include "engine/budget.h"
+#include "engine/client.h"
 #include "engine/decision.h"
 #include "engine/guard.h"
 #include "engine/held.h"
@@ -10,6 +11,7 @@
 #include "engine/promise.h"
 #include "engine/tarpit.h"
 #include "engine/tell.h"
+#include "smtp/proxy.h"
 
 struct smtp_context judge_context(struct engine *engine, const struct flow *flow)
 {
@@ -24,6 +26,7 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .addresses = policy->addresses,
         .canonical = engine->canonical,
         .strict = flow->facts.may_be_acted_on,
+        .would_act = flow->facts.would_be_acted_on,
         .observes = policy->dry_run,
         .by_keyword = !(engine->settings.events >> EVENT_REPLY & 1) && flow->tarpit == POOL_NONE && !policy->dry_run &&
                       !policy_looks_at(policy, RULE_ON_KEYWORD) && !flow->facts.exempt_from,
@@ -111,13 +114,16 @@ static void tell_payload(struct engine *engine, struct flow *flow, const struct 
     }
 }
 
-void judge_connect(struct engine *engine, struct flow *flow)
+/* What rules say of a client, once it is known who that is. */
+static void judge_client(struct engine *engine, uint32_t index)
 {
+    struct flow *flow = flow_at(&engine->table, index);
     const struct policy *policy = policy_of(engine, flow);
     struct policy_decision decision;
-    policy_facts_begin(policy, flow->ip_version, flow->ends[SMTP_CLIENT].address, flow->ends[SMTP_SERVER].address,
-                       &flow->facts);
+    judge_facts(engine, flow);
+    flow->client_sought = false;
     engine->counters.flows_by_direction[flow->facts.direction]++;
+    inquiry_client(engine, index);
     if (!policy_looks_at(policy, RULE_ON_CONNECT))
         return;
     struct rule_case what = {.event = RULE_ON_CONNECT, .verb = SMTP_VERB_CONNECT};
@@ -125,6 +131,41 @@ void judge_connect(struct engine *engine, struct flow *flow)
     decision_take(engine, flow, &(struct decision_subject){0}, &decision);
     if (decision.action.kind == SMTP_ACTION_RESET)
         flow->reset = FLOW_RESET_CLIENT;
+}
+
+void judge_facts(struct engine *engine, struct flow *flow)
+{
+    struct event_client client = client_of(engine, flow);
+    policy_facts_begin(policy_of(engine, flow), (struct policy_address){client.ip_version, client.end.address},
+                       (struct policy_address){flow->ip_version, flow->ends[SMTP_SERVER].address}, &flow->facts);
+}
+
+void judge_connect(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    struct policy_address client = {flow->ip_version, flow->ends[SMTP_CLIENT].address};
+    flow->client_sought = policy_is_balancer(policy_of(engine, flow), client);
+    flow->smtp.proxied = flow->client_sought;
+    if (flow->client_sought)
+        judge_facts(engine, flow); /* the balancer's own, so far */
+    else
+        judge_client(engine, index);
+}
+
+/* The first that a balancer sends says whose the connection is, or that it is its own. */
+static void seek_client(struct engine *engine, uint32_t index, const struct smtp_unit *unit)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    bool header = unit->role == SMTP_CLIENT && unit->verb == SMTP_VERB_PROXY_HEADER;
+    struct smtp_proxy proxy;
+    if (header && unit->kind == SMTP_UNIT_FRAGMENT && !unit->anomaly)
+        return; /* its rest is to come */
+    if (header && smtp_proxy_parse(unit->whole, &proxy) == SMTP_PROXY_GOOD) {
+        struct event_client told = {.ip_version = proxy.ip_version, .end.port = proxy.port};
+        memcpy(told.end.address, proxy.address, sizeof told.end.address);
+        client_set_told(engine, flow, &told);
+    }
+    judge_client(engine, index);
 }
 
 static void count_change(struct engine *engine, const struct smtp_unit *unit, struct smtp_action action)
@@ -288,8 +329,11 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
         note_outcome(flow, context, unit, code);
     }
     struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
+    bool passes = decision.action.kind == SMTP_ACTION_PASS;
     if (decision.taken_count || decision.marks || decision.undecided || policy_of(engine, flow)->dry_run)
         decision_take(engine, flow, &subject, &decision);
+    if (passes && unit->would_leave.len)
+        decision_tell_rewritten(engine, flow, &subject, unit->would_leave);
     message_judge(engine, flow, unit, &decision.action);
     return decision.action;
 }
@@ -365,7 +409,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
                      cut ? (struct span){0} : unit->whole);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
         tell_line(engine, flow, unit, &before);
-    else if (unit->ends_payload)
+    else if (unit->ends_payload && unit->verb != SMTP_VERB_PROXY_HEADER)
         tell_payload(engine, flow, unit, &before);
     if (unit->role == SMTP_SERVER)
         tarpit_note_reply(engine, index, unit, &reply);
@@ -432,6 +476,8 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
         if (!smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
             break;
         struct smtp_action action;
+        if (flow->client_sought)
+            seek_client(engine, index, &unit);
         if (!inquiry_take(engine, flow, &unit, &action))
             action = decide(engine, flow, &context, &unit);
         if (action.ask && inquiry_waits(engine, index, &unit, release, &action))

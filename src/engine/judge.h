@@ -13,8 +13,11 @@
 /* What the session needs to know of its surroundings. */
 struct smtp_context judge_context(struct engine *engine, const struct flow *flow);
 
-/* The connection has begun: what rules say of its ends. */
-void judge_connect(struct engine *engine, struct flow *flow);
+/* The connection has begun: what rules say of its ends. Of one from a balancer, once that has said whose it is. */
+void judge_connect(struct engine *engine, uint32_t index);
+
+/* What rules may know of the connection: of the client, as far as it is known, and of the server. */
+void judge_facts(struct engine *engine, struct flow *flow);
 
 /*
  * The next octets in order; `release`: what waits for its rest, or for a reply, must leave. True where one of them

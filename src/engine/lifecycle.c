@@ -1,6 +1,7 @@
 #include "engine/lifecycle.h"
 
 #include "engine/budget.h"
+#include "engine/client.h"
 #include "engine/guard.h"
 #include "engine/handover.h"
 #include "engine/held.h"
@@ -236,6 +237,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     }
     smtp_session_fini(&flow->smtp, &engine->blocks);
     message_forget(engine, flow);
+    client_forget(engine, flow);
     engine->policy_flows[flow->policy]--;
     timer_clear(&engine->wheel, index);
     room_unlink(engine, index);
@@ -386,8 +388,7 @@ static void open_flow(struct engine *engine, uint32_t index)
     engine->counters.flows_created++;
     tell(engine, EVENT_FLOW_START, flow);
     flow->owes_end = true;
-    judge_connect(engine, flow);
-    inquiry_client(engine, index);
+    judge_connect(engine, index);
     flow->changed = true;
 }
 

@@ -1,5 +1,6 @@
 #include "engine/memory.h"
 
+#include "engine/client.h"
 #include "engine/guard.h"
 #include "engine/held.h"
 #include "engine/inquiry.h"
@@ -52,7 +53,7 @@ struct pieces {
     struct engine *engine;
     void *flows, *buckets, *nodes, *entries, *blocks, *pieces, *held, *events, *arena, *scratch, *original;
     void *inquiries, *inquiry_buckets, *questions, *tarpits, *offers, *guarded, *guarded_buckets;
-    void *middle_blocks, *small_blocks, *room;
+    void *middle_blocks, *small_blocks, *room, *told;
     size_t bytes;
 };
 
@@ -93,6 +94,7 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.engine = lay_out(&layout, sizeof *p.engine);
     p.flows = lay_out(&layout, pool_bytes(sizeof(struct flow), s->flows_max));
     p.buckets = lay_out(&layout, flow_table_buckets_bytes(s->flows_max));
+    p.told = lay_out(&layout, client_bytes(s));
     p.nodes = lay_out(&layout, ((size_t)s->flows_max + 1) * sizeof(struct timer_node));
     p.entries = lay_out(&layout, pool_bytes(EDIT_ENTRY_BYTES, s->flows_max * ENTRIES_PER_FLOW));
     p.blocks = lay_out(&layout, pool_bytes(ENGINE_BLOCK_BYTES, whole_blocks_count(s)));
@@ -129,6 +131,7 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     engine->settings = *settings;
     policies_set(engine, 0, policy);
     flow_table_init(&engine->table, p.flows, p.buckets, settings->flows_max, settings->seed);
+    client_init(engine, p.told);
     timer_init(&engine->wheel, p.nodes, settings->flows_max);
     pool_init(&engine->entries, p.entries, EDIT_ENTRY_BYTES, settings->flows_max * ENTRIES_PER_FLOW);
     pool_init(&engine->blocks, p.blocks, ENGINE_BLOCK_BYTES, whole_blocks_count(settings));

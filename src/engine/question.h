@@ -42,11 +42,11 @@ struct question {
                              begin the next transaction before they have read the end of one */
     uint64_t flow_id;     /* of the connection */
     uint8_t ip_version;   /* 4 or 6 */
-    uint8_t client[16];   /* the first 4 or all 16 octets: the address of the end that opened the connection */
-    uint8_t server[16];   /* and of the other */
+    uint8_t client[16];   /* the first 4 or all 16 octets: the address of the client (engine/client) */
+    uint8_t server[16];   /* and of the server; zero where it is of the other family */
     uint32_t transaction; /* of QUESTION_RECIPIENT: the same for all recipients of one MAIL, and for no others; not 0 */
     struct span helo;     /* argument of the last EHLO or HELO */
-    struct span sender;   /* without brackets and quotes; empty for the null sender */
+    struct span sender;   /* without brackets and quotes, as compared (policy/address); empty for the null sender */
     struct span recipient;
     bool outbound;     /* the client is one of the protected servers */
     bool early_talker; /* the client did not wait for the greeting */

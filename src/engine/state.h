@@ -87,6 +87,7 @@ struct engine {
 
     struct flow_table table;
     struct timer_wheel wheel;
+    struct pool told;    /* clients of whom balancers told: of engine/client */
     struct pool entries; /* of the edit logs */
     struct pool blocks;  /* of lines, ledgers, and what is kept of a message; smaller ones hang on it (base/fit) */
     struct pool middle_blocks, small_blocks;

@@ -1,5 +1,7 @@
 #include "engine/tell.h"
 
+#include "engine/client.h"
+
 enum {
     EVENTS_MAX = 1024,
     EVENT_ENDS_MAX = ENGINE_TICK_FLOWS_MAX + 8, /* connections that one call ends, besides those */
@@ -53,6 +55,7 @@ struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flo
         .ip_version = flow->ip_version,
         .client = flow->ends[SMTP_CLIENT],
         .server = flow->ends[SMTP_SERVER],
+        .told = client_told(engine, flow),
         .lost = flow->events_lost && flow->owes_end,
         .reason = "",
         .action = "",

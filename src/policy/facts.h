@@ -21,16 +21,17 @@ enum policy_direction {
 struct policy_facts {
     uint16_t client_class; /* what rules say of the networks of each end, see policy/network */
     uint16_t server_class;
-    uint16_t peer_class;      /* of the end that is not protected */
-    uint16_t exempt_from;     /* no rule of this number or a higher one is for the session; 0: all are */
-    uint16_t commands;        /* command lines of the client */
-    uint16_t errors;          /* replies 4xx and 5xx that the client read */
-    uint16_t refused;         /* of these, to RCPT */
-    uint8_t direction;        /* enum policy_direction */
-    bool known : 1;           /* the client, to the greylist */
-    bool authenticated : 1;   /* AUTH or X-EXPS was accepted */
-    bool early_talker : 1;    /* the client did not wait for the greeting */
-    bool may_be_acted_on : 1; /* policy_may_act */
+    uint16_t peer_class;        /* of the end that is not protected */
+    uint16_t exempt_from;       /* no rule of this number or a higher one is for the session; 0: all are */
+    uint16_t commands;          /* command lines of the client */
+    uint16_t errors;            /* replies 4xx and 5xx that the client read */
+    uint16_t refused;           /* of these, to RCPT */
+    uint8_t direction;          /* enum policy_direction */
+    bool known : 1;             /* the client, to the greylist */
+    bool authenticated : 1;     /* AUTH or X-EXPS was accepted */
+    bool early_talker : 1;      /* the client did not wait for the greeting */
+    bool may_be_acted_on : 1;   /* policy_may_act */
+    bool would_be_acted_on : 1; /* policy_would_act */
 };
 
 #endif

@@ -38,9 +38,7 @@ void policy_set_lost(struct policy *policy, enum policy_lost lost)
     for (int i = SMTP_ANOMALY_NONE + 1; i < SMTP_ANOMALIES; i++) {
         enum smtp_anomaly anomaly = (enum smtp_anomaly)i;
         bool other = policy->verdicts[i].kind != SMTP_ACTION_PASS && !(policy->verdicts_if_acting >> i & 1);
-        /* A server that was told to expect a PROXY header gets it, and whoever sends another one a QUIT closes. */
-        bool closes = anomaly == SMTP_ANOMALY_PROXY_HEADER && lost == POLICY_LOST_CLOSE;
-        if (!smtp_anomaly_loses_pairing(anomaly) || other || closes)
+        if (!smtp_anomaly_loses_pairing(anomaly) || other)
             continue;
         if (lost == POLICY_LOST_CLOSE)
             set_verdict_if_acting(policy, anomaly, SMTP_ACTION_CLOSE, SMTP_REFUSAL_CLOSING);
@@ -87,18 +85,6 @@ bool policy_is_keyword(struct span word)
     return true;
 }
 
-/*
- * The command that a keyword offers, where a client must not use it once the keyword is stripped. Standard verbs stay
- * usable: a server may be asked for what it did not offer, and says so itself. But BDAT may come unasked (case 30).
- */
-static uint64_t verb_offered_by(struct span keyword)
-{
-    enum smtp_verb verb = smtp_verb_find(keyword);
-    if (verb == SMTP_VERB_XEXCH50 || verb == SMTP_VERB_X_LINK2STATE)
-        return UINT64_C(1) << verb;
-    return span_equal_nocase(keyword, span_of("CHUNKING")) ? UINT64_C(1) << SMTP_VERB_BDAT : 0;
-}
-
 bool policy_strip(struct policy *policy, struct span keyword)
 {
     struct smtp_keyword_set *set = &policy->strip;
@@ -111,7 +97,8 @@ bool policy_strip(struct policy *policy, struct span keyword)
     uint8_t *text = policy->strip_text[set->count];
     memcpy(text, keyword.ptr, keyword.len);
     smtp_keyword_add(set, (struct span){text, keyword.len});
-    policy->refuse |= verb_offered_by(keyword);
+    enum smtp_verb verb = smtp_verb_offered_by(keyword);
+    policy->refuse |= verb ? UINT64_C(1) << verb : 0;
     policy->watched |= policy->refuse;
     return true;
 }
@@ -124,39 +111,12 @@ const char *policy_keep(struct policy *policy, struct span text)
     return (const char *)kept;
 }
 
-/* An address or domain as it is compared: with its domain, which begins at `at`, in A-labels. */
-static struct span with_ascii_domain(const struct policy *policy, struct span text, size_t at,
-                                     uint8_t room[WORD_BYTES_MAX])
-{
-    bool ascii = true;
-    for (size_t i = at; i < text.len; i++)
-        ascii = ascii && text.ptr[i] < 0x80;
-    if (ascii || !policy->domain_to_ascii || text.len > WORD_BYTES_MAX)
-        return text;
-    size_t len = policy->domain_to_ascii(span_tail(text, at), room + at, WORD_BYTES_MAX - at);
-    memcpy(room, text.ptr, at);
-    return len > 0 ? (struct span){room, at + len} : text;
-}
-
-/* Where the domain of an address begins; its end where it has none. */
-static size_t domain_at(struct span address)
-{
-    const uint8_t *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
-    return at ? (size_t)(at - address.ptr) + 1 : address.len;
-}
-
 bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind kind, struct span text, bool except)
 {
     uint8_t room[WORD_BYTES_MAX];
-    bool domain = kind == WORD_DOMAIN || kind == WORD_DOMAINS || kind == WORD_BELOW;
-    size_t at = domain ? 0 : kind == WORD_EXACT ? domain_at(text) : text.len;
-    if (at < text.len && text.ptr[text.len - 1] == '.')
-        text.len--; /* the root's */
-    text = with_ascii_domain(policy, text, at, room);
+    text = address_word(policy->domain_to_ascii, kind, text, room);
     if (!except)
         rule->has_words = true;
-    if (rule->on == RULE_ON_KEYWORD && !except)
-        rule->keyword_verbs |= verb_offered_by(text);
     return words_add(&policy->words, &policy->arena, kind, text, policy->rule_count, except);
 }
 
@@ -199,9 +159,15 @@ bool policy_protect(struct policy *policy, struct network network)
     return network_table_add(&policy->protected_networks, &policy->arena, network, 0, false);
 }
 
+bool policy_name_balancer(struct policy *policy, struct network network)
+{
+    return network_table_add(&policy->balancers, &policy->arena, network, 0, false);
+}
+
 bool policy_seal(struct policy *policy)
 {
-    return network_table_seal(&policy->clients, &policy->arena) &&
+    return network_table_seal(&policy->balancers, &policy->arena) &&
+           network_table_seal(&policy->clients, &policy->arena) &&
            network_table_seal(&policy->servers, &policy->arena) && network_table_seal(&policy->peers, &policy->arena) &&
            network_table_seal(&policy->protected_networks, &policy->arena);
 }
@@ -234,6 +200,23 @@ static bool needs_table(const struct rule *rule)
     return rule->has_words && rule->match.count == 0 && !by_verb;
 }
 
+/* What the keywords offer that a rule means, which has the next number: bits 1 << enum smtp_verb. */
+static uint64_t verbs_offered(const struct policy *policy, const struct rule *rule)
+{
+    uint64_t verbs = 0;
+    for (int i = SMTP_VERB_UNKNOWN + 1; rule->on == RULE_ON_KEYWORD && i < SMTP_VERB_NAMED; i++) {
+        const char *keyword = smtp_verb_keyword((enum smtp_verb)i);
+        struct rule_marks marks = {0};
+        if (!keyword)
+            continue;
+        words_find(&policy->words, span_of(keyword), &marks);
+        bool named = rule_set_has(&marks.match, policy->rule_count);
+        if (!rule_set_has(&marks.except, policy->rule_count) && rule_means(rule, span_of(keyword), named))
+            verbs |= UINT64_C(1) << i;
+    }
+    return verbs;
+}
+
 /* The next number is this rule's. */
 static bool number_rule(struct policy *policy, const struct rule *rule)
 {
@@ -241,6 +224,7 @@ static bool number_rule(struct policy *policy, const struct rule *rule)
     if (number == RULES_MAX)
         return false;
     policy->rules[number] = *rule;
+    policy->rules[number].keyword_verbs = rule->goes_on ? 0 : verbs_offered(policy, rule);
     policy->rule_count++;
     if (rule->on != RULE_ON_CONNECT && (rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms || rule->marks))
         rule_set_add(&policy->acting, number);
@@ -267,11 +251,12 @@ bool policy_set_guard(struct policy *policy, const struct rule *rule)
     return true;
 }
 
-bool policy_add_rule(struct policy *policy, const struct rule *rule)
+bool policy_add_rule(struct policy *policy, const struct rule *added)
 {
     uint32_t number = policy->rule_count;
-    if (!number_rule(policy, rule))
+    if (!number_rule(policy, added))
         return false;
+    const struct rule *rule = &policy->rules[number];
     policy->watched |= verbs_of(rule);
     if (rule->on != RULE_ON_COMMAND && rule_set_has(&policy->acting, number))
         policy->addresses |= verbs_of(rule) & (UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_RCPT);
@@ -344,24 +329,34 @@ static uint16_t exempt_from(const struct policy *policy, const struct policy_fac
     return 0;
 }
 
-void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
+static uint16_t class_of(const struct network_table *table, struct policy_address end)
+{
+    return network_table_class(table, end.ip_version, end.octets);
+}
+
+bool policy_is_balancer(const struct policy *policy, struct policy_address end)
+{
+    return policy->balancers.count > 0 && class_of(&policy->balancers, end) != 0;
+}
+
+void policy_facts_begin(const struct policy *policy, struct policy_address client, struct policy_address server,
                         struct policy_facts *facts)
 {
     const struct network_table *inside = &policy->protected_networks;
-    bool from_inside = network_table_class(inside, ip_version, client) != 0;
-    bool to_inside = inside->count == 0 || network_table_class(inside, ip_version, server) != 0;
+    bool from_inside = class_of(inside, client) != 0;
+    bool to_inside = inside->count == 0 || class_of(inside, server) != 0;
     *facts = (struct policy_facts){
-        .client_class = network_table_class(&policy->clients, ip_version, client),
-        .server_class = network_table_class(&policy->servers, ip_version, server),
+        .client_class = class_of(&policy->clients, client),
+        .server_class = class_of(&policy->servers, server),
         .direction = from_inside && to_inside ? POLICY_INTERNAL
                      : to_inside              ? POLICY_INBOUND
                      : from_inside            ? POLICY_OUTBOUND
                                               : POLICY_TRANSIT,
     };
-    const uint8_t *peer = facts->direction == POLICY_OUTBOUND ? server : client;
-    facts->peer_class = network_table_class(&policy->peers, ip_version, peer);
+    facts->peer_class = class_of(&policy->peers, facts->direction == POLICY_OUTBOUND ? server : client);
     facts->exempt_from = exempt_from(policy, facts);
-    facts->may_be_acted_on = policy_may_act(policy, facts);
+    facts->would_be_acted_on = policy_would_act(policy, facts);
+    facts->may_be_acted_on = facts->would_be_acted_on && !policy->dry_run;
 }
 
 /* ---- deciding ---- */
@@ -375,10 +370,8 @@ struct look {
     struct rule_set candidates;
 };
 
-bool policy_may_act(const struct policy *policy, const struct policy_facts *facts)
+bool policy_would_act(const struct policy *policy, const struct policy_facts *facts)
 {
-    if (policy->dry_run)
-        return false;
     if ((policy->strip.count && !is_exempt(facts)) || policy_guards(policy, facts))
         return true;
     for (uint32_t i = 0; i < words_in_use(policy); i++)
@@ -388,6 +381,11 @@ bool policy_may_act(const struct policy *policy, const struct policy_facts *fact
                 return true;
         }
     return false;
+}
+
+bool policy_may_act(const struct policy *policy, const struct policy_facts *facts)
+{
+    return !policy->dry_run && policy_would_act(policy, facts);
 }
 
 bool policy_ends_unread(const struct policy *policy, const struct policy_facts *facts)
@@ -414,7 +412,7 @@ static void look_for(struct look *look, const struct rule_case *what, const stru
     uint8_t room[WORD_BYTES_MAX];
     look->cases[what->event] = *what;
     if (is_address(what->event))
-        words_find_address(&policy->words, with_ascii_domain(policy, what->text, domain_at(what->text), room), &marks);
+        words_find_address(&policy->words, address_compared(policy->domain_to_ascii, what->text, room), &marks);
     else if (what->text.len)
         words_find(&policy->words, what->text, &marks);
     for (uint32_t i = 0; i < words_in_use(policy); i++) {
@@ -479,12 +477,19 @@ static bool decide(const struct look *look, struct policy_decision *decision)
             const struct rule *rule = &policy->rules[number];
             const struct rule_case *what = &look->cases[rule->on];
             bool offered = what->event != rule->on;
+            if (offered && decision->offered)
+                continue;
             if (offered)
                 what = &look->cases[RULE_ON_COMMAND];
             bool named = rule_set_has(&look->named, number);
             if (!rule_holds(rule, what, look->facts, named, &decision->undecided) || !take(rule, look, decision))
                 continue;
-            if (offered && rule->action.kind == SMTP_ACTION_STRIP)
+            if (offered && rule->action.kind == SMTP_ACTION_PASS) {
+                decision->offered = true; /* what other rules say of the command itself holds all the same */
+                decision->rule = NULL;
+                continue;
+            }
+            if (offered)
                 decision->action = refuse_offered(what->verb, rule->name);
             return true;
         }
@@ -499,6 +504,7 @@ static void begin(struct policy_decision *decision)
     decision->marks = false;
     decision->mark = 0;
     decision->undecided = false;
+    decision->offered = false;
     decision->taken_count = 0;
 }
 
@@ -673,13 +679,15 @@ static void judge_reply(const struct policy *policy, const struct smtp_unit *uni
 static bool has_verdict(const struct policy *policy, enum smtp_anomaly anomaly, const struct policy_facts *facts)
 {
     return policy->verdicts[anomaly].kind != SMTP_ACTION_PASS && !is_exempt(facts) &&
-           (!(policy->verdicts_if_acting >> anomaly & 1) || policy->dry_run || policy_may_act(policy, facts));
+           (!(policy->verdicts_if_acting >> anomaly & 1) || policy_would_act(policy, facts));
 }
 
 void policy_judge(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
                   uint16_t recipients, uint16_t code, struct policy_decision *decision)
 {
     begin(decision);
+    if (unit->role == SMTP_CLIENT && unit->verb == SMTP_VERB_PROXY_HEADER && !unit->anomaly)
+        return; /* it is no command */
     bool to_judge = is_line(unit) && !unit->judged;
     bool command = to_judge && unit->role == SMTP_CLIENT && policy->watched >> unit->command.verb & 1;
     if (command || unit->anomaly) {
@@ -694,6 +702,6 @@ void policy_judge(const struct policy *policy, const struct smtp_unit *unit, con
         return;
     if (unit->role == SMTP_SERVER)
         judge_reply(policy, unit, facts, code, decision);
-    else if (policy->refuse >> unit->command.verb & 1 && !is_exempt(facts))
+    else if (policy->refuse >> unit->command.verb & 1 && !is_exempt(facts) && !decision->offered)
         decision->action = refuse_offered(unit->command.verb, "strip");
 }

@@ -12,6 +12,7 @@
 #ifndef POSTERN_POLICY_POLICY_H
 #define POSTERN_POLICY_POLICY_H
 
+#include "policy/address.h"
 #include "policy/network.h"
 #include "policy/rule.h"
 #include "policy/words.h"
@@ -39,7 +40,7 @@ struct policy {
     bool defers_without_store;                   /* an action that asks is carried out where nobody answers */
     struct smtp_refusals refusals;               /* what actions number */
     struct smtp_action verdicts[SMTP_ANOMALIES]; /* where no rule says otherwise */
-    uint32_t verdicts_if_acting; /* of these, those that hold where policy_may_act: bits 1 << enum smtp_anomaly */
+    uint32_t verdicts_if_acting; /* of these, those that hold where policy_would_act: bits 1 << enum smtp_anomaly */
     uint8_t lost;                /* enum policy_lost */
 
     uint32_t rule_count;
@@ -53,13 +54,9 @@ struct policy {
     struct rule_set exempting; /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
     uint32_t guard; /* number of the rule that says whose mail is guarded, and what marks a greylist; RULES_MAX: none */
     struct word_table words;
-    /*
-     * A domain with octets beyond ASCII in A-labels, into `out`; its octets, 0 where it has no such form. Handed in,
-     * for the core has no such tables (conf/idna). NULL: domains are compared as they are written.
-     */
-    size_t (*domain_to_ascii)(struct span domain, uint8_t *out, size_t room);
+    address_to_ascii *domain_to_ascii; /* NULL until the caller sets it */
     struct network_table clients, servers, peers;
-    struct network_table protected_networks;
+    struct network_table protected_networks, balancers;
 
     struct arena arena;
     uint8_t own[POLICY_OWN_BYTES] __attribute__((aligned(16)));
@@ -72,6 +69,7 @@ struct policy_decision {
     bool marks;              /* the connection gets `mark` */
     uint32_t mark;
     bool undecided; /* an expression ran into its limits (rule_holds) */
+    bool offered;   /* a rule lets the client see the keyword that offers the command: `strip` is not for it */
     uint32_t taken_count;
     const struct rule *taken[POLICY_TAKEN_MAX]; /* that held, in order; of more the first ones, and what they add */
 };
@@ -91,8 +89,8 @@ void policy_init_observer(struct policy *policy);
 void policy_use_memory(struct policy *policy, void *memory, size_t size);
 
 /*
- * Strip one more keyword, and refuse the verb of that name where it is one of Exchange's private ones. False where the
- * set is full, or the keyword is no RFC 5321 ehlo-keyword or too long.
+ * Strip one more keyword, and refuse the verb that it offers. False where the set is full, or the keyword is no RFC
+ * 5321 ehlo-keyword or too long.
  */
 bool policy_strip(struct policy *policy, struct span keyword);
 
@@ -130,13 +128,25 @@ bool policy_name_network(struct policy *policy, struct rule *rule, enum policy_e
 /* One more network that is protected. False where there is no room. */
 bool policy_protect(struct policy *policy, struct network network);
 
+/* One more network of load balancers, which begin a connection with a PROXY header. False where there is no room. */
+bool policy_name_balancer(struct policy *policy, struct network network);
+
 /* Networks are found from here on; after the last rule that names one. False where there is no room. */
 bool policy_seal(struct policy *policy);
 
 /* ---- sessions ---- */
 
-/* The facts of a connection that begins. */
-void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
+/* An address of a connection's end. */
+struct policy_address {
+    uint8_t ip_version;    /* 4 or 6 */
+    const uint8_t *octets; /* network byte order */
+};
+
+/* Whether an end is a load balancer that may say whose the connection is. */
+bool policy_is_balancer(const struct policy *policy, struct policy_address end);
+
+/* The facts of a connection that begins. Ends are of two families where a load balancer told of the client. */
+void policy_facts_begin(const struct policy *policy, struct policy_address client, struct policy_address server,
                         struct policy_facts *facts);
 
 /* The decision about a unit. `recipients`: accepted in this transaction; `code`: of a reply as the client will read it.
@@ -151,7 +161,10 @@ void policy_judge_case(const struct policy *policy, const struct rule_case *what
 /* Say what happens to a session whose pairing is lost; the verdicts of anomalies that lose it and have none follow. */
 void policy_set_lost(struct policy *policy, enum policy_lost lost);
 
-/* Whether a rule, a keyword to be stripped, a greylist or a guard in force may act on what a connection brings yet. */
+/* Whether a rule, a keyword to be stripped, a greylist or a guard may act on what a connection brings yet. */
+bool policy_would_act(const struct policy *policy, const struct policy_facts *facts);
+
+/* The same where they are in force: not in a dry run. */
 bool policy_may_act(const struct policy *policy, const struct policy_facts *facts);
 
 /* Whether a connection ends that nobody can read any more, for a reason that has no verdict of its own. */

@@ -121,6 +121,13 @@ static bool text_matches(const struct rule *rule, const struct rule_case *what, 
     return restricts;
 }
 
+bool rule_means(const struct rule *rule, struct span text, bool named)
+{
+    bool undecided = false;
+    struct rule_case what = {.event = rule->on, .text = text};
+    return is_over(rule->length_over, text.len) && text_matches(rule, &what, named, &undecided);
+}
+
 bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named,
                 bool *undecided)
 {
@@ -131,5 +138,6 @@ bool rule_holds(const struct rule *rule, const struct rule_case *what, const str
     if (rule->size_over != UINT64_MAX && what->size <= rule->size_over)
         return false;
     return facts_hold(rule, what, facts) && verb_matches(rule, what, named) && code_matches(&rule->codes, what->code) &&
-           is_over(rule->length_over, what->length) && text_matches(rule, what, named, undecided);
+           (what->event != rule->on || is_over(rule->length_over, what->length)) &&
+           text_matches(rule, what, named, undecided);
 }

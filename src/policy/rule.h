@@ -83,7 +83,7 @@ struct rule {
     struct rule_patterns except;
     uint64_t verbs; /* bits 1 << enum smtp_verb; none: any */
     uint64_t except_verbs;
-    uint64_t keyword_verbs;  /* RULE_ON_KEYWORD: what its keywords offer, likewise: passed or refused with them */
+    uint64_t keyword_verbs;  /* RULE_ON_KEYWORD: what its keywords offer, passed or refused with them; the policy's */
     uint32_t anomalies;      /* RULE_ON_ANOMALY: bits 1 << enum smtp_anomaly */
     struct rule_codes codes; /* RULE_ON_REPLY */
     uint8_t part;            /* RULE_ON_LINE: enum rule_part */
@@ -129,6 +129,9 @@ struct rule_case {
  */
 bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named,
                 bool *undecided);
+
+/* Whether a rule means a text, by what it matches and excepts besides the tables' texts. `named` as above. */
+bool rule_means(const struct rule *rule, struct span text, bool named);
 
 /*
  * Whether `text` is like `pattern`, in which `*` stands for any octets, also none, and `?` for one; without regard to

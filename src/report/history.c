@@ -129,9 +129,10 @@ static void tell_mail(struct history *history, const json_t *event, const json_t
     int message = (int)json_integer_value(json_object_get(recipient, "message_code"));
     const json_t *told = code >= 400 ? recipient : transaction;
     code = code >= 400 ? code : message ? message : (int)json_integer_value(json_object_get(transaction, "code"));
+    const char *told_client = text_of(event, "client_ip"); /* behind a load balancer */
     struct history_mail mail = {
         .time_us = time_us,
-        .client = text_of(event, "src_ip"),
+        .client = told_client ? told_client : text_of(event, "src_ip"),
         .from = plain(text_of(json_object_get(event, "smtp"), "mail_from"), from, sizeof from),
         .to = plain(text_of(recipient, "address"), to, sizeof to),
         .outcome = outcome_of(transaction, code),

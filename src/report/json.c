@@ -34,7 +34,7 @@ const char *json_change_name(enum event_change change)
 
 json_t *json_record(const struct event *event, const char *event_type)
 {
-    char time[TEXT_TIME_BYTES], from[TEXT_ADDRESS_BYTES], to[TEXT_ADDRESS_BYTES];
+    char time[TEXT_TIME_BYTES], from[TEXT_ADDRESS_BYTES], to[TEXT_ADDRESS_BYTES], told[TEXT_ADDRESS_BYTES];
     json_t *record = json_object();
     json_object_set_new(record, "timestamp", json_string(text_time(event->time_us, time)));
     json_object_set_new(record, "flow_id", json_integer((json_int_t)event->flow_id));
@@ -44,6 +44,11 @@ json_t *json_record(const struct event *event, const char *event_type)
     json_object_set_new(record, "dest_ip", json_string(text_address(&event->server, event->ip_version, to)));
     json_object_set_new(record, "dest_port", json_integer(event->server.port));
     json_object_set_new(record, "proto", json_string("TCP"));
+    if (event->told.ip_version) {
+        const char *client = text_address(&event->told.end, event->told.ip_version, told);
+        json_object_set_new(record, "client_ip", json_string(client));
+        json_object_set_new(record, "client_port", json_integer(event->told.end.port));
+    }
     return record;
 }
 
@@ -162,6 +167,8 @@ bool json_write_event(FILE *out, const struct event *event)
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
         if (event->text.len)
             json_object_set_new(record, "line", event->complete ? json_text(event->text) : json_line(event->text));
+        if (event->shown.len)
+            json_object_set_new(record, "shown", json_line(event->shown));
         break;
     case EVENT_GREYLIST:
         set_verdict(record, event);

@@ -201,8 +201,9 @@ void secrets_mask(struct secrets *secrets, struct event *event)
         take_reply(secrets, event, state);
     else if ((event->kind != EVENT_RULE && event->kind != EVENT_ANOMALY) || event->complete)
         return; /* of a message, or no text of an end's */
-    else if (!event->from_server)
+    else if (!event->from_server) {
         event->text = mask_line(event->text, *state, secrets->text);
-    else if (*state != STATE_QUIET)
+        event->shown = mask_line(event->shown, *state, secrets->shown);
+    } else if (*state != STATE_QUIET)
         event->text = mask_reply(event->text, secrets->text);
 }

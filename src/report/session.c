@@ -486,6 +486,8 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
     if (!session)
         return true;
     session->events_lost = session->events_lost || event->lost;
+    if (event->told.ip_version)
+        session->first.told = event->told;
     session->removed += event->change == EVENT_REMOVED;
     session->replaced += event->change == EVENT_REPLACED;
     switch (event->kind) {

@@ -1,6 +1,7 @@
 #include "smtp/session.h"
 
 #include "smtp/canonical.h"
+#include "smtp/proxy.h"
 
 static const struct {
     const char *name;
@@ -320,6 +321,16 @@ static bool link_state_overflows(const struct smtp_session *session, const struc
     return unit->whole.len > LINE_MAX || (data_len > DATA_MAX && !session->link_state_open);
 }
 
+/*
+ * The line with which a balancer that nobody has named begins (PROXY v1): no command, though a server that wants none
+ * answers it like one. A server that wants one does not greet before.
+ */
+static bool is_proxy_line(const struct smtp_session *session, const struct smtp_unit *unit)
+{
+    return !session->addressed && !session->greeted && unit->whole.len <= SMTP_PROXY_LINE_BYTES_MAX &&
+           unit->command.separated && span_equal(unit->command.word, span_of("PROXY"));
+}
+
 /* The third line of PROXY v2's signature, CR LF CR LF NUL CR LF QUIT LF, which nothing can stand before. */
 static bool begins_proxy_header(const struct smtp_session *session, const struct smtp_unit *unit)
 {
@@ -370,13 +381,13 @@ static enum smtp_anomaly long_command_anomaly(const struct smtp_session *session
 
 /*
  * A whole command that something in force looks at takes its canonical form, in which it leaves. What cannot have it,
- * or has left in part in another one, is an anomaly.
+ * or has left in part in another one, is an anomaly. Where nothing is changed it leaves as it came, and is read so.
  */
 static enum smtp_anomaly make_canonical(const struct smtp_context *context, struct smtp_unit *unit)
 {
     enum smtp_verb verb = unit->command.verb;
     bool address = context->addresses >> verb & 1;
-    bool looks = context->strict && context->canonical && !unit->judged && verb < SMTP_VERB_NAMED && verb > 0 &&
+    bool looks = context->would_act && context->canonical && !unit->judged && verb < SMTP_VERB_NAMED && verb > 0 &&
                  context->verbs >> verb & 1;
     if (!looks)
         return SMTP_ANOMALY_NONE;
@@ -384,6 +395,11 @@ static enum smtp_anomaly make_canonical(const struct smtp_context *context, stru
     enum smtp_canonical form = smtp_canonical(unit->whole, &unit->command, address, context->canonical);
     if (form == SMTP_CANONICAL_SAME)
         return SMTP_ANOMALY_NONE;
+    if (form == SMTP_CANONICAL_REWRITTEN && context->observes) {
+        unit->would_leave = (struct span){context->canonical, unit->whole.len};
+        unit->command = smtp_command_parse(unit->would_leave);
+        return SMTP_ANOMALY_NONE;
+    }
     if (form != SMTP_CANONICAL_REWRITTEN || memcmp(context->canonical, unit->whole.ptr, left) != 0)
         return address ? SMTP_ANOMALY_UNREADABLE_ADDRESS : SMTP_ANOMALY_UNREADABLE_COMMAND;
     unit->rewritten = true;
@@ -442,6 +458,8 @@ static bool next_command(struct smtp_session *session, const struct smtp_context
         return false;
     unit->kind = whole ? SMTP_UNIT_COMMAND : SMTP_UNIT_FRAGMENT;
     unit->command = smtp_command_parse(unit->whole);
+    if (is_proxy_line(session, unit))
+        unit->verb = SMTP_VERB_PROXY_HEADER;
     enum smtp_anomaly form = whole ? make_canonical(context, unit) : SMTP_ANOMALY_NONE;
     unit->anomaly = status == SMTP_LINE_LONG ? long_command_anomaly(session, unit->command.verb)
                                              : command_anomaly(session, context, unit, whole && bytes->len > 0);
@@ -580,6 +598,43 @@ static bool awaits_offer(const struct smtp_session *session, const struct smtp_c
            !session->lines[unit->side].is_long && may_offer_chunks(session, context->blocks);
 }
 
+/*
+ * The PROXY header of a balancer, up to its last octet. What begins like one and is none is an anomaly: nobody knows
+ * where it ends. False, with `proxied` false, where it is none.
+ */
+static bool next_header(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
+                        bool release, struct smtp_unit *unit)
+{
+    struct smtp_line *line = &session->lines[unit->side];
+    struct smtp_proxy proxy;
+    struct span whole = line->len ? smtp_line_so_far(line, context->blocks) : *bytes;
+    enum smtp_proxy_status status = smtp_proxy_parse(whole, &proxy);
+    if (line->len == 0 && status != SMTP_PROXY_MORE && status != SMTP_PROXY_NONE) {
+        unit->whole = status == SMTP_PROXY_GOOD ? span_head(whole, proxy.len) : whole;
+        *bytes = span_tail(*bytes, unit->whole.len);
+    }
+    while (status == SMTP_PROXY_MORE && bytes->len) {
+        struct span part = span_head(*bytes, proxy.len - line->len), gathered = part;
+        smtp_line_gather(line, context->blocks, &gathered);
+        status = smtp_proxy_parse(smtp_line_so_far(line, context->blocks), &proxy);
+        if (status == SMTP_PROXY_NONE)
+            line->len = (uint16_t)(line->len - part.len); /* an octet that may end the line */
+        else
+            *bytes = span_tail(*bytes, part.len);
+    }
+    session->proxied = status != SMTP_PROXY_NONE;
+    if (!session->proxied)
+        return false;
+    if (line->len)
+        unit->whole = smtp_line_so_far(line, context->blocks);
+    unit->octets = span_tail(unit->whole, line->left);
+    unit->verb = SMTP_VERB_PROXY_HEADER;
+    unit->kind = status == SMTP_PROXY_GOOD ? SMTP_UNIT_PAYLOAD : SMTP_UNIT_FRAGMENT;
+    unit->ends_payload = status == SMTP_PROXY_GOOD;
+    unit->anomaly = status == SMTP_PROXY_BAD ? SMTP_ANOMALY_PROXY_HEADER : SMTP_ANOMALY_NONE;
+    return status != SMTP_PROXY_MORE || (release && unit->octets.len > 0);
+}
+
 /* The client's next unit; none where it waits for the server. */
 static bool next_of_client(struct smtp_session *session, const struct smtp_context *context, struct span *bytes,
                            bool release, struct smtp_unit *unit)
@@ -591,6 +646,10 @@ static bool next_of_client(struct smtp_session *session, const struct smtp_conte
         return false;
     if (session->phase != SMTP_PHASE_COMMAND)
         return next_payload(session, context, bytes, unit);
+    session->proxied = session->proxied && !session->greeted;
+    bool header = session->proxied && next_header(session, context, bytes, release, unit);
+    if (header || session->proxied)
+        return header;
     bool some = next_command(session, context, bytes, release, unit);
     if (!some || !holds || !awaits_offer(session, context, unit))
         return some;

@@ -56,11 +56,12 @@ enum smtp_anomaly {
     SMTP_ANOMALY_NUL_IN_COMMAND,     /* servers forget different parts of it, but each answers it once (case 5) */
     SMTP_ANOMALY_UNREADABLE_COMMAND, /* one that a rule looks at, in a form that servers may read in another way */
     SMTP_ANOMALY_UNREADABLE_ADDRESS, /* the same of an address */
-    SMTP_ANOMALY_PROXY_HEADER, /* the binary one: a server that knows it not reads QUIT in it, and closes (case 13) */
-    SMTP_ANOMALY_AMBIGUOUS_CHUNK,   /* BDAT with a size that servers read differently (case 47) */
-    SMTP_ANOMALY_CHUNK_NOT_OFFERED, /* BDAT, and no reply to EHLO has offered CHUNKING: its octets are commands to such
+    SMTP_ANOMALY_PROXY_HEADER,       /* the binary one, of a stranger: a server that knows it not reads commands in it
+                                       (case 13); a balancer's that is none */
+    SMTP_ANOMALY_AMBIGUOUS_CHUNK,    /* BDAT with a size that servers read differently (case 47) */
+    SMTP_ANOMALY_CHUNK_NOT_OFFERED,  /* BDAT, and no reply to EHLO has offered CHUNKING: its octets are commands to such
                                         a server, and are read so */
-    SMTP_ANOMALY_XEXCH50_OVERFLOW,  /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
+    SMTP_ANOMALY_XEXCH50_OVERFLOW,   /* XEXCH50 with a negative or huge size, or none (MS03-046, case 50) */
     SMTP_ANOMALY_LINK2STATE_OVERFLOW, /* X-LINK2STATE with more than servers without MS05-021 have room for (case 51) */
     SMTP_ANOMALY_AMBIGUOUS_RESPONSE,  /* sent before the 334 that it may answer (case 54) */
     SMTP_ANOMALY_AMBIGUOUS_REPLY, /* one that leaves two readings of what the client sent, or will send (13, 48, 50) */
@@ -101,11 +102,14 @@ struct smtp_unit {
     enum smtp_anomaly anomaly; /* what is wrong with it */
     bool rewritten;            /* COMMAND: `whole` and `octets` are its canonical form, which leaves (smtp/canonical) */
     struct span came;          /* then: the line as it came, of the same length */
+    struct span would_leave;   /* COMMAND, where nothing is changed: the canonical form in which it would leave else;
+                                  `command` is that one's. Empty: as it came */
     bool judged;               /* a fragment of this line was judged before: the action is that one's */
     bool ends_payload;         /* PAYLOAD: with this unit the message or chunk is complete */
     struct smtp_command command; /* COMMAND; FRAGMENT of the client (verb is UNKNOWN while not complete) */
     enum smtp_verb verb;         /* REPLY, FRAGMENT of the server: the command it answers; PAYLOAD: what the octets are,
-                                    of DATA, BDAT, XEXCH50_DATA, AUTH_RESPONSE */
+                                    of DATA, BDAT, XEXCH50_DATA, AUTH_RESPONSE, PROXY_HEADER; that also of a COMMAND and
+                                    a FRAGMENT that are one, or its beginning */
     uint16_t line_index;         /* REPLY, FRAGMENT of the server: 0 for the first line of a reply */
     bool has_reply;              /* REPLY: `reply` is set (else the line has no code) */
     struct smtp_reply reply;     /* REPLY; FRAGMENT of the server as far as it can be said */
@@ -171,6 +175,7 @@ struct smtp_context {
     uint64_t addresses; /* commands whose address something looks at, likewise: MAIL, RCPT */
     uint8_t *canonical; /* room for a line of SMTP_LINE_BYTES_MAX octets in canonical form; NULL: none is rewritten */
     bool strict;        /* something in force may act on what comes */
+    bool would_act;     /* the same, or would act if it were in force */
     bool observes;      /* nothing waits, since nothing will be changed */
     bool holds;         /* octets of the client that a reply gives their meaning wait for it, see smtp_session_awaits */
     bool by_keyword; /* what becomes of a line of an EHLO reply depends on whether its keyword is in `keywords` alone,
@@ -205,6 +210,7 @@ struct smtp_session {
     uint8_t spoiled;          /* recipients refused alone in this session; no more is counted than fits */
     bool mail_open : 1;       /* a MAIL went to the server, and nothing since that ends what it began */
     bool mail_nested : 1;     /* the newest MAIL was sent while another was open: its reply says whose mail it is */
+    bool proxied : 1;         /* the client is a load balancer, whose first octets may be a PROXY header */
     uint16_t recipients;      /* accepted since the last MAIL, as the client has read it */
     bool opaque : 1;          /* encrypted, or pairing lost: units are OPAQUE for ever */
     bool closing : 1;         /* the server was told to quit: nothing else reaches it */

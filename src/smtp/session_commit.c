@@ -36,7 +36,7 @@ static void owe_plain(struct smtp_session *session, const struct smtp_context *c
 
 /* A whole command has gone to the server as it came, or so that its meaning there is the same but for its end. */
 static void command_went(struct smtp_session *session, const struct smtp_context *context,
-                         const struct smtp_command *command, struct smtp_treatment treatment)
+                         const struct smtp_command *command, bool header, struct smtp_treatment treatment)
 {
     enum smtp_verb verb = command->verb;
     bool last = false;
@@ -68,8 +68,8 @@ static void command_went(struct smtp_session *session, const struct smtp_context
         session->tls_asked = true;
     } else if (smtp_verb_is(verb, SMTP_TRAIT_OFFERS) && !context->holds) {
         session->chunking = true; /* until the reply says otherwise: what follows does not wait for it */
-    } else if (!session->addressed && !session->greeted && span_equal(command->word, span_of("PROXY"))) {
-        verb = SMTP_VERB_PROXY_HEADER; /* a server that wants one does not greet before */
+    } else if (header) {
+        verb = SMTP_VERB_PROXY_HEADER;
     }
     if (verb == SMTP_VERB_RSET && command->argument.len == 0)
         session->mail_open = false; /* RFC 5321 4.1.1.5: nobody refuses that */
@@ -144,7 +144,7 @@ static void commit_command(struct smtp_session *session, const struct smtp_conte
     }
     enum smtp_verb verb = covered_verb(treatment.cover, unit->command.verb);
     if (verb == unit->command.verb) {
-        command_went(session, context, &unit->command, treatment);
+        command_went(session, context, &unit->command, unit->verb == SMTP_VERB_PROXY_HEADER, treatment);
         return;
     }
     /* A record may go on with the octets of an XEXCH50 that was refused only here. */
@@ -559,6 +559,11 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
     case SMTP_UNIT_OPAQUE:
         return;
     case SMTP_UNIT_PAYLOAD:
+        if (unit->verb == SMTP_VERB_PROXY_HEADER) {
+            session->proxied = false; /* nobody answers it */
+            session->lines[unit->side].over = true;
+            break;
+        }
         commit_payload(session, context, unit, room, change);
         break;
     case SMTP_UNIT_COMMAND:

@@ -35,7 +35,7 @@ static const char *const names[SMTP_VERBS] = {
     [SMTP_VERB_EMPTY] = "empty",
 };
 
-const uint8_t smtp_verb_traits[SMTP_VERBS] = {
+const uint16_t smtp_verb_traits[SMTP_VERBS] = {
     [SMTP_VERB_EHLO] = SMTP_TRAIT_HELLO | SMTP_TRAIT_OFFERS,
     [SMTP_VERB_HELO] = SMTP_TRAIT_HELLO,
     [SMTP_VERB_LHLO] = SMTP_TRAIT_HELLO | SMTP_TRAIT_OFFERS, /* RFC 2033 4.1 */
@@ -43,14 +43,21 @@ const uint8_t smtp_verb_traits[SMTP_VERBS] = {
     [SMTP_VERB_BDAT] = SMTP_TRAIT_CHUNK,
     [SMTP_VERB_BDAT_LAST] = SMTP_TRAIT_CHUNK | SMTP_TRAIT_ENDS_MESSAGE,
     [SMTP_VERB_END_OF_DATA] = SMTP_TRAIT_ENDS_MESSAGE,
-    [SMTP_VERB_AUTH] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_HELP] = SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_VRFY] = SMTP_TRAIT_OFFERED, /* RFC 5321 3.5.2 */
+    [SMTP_VERB_EXPN] = SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_AUTH] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS | SMTP_TRAIT_OFFERED,
     [SMTP_VERB_AUTH_RESPONSE] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS,
-    [SMTP_VERB_X_EXPS] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS,
-    [SMTP_VERB_STARTTLS] = SMTP_TRAIT_ENCRYPTS,
-    [SMTP_VERB_X_ANONYMOUSTLS] = SMTP_TRAIT_ENCRYPTS,
-    [SMTP_VERB_TURN] = SMTP_TRAIT_AWAITS,
-    [SMTP_VERB_ATRN] = SMTP_TRAIT_AWAITS,
-    [SMTP_VERB_XEXCH50] = SMTP_TRAIT_PAYLOAD | SMTP_TRAIT_AWAITS,
+    [SMTP_VERB_X_EXPS] = SMTP_TRAIT_AUTHENTICATES | SMTP_TRAIT_AWAITS | SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_STARTTLS] = SMTP_TRAIT_ENCRYPTS | SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_X_ANONYMOUSTLS] = SMTP_TRAIT_ENCRYPTS | SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_ETRN] = SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_TURN] = SMTP_TRAIT_AWAITS | SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_ATRN] = SMTP_TRAIT_AWAITS | SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_XCLIENT] = SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_XFORWARD] = SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_X_LINK2STATE] = SMTP_TRAIT_OFFERED,
+    [SMTP_VERB_XEXCH50] = SMTP_TRAIT_PAYLOAD | SMTP_TRAIT_AWAITS | SMTP_TRAIT_OFFERED,
 };
 
 enum smtp_verb smtp_verb_find(struct span word)
@@ -75,6 +82,23 @@ uint64_t smtp_verbs_that_are(unsigned traits)
     for (int verb = SMTP_VERB_UNKNOWN + 1; verb < SMTP_VERB_NAMED; verb++)
         verbs |= smtp_verb_is((enum smtp_verb)verb, traits) ? UINT64_C(1) << verb : 0;
     return verbs;
+}
+
+static const char chunking[] = "CHUNKING";
+
+const char *smtp_verb_keyword(enum smtp_verb verb)
+{
+    if (verb == SMTP_VERB_BDAT)
+        return chunking;
+    return smtp_verb_is(verb, SMTP_TRAIT_OFFERED) ? names[verb] : NULL;
+}
+
+enum smtp_verb smtp_verb_offered_by(struct span keyword)
+{
+    if (span_equal_nocase(keyword, span_of(chunking)))
+        return SMTP_VERB_BDAT;
+    enum smtp_verb verb = smtp_verb_find(keyword);
+    return smtp_verb_is(verb, SMTP_TRAIT_OFFERED) ? verb : SMTP_VERB_UNKNOWN;
 }
 
 bool smtp_verb_may_begin(uint64_t verbs, struct span prefix)

@@ -65,9 +65,10 @@ enum smtp_trait {
        response or a command (AUTH), octets without lines or commands (XEXCH50), replies or commands (TURN). Not
        STARTTLS: nothing may follow it before the reply (RFC 3207 4.2), so nothing needs to be understood. */
     SMTP_TRAIT_AWAITS = 1 << 7,
+    SMTP_TRAIT_OFFERED = 1 << 8, /* the EHLO keyword of its name offers it */
 };
 
-extern const uint8_t smtp_verb_traits[SMTP_VERBS];
+extern const uint16_t smtp_verb_traits[SMTP_VERBS];
 
 /* Whether a verb has one of these traits. */
 static inline bool smtp_verb_is(enum smtp_verb verb, unsigned traits)
@@ -77,6 +78,12 @@ static inline bool smtp_verb_is(enum smtp_verb verb, unsigned traits)
 
 /* The named verbs that have one of these traits: bits 1 << enum smtp_verb. */
 uint64_t smtp_verbs_that_are(unsigned traits);
+
+/* The EHLO keyword that offers a verb: CHUNKING BDAT, others one of their own name; NULL for what needs none. */
+const char *smtp_verb_keyword(enum smtp_verb verb);
+
+/* The verb that an EHLO keyword, in any case, offers; SMTP_VERB_UNKNOWN where it offers none. */
+enum smtp_verb smtp_verb_offered_by(struct span keyword);
 
 /* Whether a named verb in the set `verbs` (bits 1 << enum smtp_verb) is spelled like `prefix` so far, in any case. */
 bool smtp_verb_may_begin(uint64_t verbs, struct span prefix);

@@ -24,7 +24,7 @@ static void ask(const struct conf *conf, enum smtp_side role, const char *line)
     struct policy_decision decision;
     static const uint8_t client[16] = {192, 0, 2, 1}, server[16] = {10, 1, 2, 3};
     struct smtp_unit unit = {.role = role, .side = role, .octets = span_of(line), .whole = span_of(line)};
-    policy_facts_begin(&conf->policy, 4, client, server, &facts);
+    policy_facts_begin(&conf->policy, (struct policy_address){4, client}, (struct policy_address){4, server}, &facts);
     MUST(facts.direction < POLICY_DIRECTIONS);
     unit.kind = role == SMTP_CLIENT ? SMTP_UNIT_COMMAND : SMTP_UNIT_REPLY;
     if (role == SMTP_CLIENT)

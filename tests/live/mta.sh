@@ -21,6 +21,8 @@
 # Exim sends what it is given with the next run of its queue; with mta_exim_when=-odb at once.
 # With mta_slow_s=SECONDS, Postfix and Exim wait so long before they answer each RCPT and the end of each message.
 #
+# With mta_proxied=PORT, Postfix listens there, too, behind a load balancer that sends a PROXY header.
+#
 # With mta_relays=CLIENT, a server relays to anywhere for that client. Postfix and Exim then listen on port 587, too, where they
 # relay for who authenticates as $mta_user with $mta_password. (OpenSMTPD has AUTH inside TLS only, and sendmail would need a
 # database of Cyrus SASL.) What a server relays stays in its queue.
@@ -36,6 +38,7 @@ mta_accounts="good1 good2 good3 spoil1 spoil2 void1 void2 reset many 2many 3many
 mta_uid=65534
 mta_relays=
 mta_slow_s=
+mta_proxied=
 mta_exim_when=-odq
 mta_lenient=
 mta_postfix_strict='smtpd_data_restrictions = reject_unauth_pipelining
@@ -193,6 +196,7 @@ anvil     unix  -  -  n  -     1  anvil
 virtual   unix  -  n  n  -     -  virtual
 END
     [ -z "$mta_relays" ] || mta_postfix_relays
+    [ -z "$mta_proxied" ] || echo "$mta_proxied inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy" >>"$mta_etc/master.cf"
     [ -z "$mta_slow_s" ] || cat >>"$mta_etc/main.cf" <<END
 smtpd_recipient_restrictions = sleep $mta_slow_s
 smtpd_end_of_data_restrictions = sleep $mta_slow_s

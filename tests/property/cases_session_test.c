@@ -172,6 +172,7 @@ static struct dialogue rows[] = {
      .of_client = "unknown EHLO QUIT",
      .of_server = "connect=220 unknown=250 EHLO=250 QUIT=221"},
     {.label = "case 13: a PROXY v2 header holds no QUIT",
+     .policy = &lost_passes,
      .turns = {C("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x9c\x40\0\x19"), GREET, EHLO,
                S("250-host\r\n250 XEXCH50\r\n")},
      .of_client = "!early-talker empty empty !proxy-header unknown #proxy-header",

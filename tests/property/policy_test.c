@@ -188,7 +188,8 @@ static int decide_by_tables(enum rule_event on, const char *address, uint8_t ver
     struct policy_facts facts;
     struct policy_decision decision;
     char line[128];
-    policy_facts_begin(&policy, version, client, client, &facts);
+    policy_facts_begin(&policy, (struct policy_address){version, client}, (struct policy_address){version, client},
+                       &facts);
     if (on == RULE_ON_CONNECT) {
         struct rule_case what = {.event = on};
         policy_judge_case(&policy, &what, &facts, &decision);

@@ -20,7 +20,7 @@
 
 enum { FLOWS = 8, CLIENT_ISN = 1000, SERVER_ISN = 5000, PORT = 40000, OCTETS_MAX = 4096 };
 
-static struct policy rules, other_rules;
+static struct policy rules, other_rules, balanced;
 
 /* ---- a gateway between two ends that say what the test wants ---- */
 
@@ -541,6 +541,44 @@ static void test_the_next_process_reads_on(void **state)
     free(gateway.records);
 }
 
+/* The client is a load balancer: the next process knows whose connection it brought. */
+static void test_the_next_process_knows_the_client(void **state)
+{
+    (void)state;
+    struct gateway gateway = prepare();
+    end(&gateway);
+    start(&gateway, &balanced);
+    shake_hands(&gateway);
+    say(&gateway, SMTP_CLIENT, "PROXY TCP4 192.0.2.7 10.1.0.2 40000 25\r\n");
+    promise_void(&gateway);
+    end(&gateway);
+    start(&gateway, &balanced);
+    say(&gateway, SMTP_CLIENT, "RSET\r\n");
+    say(&gateway, SMTP_SERVER, "250 reset\r\n");
+    say(&gateway, SMTP_CLIENT, "MAIL FROM:<a@b.example>\r\n");
+    say(&gateway, SMTP_SERVER, "250 ok\r\n");
+    say(&gateway, SMTP_CLIENT, "RCPT TO:<told@example.com>\r\n");
+    assert_null(strstr(gateway.read[SMTP_SERVER], "told@"));
+    assert_int_equal(engine_counters(gateway.engine)->flows_resumed, 1);
+    end(&gateway);
+    free(gateway.records);
+}
+
+/* Rules for a load balancer, and for a client behind it. */
+static void prepare_balanced(void)
+{
+    static const uint8_t balancer[] = {10, 1, 0, 0}, client[] = {192, 0, 2, 0};
+    struct rule rule = rule_of("told", RULE_ON_RECIPIENT);
+    policy_init_default(&balanced);
+    rules_add(&balanced, "void", RULE_ON_RECIPIENT, "void@*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
+    rule.action.kind = SMTP_ACTION_REFUSE;
+    rule.action.refusal = smtp_refusal_add(&balanced.refusals, span_of("550 5.7.1 Not from there"), rule.name);
+    assert_true(policy_name_network(&balanced, &rule, POLICY_CLIENT, network_of(4, client, 24), false) &&
+                policy_name_word(&balanced, &rule, WORD_LOCAL, span_of("told"), false) &&
+                policy_name_balancer(&balanced, network_of(4, balancer, 24)) && policy_add_rule(&balanced, &rule) &&
+                policy_seal(&balanced));
+}
+
 /* A connection that was over, or was being reset, is translated or reset on, and nothing is told of it twice. */
 static void test_what_was_over_is_not_told_again(void **state)
 {
@@ -1032,6 +1070,7 @@ int main(void)
         cmocka_unit_test(test_the_mark_is_given_back),
         cmocka_unit_test(test_other_rules_defer),
         cmocka_unit_test(test_the_next_process_reads_on),
+        cmocka_unit_test(test_the_next_process_knows_the_client),
         cmocka_unit_test(test_what_was_over_is_not_told_again),
         cmocka_unit_test(test_what_was_heard_to_its_end_is_soon_forgotten),
         cmocka_unit_test(test_resets_take_turns_across_restarts),
@@ -1058,6 +1097,7 @@ int main(void)
     policy_init_default(&rules);
     rules_add(&rules, "void", RULE_ON_RECIPIENT, "void@*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
     rules_add(&rules, "spoil", RULE_ON_RECIPIENT, "spoiled@*", SMTP_ACTION_REFUSE, "550 5.7.1 Not to you");
+    prepare_balanced();
     policy_init_default(&other_rules);
     rules_add(&other_rules, "another", RULE_ON_RECIPIENT, "another@*", SMTP_ACTION_REFUSE, "554 5.7.1 Something else");
     rules_add(&other_rules, "more", RULE_ON_RECIPIENT, "more@*", SMTP_ACTION_REFUSE, "553 5.7.1 Something else");

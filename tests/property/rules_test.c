@@ -7,15 +7,36 @@
 #include "../lib/dialogue.h"
 #include "conf/conf.h"
 
-#define GREET S("220 mail.example.com Microsoft ESMTP MAIL Service, Version: 6.0.3790 ready\r\n")
-#define EHLO  C("EHLO client.example.net\r\n")
-#define OFFER S("250-mail.example.com\r\n250-PIPELINING\r\n250-XEXCH50\r\n250 SIZE 1000\r\n")
-#define PLAIN "250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000\r\n"
-#define MAIL  "MAIL FROM:<a@example.net>\r\n"
-#define RCPT  "RCPT TO:<b@example.com>\r\n"
-#define OK    "250 2.1.5 Recipient ok\r\n"
-#define HARD  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* ^(a+)+$ has 2^39 ways to fail on it */
-#define END   C("QUIT\r\n"), S("221 bye\r\n")
+#define GREET   S("220 mail.example.com Microsoft ESMTP MAIL Service, Version: 6.0.3790 ready\r\n")
+#define EHLO    C("EHLO client.example.net\r\n")
+#define OFFER   S("250-mail.example.com\r\n250-PIPELINING\r\n250-XEXCH50\r\n250 SIZE 1000\r\n")
+#define PLAIN   "250-mail.example.com\r\n250-PIPELINING\r\n250 SIZE 1000\r\n"
+#define MAIL    "MAIL FROM:<a@example.net>\r\n"
+#define RCPT    "RCPT TO:<b@example.com>\r\n"
+#define OK      "250 2.1.5 Recipient ok\r\n"
+#define HARD    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* ^(a+)+$ has 2^39 ways to fail on it */
+#define DONE    "250 2.0.0 Nothing is done at all\r\n"
+#define REFUSED "500 5.5.1 Unrecognized command\r\n"
+#define END     C("QUIT\r\n"), S("221 bye\r\n")
+
+/* The other end is a load balancer; and what is told of its clients. */
+#define BALANCED "balancers = {\"10.1.0.1\", \"2001:db8::1\"}\n"
+#define TOLD                                                                                                           \
+    "rule \"seen\" { on = connect client = {\"192.0.2.0/24\"} action = log }\n"                                        \
+    "rule \"told\" { on = recipient client = {\"192.0.2.0/24\"} action = refuse code = 550 "                           \
+    "text = \"5.7.1 Not from there\" }"
+#define PROXIED "PROXY TCP4 192.0.2.7 10.1.0.2 40000 25\r\n"
+#define V2      "\r\n\r\n\0\r\nQUIT\n"
+
+/* Whether a question is about the client of whom the balancer told. */
+static enum answer is_told(const struct question *question, int64_t *later_us)
+{
+    static const uint8_t told[] = {192, 0, 2, 7};
+    *later_us = 0;
+    return question->ip_version == 4 && memcmp(question->client, told, sizeof told) == 0 ? ANSWER_PASS : ANSWER_DEFER;
+}
+
+#define LISTED "/proc/self/fd/100" /* a list file */
 
 struct row {
     const char *rules;
@@ -49,6 +70,41 @@ static const struct row rows[] = {
                        CHANGE("250 2.0.0 Nothing done at all", "500 5.5.1 Unrecognized command")},
       .server_reads = {CHANGE("BDAT 3 LAST", "BDAT 3     ")},
       .live_only = true}},
+    {"strip = {\"STARTTLS\", \"AUTH\", \"X-EXPS\", \"ETRN\", \"VRFY\"}",
+     {.label = "strip: what a stripped keyword offers is refused",
+      .turns = {GREET, EHLO, OFFER, C("STARTTLS\r\n"), S(DONE), C("AUTH PLAIN AGEAYg==\r\n"), S(DONE),
+                C("AUTH LOGIN\r\n"), S(DONE), C("x-exps GSSAPI\r\n"), S(DONE), C("ETRN example.net\r\n"), S(DONE),
+                C("VRFY b\r\n"), S(DONE), C("EXPN b\r\n"), S("502 no\r\n"), END},
+      .client_reads = {CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED),
+                       CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("STARTTLS", "NOOP    "), CHANGE("AUTH PLAIN AGEAYg==", "NOOP               "),
+                       CHANGE("AUTH LOGIN", "NOOP      "), CHANGE("x-exps GSSAPI", "NOOP         "),
+                       CHANGE("ETRN example.net", "NOOP            "), CHANGE("VRFY b", "NOOP  ")},
+      .live_only = true}},
+    {"rule \"few\" { on = ehlo-keyword except = {\"PIPELINING\", \"SIZE\", \"V*\", '/^E(XPN|TRN)$/'} action = strip }",
+     {.label = "ehlo-keyword: what no exception, pattern or expression names is refused",
+      .turns = {GREET, EHLO, S(PLAIN), C("AUTH LOGIN\r\n"), S(DONE), C("VRFY b\r\n"), S("252 b\r\n"),
+                C("ETRN example.net\r\n"), S("250 ok\r\n"), C("HELP\r\n"), S(DONE), C("NOOP\r\n"), S("250 ok\r\n"),
+                END},
+      .client_reads = {CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("AUTH LOGIN", "NOOP      "), CHANGE("HELP", "NOOP")},
+      .live_only = true}},
+    {"rule \"no X\" { on = ehlo-keyword match = {\"X*\"} action = strip }\nstrip = {}",
+     {.label = "ehlo-keyword: a pattern refuses the verbs of the keywords that it strips",
+      .turns = {GREET, EHLO, S(PLAIN), C("XCLIENT ADDR=192.0.2.1\r\n"), S(DONE), C("XFORWARD ADDR=192.0.2.1\r\n"),
+                S(DONE), C("AUTH LOGIN\r\n"), S("502 no\r\n"), END},
+      .client_reads = {CHANGE(DONE, REFUSED), CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("XCLIENT ADDR=192.0.2.1", "NOOP                  "),
+                       CHANGE("XFORWARD ADDR=192.0.2.1", "NOOP                   ")},
+      .live_only = true}},
+    {"rule \"shown\" { on = ehlo-keyword match = {\"AUTH\", \"ETRN\"} action = pass }\nstrip = {\"AUTH\", \"ETRN\"}\n"
+     "rule \"queue\" { on = command match = {\"ETRN\"} action = refuse code = 500 "
+     "text = \"5.5.1 Unrecognized command\" }",
+     {.label = "ehlo-keyword: a verb whose keyword passes is refused by a rule about the command itself alone",
+      .turns = {GREET, EHLO, S("250-mail\r\n250-AUTH LOGIN\r\n250 ETRN\r\n"), C("AUTH LOGIN\r\n"), S("535 no\r\n"),
+                C("ETRN example.net\r\n"), S(DONE), END},
+      .client_reads = {CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE("ETRN example.net", "NOOP            ")}}},
     {"rule \"ours\" { on = ehlo-keyword match = {\"XEXCH50\"} client = {\"10.1.0.0/30\", \"2001:db8::1\"} "
      "action = pass }",
      {.label = "ehlo-keyword: peers of ours keep XEXCH50, and may use it",
@@ -181,6 +237,20 @@ static const struct row rows[] = {
       .turns = {GREET, EHLO, S("250-mail\r\n250 CHUNKING\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK),
                 C("BDAT 3\r\nxab"), S("250 more\r\n"), C("BDAT 4 LAST\r\nc\r\n."), S("250 queued\r\n"), END},
       .of_client = "EHLO MAIL RCPT BDAT (3) BDAT @line=log @chunks=log (4) QUIT"}},
+    {"dry-run = yes\nrule \"no\" { on = recipient match = {\"b@example.com\"} action = refuse }",
+     {.label = "dry run: the form in which commands would have left is told, and what cannot be read is",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM: a@example.net\r\n"), S("250 ok\r\n"),
+                C("RCPT  TO:<c@example.com>\r\n"), S(OK), C("rcpt TO:<@r:b@example.com>\r\n"), S(OK),
+                C("RCPT TO:<c%d@example.com>\r\n"), S(OK), C("RCPT TO:<c@example.com>\r\n"), S(OK), C("NOOP \0\r\n"),
+                S("250 ok\r\n"), END},
+      .of_client =
+          "EHLO MAIL @canonical=rewrite RCPT @no=refuse RCPT @unreadable-address=refuse !unreadable-address RCPT "
+          "RCPT @nul-in-command=refuse !nul-in-command NOOP QUIT"}},
+    {"dry-run = yes\nrule \"told\" { on = connect action = log }\nstrip = {}",
+     {.label = "dry run: where nothing would have acted nothing is told",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C("RCPT  TO:<c@example.com>\r\n"), S(OK), C("NOOP \0\r\n"),
+                S("250 ok\r\n"), END},
+      .of_client = "@told=log EHLO RCPT !nul-in-command NOOP QUIT"}},
     {"dry-run = yes\nrule \"no\" { on = recipient action = refuse }\nrule \"mask\" { on = greeting action = strip }",
      {.label = "dry run: nothing is changed, what would have been is told",
       .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
@@ -216,6 +286,87 @@ static const struct row rows[] = {
      {.label = "direction: from a protected server, and who is at the other end",
       .turns = {GREET, EHLO, S(PLAIN), END},
       .of_client = "@them=log @out=log EHLO QUIT"}},
+    {"rule \"from\" { on = sender match = {\"sp\xc3\xa4m.example\"} action = refuse }\n"
+     "rule \"to\" { on = recipient match = {\"file:" LISTED "\"} action = refuse code = 550 text = \"5.7.1 No\" }",
+     {.label = "domains: one in U-labels in a rule file, A-labels in a list, and whatever a client writes",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM:<a@xn--spm-rla.example>\r\n"), S(DONE),
+                C("MAIL FROM:<a@SP\xc3\x84M.Example> SMTPUTF8\r\n"), S(DONE),
+                C("MAIL FROM:<a@x.XN--SPM-RLA.example>\r\n"), S(DONE), C(MAIL), S("250 ok\r\n"),
+                C("RCPT TO:<b@b\xc3\xbc\x63her.example>\r\n"), S(DONE), C("RCPT TO:<b@XN--BCHER-KVA.example>\r\n"),
+                S(DONE), C(RCPT), S(OK), END},
+      .client_reads = {CHANGE(DONE, "450 4.7.1 Try again later\r\n"), CHANGE(DONE, "450 4.7.1 Try again later\r\n"),
+                       CHANGE(DONE, "450 4.7.1 Try again later\r\n"), CHANGE(DONE, "550 5.7.1 No\r\n"),
+                       CHANGE(DONE, "550 5.7.1 No\r\n")},
+      .server_reads = {CHANGE("MAIL FROM:<a@xn--spm-rla.example>", "NOOP                             "),
+                       CHANGE("MAIL FROM:<a@SP\xc3\x84M.Example> SMTPUTF8", "NOOP                                "),
+                       CHANGE("MAIL FROM:<a@x.XN--SPM-RLA.example>", "NOOP                               "),
+                       CHANGE("RCPT TO:<b@b\xc3\xbc\x63her.example>", "NOOP                       "),
+                       CHANGE("RCPT TO:<b@XN--BCHER-KVA.example>", "NOOP                             ")}}},
+    {"rule \"told\" { on = sender match = {\"xn--spm-rla.example.\"} action = log }",
+     {.label = "domains: a final dot in a rule file, and one that nothing takes away",
+      .turns = {GREET, EHLO, S(PLAIN), C("MAIL FROM:<a@sp\xc3\xa4m.example.> SMTPUTF8\r\n"), S("250 ok\r\n"), END},
+      .of_client = "EHLO @told=log MAIL QUIT"}},
+    {"rule \"grey\" { on = recipient action = greylist }",
+     {.label = "domains: the greylist is asked about one form of them",
+      .turns = {GREET, EHLO, S(PLAIN), C("MAIL FROM:<a@SP\xc3\x84M.Example.> SMTPUTF8\r\n"), S("250 ok\r\n"),
+                C("RCPT TO:<b@sp\xc3\xa4m.example>\r\n"), S(OK), END},
+      .questions = 1u << QUESTION_RECIPIENT,
+      .live_only = true,
+      .asked = "a@xn--spm-rla.example>b@xn--spm-rla.example"}},
+    {BALANCED TOLD,
+     {.label = "balancers: rules see the client that a PROXY v1 header tells",
+      .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(DONE), END},
+      .client_reads = {CHANGE(DONE, "550 5.7.1 Not from there\r\n")},
+      .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},
+      .of_client = "@seen=log EHLO MAIL RCPT~ QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: the same of v2, behind whose addresses more is said",
+      .turns = {C(V2 "\x21\x11\0\x12\xc0\0\x02\x07\x0a\x01\0\x02\x9c\x40\0\x19\x03\0\x03\r\n\n"), GREET, EHLO,
+                S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(DONE), END},
+      .client_reads = {CHANGE(DONE, "550 5.7.1 Not from there\r\n")},
+      .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},
+      .of_client = "@seen=log EHLO MAIL RCPT~ QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: a client of IPv6, which the rules do not mean",
+      .turns = {C("PROXY TCP6 2001:db8:7::1 ::ffff:10.1.0.2 40000 25\r\n"), GREET, EHLO, S("250 mail\r\n"), C(MAIL),
+                S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .of_client = "EHLO MAIL RCPT QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: an EHLO that the server refuses is no reply to the header",
+      .turns = {C("PROXY UNKNOWN\r\n"), GREET, EHLO, S("502 5.5.1 not here\r\n"), C("HELO x\r\n"), S("250 mail\r\n"),
+                END},
+      .of_client = "EHLO HELO QUIT",
+      .of_server = "connect=220 EHLO=502 HELO=250 QUIT=221"}},
+    {BALANCED TOLD,
+     {.label = "balancers: one that asks for itself (LOCAL)",
+      .turns = {C(V2 "\x20\0\0\0"), GREET, C("QUIT\r\n"), S("221 bye\r\n")},
+      .of_client = "QUIT",
+      .of_server = "connect=220 QUIT=221"}},
+    {BALANCED TOLD,
+     {.label = "balancers: one without a header is its own client",
+      .turns = {GREET, C("PROX\r\n"), S("500 no\r\n"), END},
+      .of_client = "unknown QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: one without a header that talks early",
+      .turns = {C("PRINT\r\n"), S("220 mail ESMTP\r\n500 no\r\n"), END},
+      .of_client = "!early-talker unknown QUIT"}},
+    {"rule \"verbs\" { on = command match = {\"unknown\"} action = refuse code = 500 "
+     "text = \"5.5.1 Unrecognized command\" }\n" TOLD,
+     {.label = "balancers: a PROXY v1 header of another one is no unknown verb, and tells nothing",
+      .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), C(PROXIED),
+                S(DONE), END},
+      .client_reads = {CHANGE(DONE, REFUSED)},
+      .server_reads = {CHANGE(RCPT PROXIED, RCPT "NOOP                                  \r\n")},
+      .of_client = "unknown EHLO MAIL RCPT unknown~ QUIT"}},
+    {BALANCED "rule \"grey\" { on = recipient action = greylist }",
+     {.label = "balancers: the greylist is asked about the client that is told",
+      .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT),
+                S("550 5.1.1 Unknown here\r\n"), END},
+      .questions = 1u << QUESTION_RECIPIENT | 1u << QUESTION_CLIENT,
+      .answer = is_told,
+      .asked = "client a@example.net>b@example.com",
+      .of_client = "EHLO MAIL a@example.net>b@example.com=pass,known RCPT QUIT",
+      .live_only = true}},
     {"on-lost-pairing = reset\nstrip = {}",
      {.label = "settings: what does not lose the pairing is as before", .turns = {GREET, EHLO, OFFER, END}}},
 };
@@ -239,16 +390,49 @@ static struct conf *read_rules(const char *text)
     return conf;
 }
 
+/* The client of whom a balancer told is with all events from there on, beside the end that opened the connection. */
+static void test_told(void **state)
+{
+    (void)state;
+    static const struct dialogue_turn turns[] = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), END};
+    static const uint8_t told[] = {192, 0, 2, 7};
+    struct conf *conf = read_rules(BALANCED);
+    struct drive_plan plan = {.policy = &conf->policy};
+    struct drive *drive = dialogue_play("told", turns, sizeof turns / sizeof turns[0], &plan);
+    size_t with = 0;
+    for (size_t i = 0; i < drive_event_count(drive); i++) {
+        const struct event *event = &drive_event(drive, i)->event;
+        assert_int_equal(event->client.address[0], 10);
+        assert_int_equal(event->told.ip_version, event->kind == EVENT_FLOW_START ? 0 : 4);
+        if (event->kind == EVENT_FLOW_START)
+            continue;
+        assert_memory_equal(event->told.end.address, told, sizeof told);
+        assert_int_equal(event->told.end.port, 40000);
+        with++;
+    }
+    assert_true(with >= 5);
+    drive_free(drive);
+    conf_free(conf);
+    free(conf);
+}
+
 int main(void)
 {
+    const struct CMUnitTest more[] = {
+        {"balancers: the client that is told is with all events", test_told, NULL, NULL, NULL},
+    };
+    static const char listed[] = "# theirs\nxn--bcher-kva.example\n";
     static struct dialogue dialogues[ROWS];
+    int list = memfd_create("list", 0);
+    if (write(list, listed, sizeof listed - 1) < 0 || dup2(list, 100) != 100)
+        abort();
     struct conf *confs[ROWS];
     for (size_t i = 0; i < ROWS; i++) {
         confs[i] = read_rules(rows[i].rules);
         dialogues[i] = rows[i].dialogue;
         dialogues[i].policy = &confs[i]->policy;
     }
-    int failed = dialogue_run("rules", dialogues, ROWS, NULL, 0);
+    int failed = dialogue_run("rules", dialogues, ROWS, more, sizeof more / sizeof more[0]);
     for (size_t i = 0; i < ROWS; i++) {
         conf_free(confs[i]);
         free(confs[i]);

@@ -305,6 +305,30 @@ static void test_blinds(void **state)
     }
 }
 
+/* A PROXY header of a stranger, before the greeting: to servers that want none there are commands in it. */
+static void test_proxy_header(void **state)
+{
+    (void)state;
+    static const struct span header =
+        TEXT("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x80\xc0\0\x02\x01\x0a\0\0\x01\xdc\x04\0\x19\r\n"
+             "HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<" BLOCKED ">\r\nDATA\r\nx\r\n.\r\n");
+    for (size_t i = 0; i < SERVERS; i++) {
+        struct drive_plan plan = {.name = servers[i].name, .policy = &policy};
+        struct server server = {.traits = &servers[i], .drive = drive_new(&plan)};
+        drive_handshake(server.drive);
+        client_says(&server, header);
+        say(&server, "220 mail.victim.example ESMTP ready when you are\r\n");
+        for (size_t j = 0; j < sizeof mail / sizeof mail[0]; j++)
+            client_says(&server, span_of(mail[j]));
+        char *of_client = dialogue_told(server.drive, SMTP_CLIENT);
+        if (server.delivered || !strstr(of_client, "!proxy-header"))
+            fail_msg("%s: %s; told: %s", servers[i].name, server.delivered ? "delivered" : "not told", of_client);
+        free(of_client);
+        drive_finish(server.drive);
+        drive_free(server.drive);
+    }
+}
+
 static const struct span pieces[] = {
     TEXT("NOOP\r\n"),
     TEXT("NOOP \0x\r\n"),
@@ -501,6 +525,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         {"a domain is one, in U-labels and A-labels", test_domains, NULL, NULL, NULL},
         {"what made the filter blind does so no more", test_blinds, NULL, NULL, NULL},
+        {"a PROXY header of a stranger hides nothing", test_proxy_header, NULL, NULL, NULL},
         {"no way to write an address is a way around a rule", test_spellings, NULL, NULL, NULL},
         {"any client, any server", test_any_client, NULL, NULL, NULL},
     };

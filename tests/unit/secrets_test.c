@@ -159,6 +159,13 @@ static void test_what_left(void **state)
     event.shown = span_of("NOOP          \r\n");
     secrets_mask(secrets, &event);
     assert_true(span_equal(event.shown, span_of("NOOP          \r\n")));
+    event = (struct event){.kind = EVENT_RULE,
+                           .flow_place = 1,
+                           .reason = "canonical",
+                           .text = span_of("AUTH  PLAIN x \r\n"),
+                           .shown = span_of("AUTH PLAIN x  \r\n")};
+    secrets_mask(secrets, &event);
+    assert_true(span_equal(event.shown, span_of("AUTH PLAIN " HIDDEN "\r\n")));
     event = (struct event){.kind = EVENT_REPLY,
                            .flow_place = 1,
                            .verb = SMTP_VERB_AUTH,

@@ -3,12 +3,14 @@
 #include "smtp/ledger.h"
 #include "smtp/line.h"
 #include "smtp/path.h"
+#include "smtp/proxy.h"
 #include "smtp/refusal.h"
 #include "smtp/reply.h"
 #include "smtp/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -20,6 +22,8 @@
     {                                                                                                                  \
         (const uint8_t *)("" literal), sizeof(literal) - 1                                                             \
     }
+
+#define V2 "\r\n\r\n\0\r\nQUIT\n" /* with it a PROXY header of version 2 begins */
 
 static bool equals(struct span s, const char *text)
 {
@@ -392,6 +396,87 @@ static void test_case_20_no_room_for_what_was_kept_back(void **state)
     }
 }
 
+static void test_case_13_proxy_headers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *label;
+        struct span octets;
+        enum smtp_proxy_status status;
+        size_t len;
+        uint8_t ip_version;
+        const char *address; /* in hexadecimal digits */
+        uint16_t port;
+    } rows[] = {
+        {"v1", TEXT("PROXY TCP4 192.0.2.1 10.0.0.1 56324 25\r\nEHLO"), SMTP_PROXY_GOOD, 40, 4, "c0000201", 56324},
+        {"v1, IPv6", TEXT("PROXY TCP6 2001:db8::1 ::1 1 25\r\n"), SMTP_PROXY_GOOD, 33, 6,
+         "20010db8000000000000000000000001", 1},
+        {"v1, all zeros", TEXT("PROXY TCP6 :: ::1 1 25\r\n"), SMTP_PROXY_GOOD, 24, 6,
+         "00000000000000000000000000000000", 1},
+        {"v1, a gap at the end", TEXT("PROXY TCP6 fe80:: ::1 1 25\r\n"), SMTP_PROXY_GOOD, 28, 6,
+         "fe800000000000000000000000000000", 1},
+        {"v1, whole", TEXT("PROXY TCP6 1:2:3:4:5:6:7:AbC 1:2:3:4:5:6:192.0.2.9 1 25\r\n"), SMTP_PROXY_GOOD, 57, 6,
+         "00010002000300040005000600070abc", 1},
+        {"v1, IPv4 inside", TEXT("PROXY TCP6 ::ffff:192.0.2.9 ::1 1 25\r\n"), SMTP_PROXY_GOOD, 38, 6,
+         "00000000000000000000ffffc0000209", 1},
+        {"v1, unknown", TEXT("PROXY UNKNOWN\r\n"), SMTP_PROXY_GOOD, 15, 0, "", 0},
+        {"v1, unknown with more", TEXT("PROXY UNKNOWN a b 1 2\r\n"), SMTP_PROXY_GOOD, 23, 0, "", 0},
+        {"v1, a number too large", TEXT("PROXY TCP4 192.0.2.256 10.0.0.1 1 25\r\n"), SMTP_PROXY_BAD, 38, 0, "", 0},
+        {"v1, a zero before", TEXT("PROXY TCP4 192.0.02.1 10.0.0.1 1 25\r\n"), SMTP_PROXY_BAD, 37, 0, "", 0},
+        {"v1, three numbers", TEXT("PROXY TCP4 192.0.2 10.0.0.1 1 25\r\n"), SMTP_PROXY_BAD, 34, 0, "", 0},
+        {"v1, five", TEXT("PROXY TCP4 1.2.3.4.5 10.0.0.1 1 25\r\n"), SMTP_PROXY_BAD, 36, 0, "", 0},
+        {"v1, two gaps", TEXT("PROXY TCP6 1::2::3 ::1 1 25\r\n"), SMTP_PROXY_BAD, 29, 0, "", 0},
+        {"v1, three colons", TEXT("PROXY TCP6 1:::2 ::1 1 25\r\n"), SMTP_PROXY_BAD, 27, 0, "", 0},
+        {"v1, nine groups", TEXT("PROXY TCP6 1:2:3:4:5:6:7:8:9 ::1 1 25\r\n"), SMTP_PROXY_BAD, 39, 0, "", 0},
+        {"v1, seven groups", TEXT("PROXY TCP6 1:2:3:4:5:6:7 ::1 1 25\r\n"), SMTP_PROXY_BAD, 35, 0, "", 0},
+        {"v1, a colon at the end", TEXT("PROXY TCP6 1:2:3:4:5:6:7: ::1 1 25\r\n"), SMTP_PROXY_BAD, 36, 0, "", 0},
+        {"v1, five digits", TEXT("PROXY TCP6 12345:: ::1 1 25\r\n"), SMTP_PROXY_BAD, 29, 0, "", 0},
+        {"v1, a port too large", TEXT("PROXY TCP4 192.0.2.1 10.0.0.1 65536 25\r\n"), SMTP_PROXY_BAD, 40, 0, "", 0},
+        {"v1, no port", TEXT("PROXY TCP4 192.0.2.1 10.0.0.1\r\n"), SMTP_PROXY_BAD, 31, 0, "", 0},
+        {"v1, one word more", TEXT("PROXY TCP4 192.0.2.1 10.0.0.1 1 25 x\r\n"), SMTP_PROXY_BAD, 38, 0, "", 0},
+        {"v1, no CR", TEXT("PROXY UNKNOWN\n"), SMTP_PROXY_BAD, 14, 0, "", 0},
+        {"v1, no word", TEXT("PROXY \r\n"), SMTP_PROXY_BAD, 8, 0, "", 0},
+        {"v1, its beginning", TEXT("PROX"), SMTP_PROXY_MORE, 5, 0, "", 0},
+        {"v1, all but LF", TEXT("PROXY UNKNOWN\r"), SMTP_PROXY_MORE, 15, 0, "", 0},
+        {"no blank", TEXT("PROXYX\r\n"), SMTP_PROXY_NONE, 0, 0, "", 0},
+        {"a command", TEXT("EHLO x\r\n"), SMTP_PROXY_NONE, 0, 0, "", 0},
+        {"nothing", TEXT(""), SMTP_PROXY_MORE, 1, 0, "", 0},
+        {"v2",
+         TEXT(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\x0a\0\0\x01\xdc\x04\0\x19"
+                 "EHLO"),
+         SMTP_PROXY_GOOD, 28, 4, "c0000201", 56324},
+        {"v2, one octet short", TEXT(V2 "\x21\x11\0\x0c\xc0\0\x02\x01\x0a\0\0\x01\xdc\x04\0"), SMTP_PROXY_MORE, 28, 0,
+         "", 0},
+        {"v2, its beginning", TEXT("\r\n\r"), SMTP_PROXY_MORE, 16, 0, "", 0},
+        {"v2, not its beginning", TEXT("\r\nx"), SMTP_PROXY_BAD, 4, 0, "", 0},
+        {"v2, local", TEXT(V2 "\x20\0\0\0"), SMTP_PROXY_GOOD, 16, 0, "", 0},
+        {"v2, no TCP", TEXT(V2 "\x21\x31\0\x01x"), SMTP_PROXY_GOOD, 17, 0, "", 0},
+        {"v2, too short for its addresses", TEXT(V2 "\x21\x21\0\x0c............"), SMTP_PROXY_BAD, 28, 0, "", 0},
+        {"v2, another version", TEXT(V2 "\x31\x11\0\x0c............"), SMTP_PROXY_BAD, 28, 0, "", 0},
+        {"v2, longer than any", TEXT(V2 "\x21\x11\x08\0"), SMTP_PROXY_BAD, 2064, 0, "", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct smtp_proxy proxy;
+        char address[33] = "";
+        if (!one_row(rows[i].label))
+            continue;
+        enum smtp_proxy_status status = smtp_proxy_parse(rows[i].octets, &proxy);
+        for (int at = 0; at < (proxy.ip_version == 6 ? 16 : proxy.ip_version == 4 ? 4 : 0); at++)
+            (void)snprintf(address + 2 * at, 3, "%02x", proxy.address[at]);
+        if (status != rows[i].status || (status != SMTP_PROXY_NONE && proxy.len != rows[i].len) ||
+            proxy.ip_version != rows[i].ip_version || strcmp(address, rows[i].address) != 0 ||
+            proxy.port != rows[i].port)
+            fail_msg("%s: status %d, %zu octets, IPv%d %s, port %d", rows[i].label, (int)status, proxy.len,
+                     proxy.ip_version, address, proxy.port);
+        /* Cut anywhere a good one is the beginning of one, and wants no more than there is. */
+        for (size_t len = 0; status == SMTP_PROXY_GOOD && len < proxy.len; len++) {
+            struct smtp_proxy part;
+            assert_int_equal(smtp_proxy_parse(span_head(rows[i].octets, len), &part), SMTP_PROXY_MORE);
+            assert_in_range(part.len, len + 1, proxy.len);
+        }
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -400,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_cases_46_47_50_sizes),
         cmocka_unit_test(test_cases_15_to_18_replies),
         cmocka_unit_test(test_case_8_addresses),
+        cmocka_unit_test(test_case_13_proxy_headers),
         cmocka_unit_test(test_case_22_enhanced_codes_agree),
         cmocka_unit_test(test_case_27_a_keyword_may_come_at_each_cut),
         cmocka_unit_test(test_case_14_every_verb),

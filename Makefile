@@ -209,7 +209,7 @@ install: all man $(COMPLETION)
 	@$(call put,$(BUILD)/completion/fish,$(DATADIR)/fish/vendor_completions.d/postern.fish)
 	@$(call put,dist/postern.logrotate,$(SYSCONFDIR)/logrotate.d/postern)
 	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
-	@for page in docs/*.md; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
+	@for page in docs/*.md docs/events.schema.json; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/default/postern ] || install -D -m 644 dist/postern.default $(DESTDIR)$(SYSCONFDIR)/default/postern
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 640 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
 

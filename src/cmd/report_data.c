@@ -102,7 +102,8 @@ static void take_session(struct report *report, const json_t *event, int64_t tim
 void report_take_event(void *context, const char *type, const json_t *event, int64_t time_us)
 {
     struct report *report = context;
-    const char *reason = text_of(event, "reason");
+    bool anomaly = strcmp(type, "anomaly") == 0;
+    const char *reason = anomaly ? text_of(json_object_get(event, "anomaly"), "event") : text_of(event, "reason");
     bool lost_pairing = strcmp(type, "unedited") == 0 && strcmp(reason, "encrypted") != 0 &&
                         strcmp(reason, "server-closes") != 0 && strcmp(reason, "midstream") != 0;
     if (!report->first_us || time_us < report->first_us)
@@ -116,7 +117,7 @@ void report_take_event(void *context, const char *type, const json_t *event, int
         take_session(report, event, time_us);
     else if (strcmp(type, "rule") == 0)
         count(report, report->rules, text_of(event, "rule"));
-    else if (strcmp(type, "anomaly") == 0 || lost_pairing)
+    else if (anomaly || lost_pairing)
         count(report, report->errors, reason);
 }
 

@@ -15,7 +15,7 @@
 #include "cmd/metrics.h"
 #include "cmd/rules.h"
 #include "cmd/service.h"
-#include "report/session.h"
+#include "report/types.h"
 #include "sys/file.h"
 #include "sys/notify.h"
 #include "sys/privileges.h"
@@ -80,7 +80,7 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
         .engine = run->rules.now->engine,
         .policy = &run->rules.now->policy,
         .watch = run->service.watch,
-        .feeds = run->events != NULL,
+        .feeds = run->events ? types_logged(run->rules.now->event_types) : 0,
         .mark = run->mark,
         .offsets = offsets_of(run, number),
         .processor = processor_of(run, number),
@@ -93,7 +93,7 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
 static int open_log(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
-    run->service.log = log_open(run->events, message, sizeof message);
+    run->service.log = log_open(run->events, run->rules.now->event_types, message, sizeof message);
     if (message[0])
         cmd_complain(CMD_FAILED, "%s", message);
     return run->service.log ? CMD_GOOD : CMD_FAILED;
@@ -374,7 +374,7 @@ int cmd_run(int argc, char **argv)
         snprintf(run.events_room, sizeof run.events_room, "%s", run.rules.now->events);
         run.events = run.events_room;
     }
-    run.rules.now->engine.events = run.events ? sessions_events() : 1u << EVENT_GUARD;
+    run.rules.now->engine.events = 1u << EVENT_GUARD | (run.events ? types_told(run.rules.now->event_types) : 0);
     run.rules.now->engine.release = run.mark.mask != 0;
     run.rules.now->engine.questions = answers_questions();
     clock_begin();

@@ -490,7 +490,7 @@ struct worker *worker_new(const struct worker_settings *settings, char *message,
     init_lock(worker);
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->engine = cmd_engine_new(&settings->engine, settings->policy);
-    worker->feed = settings->feeds ? feed_new(settings->engine.flows_max) : NULL;
+    worker->feed = settings->feeds ? feed_new(settings->engine.flows_max, settings->feeds) : NULL;
     if (worker->wake < 0)
         snprintf(message, message_size, "no file descriptor for a worker");
     else if (!worker->engine || (settings->feeds && !worker->feed))

@@ -27,7 +27,7 @@ struct worker_settings {
     struct engine_settings engine;
     const struct policy *policy;
     struct watch *watch; /* shared by all */
-    bool feeds;          /* its events are wanted outside */
+    uint32_t feeds;      /* its events that are wanted outside, bits 1u << enum event_kind; 0: none */
     struct mark mark;
     const char *offsets; /* the file that keeps what the next process must know; NULL: none */
     int processor;       /* it runs there and nowhere else; -1: anywhere */

@@ -16,6 +16,7 @@
 #include "conf/synonyms.h"
 #include "conf/units.h"
 #include "conf/unreachable.h"
+#include "report/types.h"
 
 /* What a callback of libConfuse adds rules to: it has no context of ours. */
 static _Thread_local struct conf *taking;
@@ -83,6 +84,22 @@ static int check_store(cfg_t *cfg, cfg_opt_t *option)
     return complain(cfg, "store = \"%s\": %s", uri_shown(uri, shown, sizeof shown), CONF_STORE_ADVICE);
 }
 
+static int check_event_type(cfg_t *cfg, cfg_opt_t *option)
+{
+    const char *words[TYPES_WORDS_MAX], *word = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    char all[512] = "";
+    uint32_t types = 0;
+    if (types_add(word, &types))
+        return 0;
+    size_t count = types_words(words), len = 0;
+    const char *nearest = complain_nearest(word, words, count);
+    if (nearest)
+        return complain(cfg, "unknown event type '%.60s'; did you mean '%s'?", word, nearest);
+    for (size_t i = 0; i < count && len < sizeof all; i++)
+        len += (size_t)snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
+    return complain(cfg, "unknown event type '%.60s'; write some of: %s", word, all);
+}
+
 static int check_network(cfg_t *cfg, cfg_opt_t *option)
 {
     entries_take_protected(taking, cfg, cfg_opt_getnstr(option, cfg_opt_size(option) - 1));
@@ -127,6 +144,7 @@ void conf_init(struct conf *conf)
     conf->engine = engine_settings_default();
     conf->greylist = greylist_settings_default();
     conf->guard = guard_settings_default();
+    conf->event_types = TYPES_DEFAULT;
     conf->queue_length = 65536;
     conf->queue_buffer = 64 << 20;
     snprintf(conf->store, sizeof conf->store, "%s", CONF_STORE_DEFAULT);
@@ -192,6 +210,9 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
     snprintf(conf->store, sizeof conf->store, "%s", cfg_getstr(cfg, "store"));
     const char *events = cfg_getstr(cfg, "events");
     snprintf(conf->events, sizeof conf->events, "%s", events ? events : "");
+    conf->event_types = 0;
+    for (unsigned i = 0; i < cfg_size(cfg, "event-types"); i++)
+        types_add(cfg_getnstr(cfg, "event-types", i), &conf->event_types);
     conf->engine.flow_blocks_max = blocks_for(cfg, "flow-memory");
     conf->engine.blocks_max = blocks_for(cfg, "memory");
     conf->engine.prefix_v4 = conf->greylist.prefix_v4;
@@ -283,6 +304,7 @@ static cfg_t *set_up(struct options *options)
     cfg_set_validate_func(cfg, "strip", check_keyword);
     cfg_set_validate_func(cfg, "ports", check_port);
     cfg_set_validate_func(cfg, "store", check_store);
+    cfg_set_validate_func(cfg, "event-types", check_event_type);
     cfg_set_validate_func(cfg, "protected", check_network);
     cfg_set_validate_func(cfg, "greylist|exempt-clients", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);

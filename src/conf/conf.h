@@ -36,6 +36,7 @@ struct conf {
     uint32_t queue_buffer;         /* octets of packets on their way to a worker */
     char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
     char events[CONF_STORE_BYTES]; /* where events are written; empty: nowhere */
+    uint32_t event_types;          /* of these lines (report/types) */
     unsigned warnings;             /* that `postern check` has about the file */
     char hash[CONF_HASH_BYTES];    /* of the file, what it includes and its lists, in digits; empty without a file */
 };

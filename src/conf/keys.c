@@ -46,6 +46,13 @@ const struct key keys[] = {
     {"", "events", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Where `postern run` writes events, as lines of JSON: the path of a file, or `syslog:`. The option -e goes before "
      "it. Not changed by a reload."},
+    {"", "event-types", KEY_LIST,
+     "{anomaly, rule, greylist, tarpit, guard, resend-differs, unedited, smtp, smtp-session}", NO_RANGE, NULL,
+     BY_ITS_OWN, 0, NARROWS_NOT,
+     "Which types of lines are written of what happens, by the names of docs/events.md. `dialogue` stands for those "
+     "that show sessions line by line (flow-start, command, reply, payload, flow-end), `all` for every type. `postern "
+     "track` and `postern report` read smtp, smtp-session, greylist, rule, anomaly and unedited. `postern "
+     "replay` writes all. Not changed by a reload."},
     {"", "flows", KEY_NUMBER, "65536", 16, 16777216, NULL, SETTING(engine.flows_max), 0, NARROWS_NOT,
      "Connections followed at once; beyond, the one that needs us least makes room. Not changed by a reload."},
     {"", "flow-memory", KEY_SIZE, "1M", 32768, UINT64_C(1) << 30, NULL, BY_ITS_OWN, 0, NARROWS_NOT,

@@ -12,6 +12,7 @@
 #include "engine/room.h"
 #include "engine/segment.h"
 #include "engine/tarpit.h"
+#include "engine/tell.h"
 
 /* ---- packets and time ---- */
 
@@ -212,6 +213,17 @@ static void stop_flow(struct engine *engine, uint32_t index)
     held_drop_all(engine, flow);
 }
 
+/* Of a message that is still coming it is told how much has come: nobody else will. */
+static void tell_unfinished(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->smtp.opaque || !flow->owes_end || smtp_session_payload(&flow->smtp) == SMTP_VERB_UNKNOWN)
+        return;
+    struct event *event = tell_break(engine, EVENT_PAYLOAD, flow, "");
+    if (event)
+        event->unfinished = true;
+}
+
 void engine_stop(struct engine *engine, int64_t now_us)
 {
     begin_call(engine, now_us);
@@ -221,6 +233,7 @@ void engine_stop(struct engine *engine, int64_t now_us)
         next = room_next(engine, index);
         if (flow->halves[SMTP_CLIENT].held != POOL_NONE || flow->halves[SMTP_SERVER].held != POOL_NONE)
             stop_flow(engine, index);
+        tell_unfinished(engine, index);
     }
 }
 

@@ -329,7 +329,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     bool cut = unit->kind == SMTP_UNIT_OPAQUE; /* anywhere */
     if (unit->anomaly)
         tell_anomaly(engine, flow, unit->side == SMTP_SERVER, smtp_anomaly_name(unit->anomaly),
-                     cut ? (struct span){0} : unit->whole);
+                     cut ? (struct span){0} : unit->whole, false);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
         tell_line(engine, flow, unit, &before);
     else if (unit->ends_payload)

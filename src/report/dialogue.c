@@ -61,7 +61,8 @@ static void show_text(struct dialogue *dialogue, const struct event *event)
 static void show_payload(struct dialogue *dialogue, const struct event *event)
 {
     char text[TEXT_BYTES(SHOWN_OCTETS)];
-    snprintf(text, sizeof text, "(%llu octets)", (unsigned long long)event->octets);
+    snprintf(text, sizeof text, "(%llu octets%s)", (unsigned long long)event->octets,
+             event->unfinished ? " so far" : "");
     if (event->change == EVENT_REMOVED)
         show_line(dialogue, "x->", RED, text, "[removed]");
     else

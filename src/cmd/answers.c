@@ -71,6 +71,10 @@ bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us
         .passes_from_us = answer.passes_from_ms * 1000,
         .first_seen_us = answer.first_ms * 1000,
         .attempts = answer.attempts,
+        .line = answer.line,
+        .helo = answer.helo,
+        .sender = answer.sender,
+        .recipient = answer.recipient,
     };
     return true;
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "policy/greylist.h"
+
 enum { SESSIONS, ACCEPTED, PUT_OFF, HOUR_COUNTS };
 
 bool report_init(struct report *report)
@@ -80,6 +82,10 @@ static void take_greylist(struct report *report, const json_t *event, int64_t ti
     const json_t *delayed = json_object_get(event, "delayed_s");
     const char *who = json_object_get(event, "sender") ? text_of(event, "sender") : text_of(event, "helo");
     snprintf(key, sizeof key, "%s\t%s", who, text_of(event, "recipient"));
+    if (json_is_true(json_object_get(event, "dry_run"))) {
+        report->would_wait += strcmp(text_of(event, "reason"), greylist_reason_name(GREYLIST_FIRST)) == 0;
+        return; /* the rule has an event of its own */
+    }
     count(report, report->rules, text_of(event, "rule"));
     if (!passes) {
         report->put_off++;

@@ -29,7 +29,8 @@ const struct key keys[] = {
      "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
      "uses one of Exchange's private verbs, or BDAT without CHUNKING, all the same is refused in the server's name."},
     {"", "dry-run", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(policy.dry_run), 0, NARROWS_NOT,
-     "Change nothing, and report what would have happened (events of the type `rule` with `dry_run`). Octets "
+     "Change nothing, and report what would have happened (events of the types `rule` and `greylist` with "
+     "`dry_run`). The greylist learns. Octets "
      "that are sent again as others leave as those of the first time all the same (event `resend-differs`)."},
     {"", "line-hold", KEY_DURATION, "30ms", 1, 10000, NULL, SETTING(engine.line_hold_ms), 1, NARROWS_NOT,
      "How long the beginning of a line may wait for its rest before it goes on. Not changed by a reload."},

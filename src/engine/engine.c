@@ -240,7 +240,7 @@ void engine_stop(struct engine *engine, int64_t now_us)
 void engine_answer(struct engine *engine, uint64_t id, struct finding finding, int64_t now_us)
 {
     begin_call(engine, now_us);
-    uint32_t index = inquiry_answer(engine, id, finding);
+    uint32_t index = inquiry_answer(engine, id, &finding);
     if (index != POOL_NONE)
         progress(engine, index);
 }

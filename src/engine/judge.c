@@ -248,14 +248,18 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
                                  const struct smtp_unit *unit)
 {
     struct policy_decision decision;
+    const struct policy *policy = policy_of(engine, flow);
     uint16_t code = unit->role == SMTP_SERVER ? smtp_session_reply_code(&flow->smtp, context, unit) : 0;
     if (unit->role == SMTP_CLIENT)
         count_command(&flow->facts, unit);
-    policy_judge(policy_of(engine, flow), unit, &flow->facts, flow->smtp.recipients, code, &decision);
+    policy_judge(policy, unit, &flow->facts, flow->smtp.recipients, code, &decision);
+    bool observes = policy->dry_run && decision.action.ask && unit->kind == SMTP_UNIT_COMMAND;
+    if (observes)
+        inquiry_observe(engine, flow_index(&engine->table, flow), unit, decision.action.reason);
     if (unit->role == SMTP_SERVER)
         count_reply(&flow->facts, unit, code);
     struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
-    if (decision.taken_count || decision.marks || decision.undecided || policy_of(engine, flow)->dry_run)
+    if (decision.taken_count || decision.marks || decision.undecided || policy->dry_run)
         decision_take(engine, flow, &subject, &decision);
     message_judge(engine, flow, unit, &decision.action);
     return decision.action;

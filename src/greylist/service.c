@@ -17,6 +17,7 @@ struct task {
     struct mail_attempt what;              /* texts of its own only while it waits */
     enum question_kind question;           /* of a question */
     uint32_t transaction;                  /* likewise */
+    struct question_line line;             /* likewise */
     uint64_t id, flow_id;
     enum greylist_lesson lesson; /* of a lesson */
     uint32_t waited_ms;
@@ -483,6 +484,7 @@ static bool take_question(struct greylist_service *service, const struct questio
     }
     task->question = question->kind;
     task->id = question->id;
+    task->line = question->line;
     task->flow_id = question->flow_id;
     task->transaction = question->transaction;
     task->needs = greylist_needs(&service->settings.greylist, service->settings.exempt, &attempt);
@@ -495,11 +497,24 @@ static bool take_question(struct greylist_service *service, const struct questio
     return true;
 }
 
+static void say_what_about(struct greylist_answer *answer, struct question_line line, struct span helo,
+                           struct span sender, struct span recipient)
+{
+    answer->line = line;
+    answer->helo = helo;
+    answer->sender = sender;
+    answer->recipient = recipient;
+}
+
 bool greylist_service_take(struct greylist_service *service, const struct question *question, int64_t now_us,
                            struct greylist_answer *answer)
 {
-    if (question->kind <= QUESTION_CLIENT)
-        return take_question(service, question, now_us, answer);
+    if (question->kind <= QUESTION_CLIENT) {
+        bool answers = take_question(service, question, now_us, answer);
+        if (answers)
+            say_what_about(answer, question->line, question->helo, question->sender, question->recipient);
+        return answers;
+    }
     take_lesson(service, question, now_us);
     return false;
 }
@@ -517,8 +532,10 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
             continue;
         bool answers = !task->learns;
         if (answers) {
+            const struct greylist_attempt *attempt = &task->what.attempt;
             *answer = finish_question(service, task, now_us);
             count_answer(service, task->question, answer);
+            say_what_about(answer, task->line, attempt->helo, attempt->sender, attempt->recipient);
         } else {
             finish_learning(service, task, now_us);
         }

@@ -48,9 +48,11 @@ struct greylist_answer {
     enum answer answer;
     bool reasoned; /* `reason` holds; not of QUESTION_CLIENT, and not of ANSWER_FAILED */
     enum greylist_reason reason;
-    int64_t passes_from_ms; /* of ANSWER_DEFER: see greylist_decision */
-    int64_t first_ms;       /* when it was tried first; 0: by its attempts nothing was decided */
-    uint32_t attempts;      /* since then, this one included */
+    int64_t passes_from_ms;    /* of ANSWER_DEFER: see greylist_decision */
+    int64_t first_ms;          /* when it was tried first; 0: by its attempts nothing was decided */
+    uint32_t attempts;         /* since then, this one included */
+    struct question_line line; /* the question's, as these: they live until the next call */
+    struct span helo, sender, recipient;
 };
 
 /* NULL where there is no memory. */

@@ -80,8 +80,8 @@ bool dialogue_remark(const struct event *event, char *text, size_t size)
         snprintf(text, size, "(rule \"%s\"%s: %s)", event->reason, event->dry_run ? ", dry run" : "", event->action);
         return true;
     case EVENT_GREYLIST:
-        snprintf(text, size, "(greylist: %s, %s%s%s)", event->action, event->reason,
-                 event->passes_from_us ? "; passes from " : "",
+        snprintf(text, size, "(greylist%s: %s, %s%s%s)", event->dry_run ? ", dry run" : "", event->action,
+                 event->reason, event->passes_from_us ? "; passes from " : "",
                  event->passes_from_us ? text_time(event->passes_from_us, time) : "");
         return true;
     case EVENT_TARPIT:

@@ -89,6 +89,8 @@ static void set_verdict(json_t *record, const struct event *event)
     char time[TEXT_TIME_BYTES];
     bool recipient = event->verb == SMTP_VERB_RCPT;
     json_object_set_new(record, "verdict", json_string(event->action));
+    if (event->dry_run)
+        json_object_set_new(record, "dry_run", json_true());
     json_object_set_new(record, "reason", json_string(event->reason));
     if (event->passes_from_us)
         json_object_set_new(record, "passes_from", json_string(text_time(event->passes_from_us, time)));

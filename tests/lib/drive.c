@@ -374,6 +374,15 @@ static void give_answer(struct drive *drive, uint64_t id, enum answer answer)
                                           : "known",
         .passes_from_us = defers ? drive->now_us + 1 : 0,
     };
+    for (size_t i = 0; i < drive->question_count; i++) {
+        const struct question *question = &drive->questions[i].question;
+        if (question->id != id || question->kind > QUESTION_TLS)
+            continue;
+        finding.line = question->line;
+        finding.helo = question->helo;
+        finding.sender = question->sender;
+        finding.recipient = question->recipient;
+    }
     engine_answer(drive->engine, id, finding, drive->now_us);
     take_verdicts(drive);
 }

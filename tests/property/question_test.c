@@ -28,7 +28,7 @@
 
 enum { ASK_HOLD_US = 500000, LATER_US = 120000 };
 
-static struct policy policy, strict, ours;
+static struct policy policy, strict, ours, observed;
 
 static void add_rule(struct policy *to, enum rule_event on, const char *match, enum smtp_action_kind kind,
                      const char *line)
@@ -136,6 +136,23 @@ static const struct dialogue dialogues[] = {
      .server_reads = {CHANGE("DATA", "RSET")},
      .client_reads = {CHANGE(OK OK OK, GREYLIST GREYLIST GREYLIST)},
      .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 reset end"},
+    {.label = "a dry run asks and learns, nothing waits, and its answers are told",
+     .policy = &observed,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(OLD), S(OK), C(NEW), S(OK), C("DATA\r\n"),
+               S("354 go\r\n"), C("x\r\n.\r\n"), S("250 queued\r\n"), GOODBY},
+     .of_client =
+         "EHLO MAIL @ask=greylist RCPT a@b>old@b=pass,known @ask=greylist RCPT a@b>new@b=defer,first DATA (6) QUIT",
+     .asked = "client a@b>old@b old@b=250 a@b>new@b new@b=250 message=250 end"},
+    {.label = "and where answers take their time, mail does not",
+     .policy = &observed,
+     .questions = ALL_KINDS,
+     .answer = never,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .of_client = "EHLO MAIL @ask=greylist RCPT @ask=greylist RCPT DATA (6) QUIT",
+     .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 message=250 end"},
     {.label = "nobody may be asked, and mail flows",
      .policy = &policy,
      .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK "354 go\r\n"), C("x\r\n.\r\n"),
@@ -495,6 +512,8 @@ int main(void)
     };
     fill_policy(&policy);
     fill_policy(&strict);
+    fill_policy(&observed);
+    observed.dry_run = true;
     strict.defers_without_store = true;
     protect_clients(&ours);
     return dialogue_run("question", dialogues, sizeof dialogues / sizeof dialogues[0], more,

@@ -28,6 +28,8 @@ struct answers *answers_new(const struct conf *conf, struct store *store)
     struct greylist_service_settings settings = greylist_service_settings_default();
     settings.greylist = conf->greylist;
     settings.exempt = &conf->exempt;
+    settings.variants = conf->variants;
+    settings.variant_count = conf->variant_count;
     settings.clear_text = conf->keep_addresses;
     settings.network_percent = conf->engine.network_percent;
     answers->client = store_client_new(store);

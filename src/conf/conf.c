@@ -16,6 +16,7 @@
 #include "conf/synonyms.h"
 #include "conf/units.h"
 #include "conf/unreachable.h"
+#include "conf/variant_section.h"
 #include "report/types.h"
 
 /* What a callback of libConfuse adds rules to: it has no context of ours. */
@@ -132,6 +133,13 @@ static int check_rule(cfg_t *cfg, cfg_opt_t *option)
     return 0;
 }
 
+static int check_variant(cfg_t *cfg, cfg_opt_t *option)
+{
+    (void)cfg;
+    variant_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking);
+    return 0;
+}
+
 static int check_guard(cfg_t *cfg, cfg_opt_t *option)
 {
     (void)cfg;
@@ -206,6 +214,7 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
 {
     key_store("", cfg, conf);
     key_store("greylist", cfg_getsec(cfg, "greylist"), conf);
+    variant_sections_settle(conf);
     take_stutter(conf);
     snprintf(conf->store, sizeof conf->store, "%s", cfg_getstr(cfg, "store"));
     const char *events = cfg_getstr(cfg, "events");
@@ -239,6 +248,17 @@ static void check_greylist(cfg_t *greylist)
                  cfg_getstr(greylist, "retry-window"), cfg_getstr(greylist, "delay"));
 }
 
+/* The same by the delay of a section with a name. */
+static void check_variant_delay(cfg_t *greylist, cfg_t *variant)
+{
+    if (cfg_getstr(variant, "delay") && duration_of(greylist, "retry-window") <= duration_of(variant, "delay"))
+        complain(
+            variant,
+            "greylist \"%.64s\": delay = %s is not shorter than retry-window = %s of greylist { }: who waits for its "
+            "end would begin anew; make it shorter",
+            cfg_title(variant), cfg_getstr(variant, "delay"), cfg_getstr(greylist, "retry-window"));
+}
+
 /* Where nothing is protected every session is inbound. */
 static void check_directions(cfg_t *cfg)
 {
@@ -270,24 +290,30 @@ static void check_together(cfg_t *cfg)
     if (cfg_size(cfg, "protected") == 0)
         check_directions(cfg);
     check_greylist(cfg_getsec(cfg, "greylist"));
+    for (unsigned i = 0; i < cfg_size(cfg, VARIANT_SECTION); i++)
+        check_variant_delay(cfg_getsec(cfg, "greylist"), cfg_getnsec(cfg, VARIANT_SECTION, i));
 }
 
 /* ---- reading ---- */
 
 /* libConfuse's options, as long as a file is parsed. */
 struct options {
-    cfg_opt_t outside[KEYS_MAX + 4], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1], guard[KEYS_MAX + 1];
+    cfg_opt_t outside[KEYS_MAX + 5], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1], variant[KEYS_MAX + 1],
+        guard[KEYS_MAX + 1];
 };
 
 static cfg_t *set_up(struct options *options)
 {
     options->rule[key_options("rule", options->rule)] = (cfg_opt_t)CFG_END();
     options->greylist[key_options("greylist", options->greylist)] = (cfg_opt_t)CFG_END();
+    options->variant[key_options(VARIANT_SECTION, options->variant)] = (cfg_opt_t)CFG_END();
     options->guard[key_options("guard", options->guard)] = (cfg_opt_t)CFG_END();
     cfg_opt_t *outside = options->outside;
     size_t count = key_options("", outside);
     outside[count++] = (cfg_opt_t)CFG_SEC("rule", options->rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outside[count++] = (cfg_opt_t)CFG_SEC("greylist", options->greylist, CFGF_NONE);
+    outside[count++] =
+        (cfg_opt_t)CFG_SEC(VARIANT_SECTION, options->variant, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outside[count++] = (cfg_opt_t)CFG_SEC("guard", options->guard, CFGF_NODEFAULT);
     outside[count] = (cfg_opt_t)CFG_END();
     cfg_t *cfg = cfg_init(outside, CFGF_NONE);
@@ -310,6 +336,7 @@ static cfg_t *set_up(struct options *options)
     cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-recipients", check_exempt);
     cfg_set_validate_func(cfg, "rule", check_rule);
+    cfg_set_validate_func(cfg, VARIANT_SECTION, check_variant);
     cfg_set_validate_func(cfg, "guard", check_guard);
     return cfg;
 }
@@ -336,6 +363,7 @@ static enum outcome parse(struct conf *conf, struct source *source, size_t arena
     struct options options;
     conf_free(conf);
     conf->exempt = (struct greylist_exempt){0};
+    conf->variant_count = 0;
     policy_init_empty(&conf->policy);
     if (arena_bytes > POLICY_OWN_BYTES) {
         conf->memory = malloc(arena_bytes);

@@ -29,7 +29,14 @@ struct conf {
     void *memory;          /* of the policy's texts and tables; NULL: its own */
     struct regex *regexes; /* that its rules use */
     struct greylist_settings greylist;
-    struct greylist_exempt exempt; /* in the policy's memory */
+    struct greylist_exempt exempt;                           /* in the policy's memory */
+    struct greylist_variant variants[GREYLIST_VARIANTS_MAX]; /* of the sections that have a name; likewise */
+    struct conf_variant {
+        const char *name; /* in the policy's memory */
+        const char *line; /* likewise: how it puts a recipient off; NULL: as the rule says */
+        uint32_t stutter_ms;
+    } variants_say[GREYLIST_VARIANTS_MAX];
+    uint32_t variant_count;
     struct guard_settings guard;
     bool keep_addresses;           /* the greylist keeps addresses in clear beside their hashes */
     uint32_t queue_length;         /* packets that the kernel keeps without a verdict, of each queue */

@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "conf/rule_section.h"
+#include "conf/source.h"
 #include "conf/units.h"
 
 #define SETTING(field)     offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
@@ -140,6 +141,20 @@ const struct key keys[] = {
      "Senders that never are: addresses and domains, as in rules."},
     {"greylist", "exempt-recipients", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Recipients for whom nobody is. `postmaster` without a domain never is (RFC 5321 4.5.1)."},
+    /* ---- greylist "NAME" ---- */
+    {VARIANT_SECTION, "delay", KEY_DURATION, NULL, 1000, DAYS(2), NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "As in `greylist { }`, for mail that a rule with `greylist = \"NAME\"` asks about; where it is not said, as there. "
+     "So are the next ones. The section stands before the rule; all sections have one memory."},
+    {VARIANT_SECTION, "hung-up-delay", KEY_DURATION, NULL, 1000, DAYS(2), NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "The same for a client that hung up on its last refusal."},
+    {VARIANT_SECTION, "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "How long a refusal takes to leave, where the rule has no `stutter` of its own."},
+    {VARIANT_SECTION, "code", KEY_NUMBER, NULL, 400, 499, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "The refusal's code for recipients, where the rule has none."},
+    {VARIANT_SECTION, "text", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "And its text, for example the page that tells the customer's correspondents why."},
+    {VARIANT_SECTION, "opt-out", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "Recipients who do not want it: addresses, domains, `file:PATH`. Their mail passes (`exempt-recipient`)."},
     /* ---- guard ---- */
     {"guard", "servers", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Networks of our servers that lose mail which a greylist outside puts off (Exchange 2000 and 2003, the SMTP "
@@ -221,6 +236,8 @@ const struct key keys[] = {
      "With tarpit: how much later the reply leaves. With refuse: the same of the refusal."},
     {"rule", "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 1, NARROWS_NOT,
      "With greylist: how long the refusal takes to leave, in place of that of greylist { }."},
+    {"rule", "greylist", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "With greylist: the name of the section `greylist \"NAME\" { }`, which stands before the rule, by which it is asked."},
     {"rule", "delay-step", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_step_ms), 1, NARROWS_NOT,
      "With tarpit: the delay grows by this with each error that the client has read since `after`."},
     {"rule", "delay-max", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_max_ms), 1, NARROWS_NOT,
@@ -441,8 +458,10 @@ bool key_reference(FILE *out)
     for (const struct key *key = keys; key->name; key++) {
         if (!section || strcmp(section, key->section) != 0) {
             section = key->section;
+            bool variant = strcmp(section, VARIANT_SECTION) == 0;
             fprintf(out, "\n## %s%s%s\n\n| key | value | default | |\n| --- | --- | --- | --- |\n",
-                    *section ? "In `" : "Outside of sections", section, *section ? " { }`" : "");
+                    *section ? "In `" : "Outside of sections", variant ? "greylist \"NAME\"" : section,
+                    *section ? " { }`" : "");
         }
         write_key(out, key);
     }

@@ -216,8 +216,13 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
     if (!question)
         return false;
     question->id = id_of(flow, number);
-    question->line =
-        (struct question_line){.rule = rule_number(policy_of(engine, flow), rule), .verb = (uint8_t)unit->command.verb};
+    const struct policy *policy = policy_of(engine, flow);
+    uint16_t asks = rule_number(policy, rule);
+    question->line = (struct question_line){
+        .rule = asks,
+        .verb = (uint8_t)unit->command.verb,
+        .variant = asks < policy->rule_count ? policy->rules[asks].variant : 0,
+    };
     if (recipient) {
         const struct question_said *sender = &inquiry_of(engine, index)->sender;
         question->transaction = sender->exchange;

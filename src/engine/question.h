@@ -36,8 +36,9 @@ enum question_kind {
 
 /* The line that a question is about; the answer brings it back. */
 struct question_line {
-    uint16_t rule; /* the number of the rule that asks */
-    uint8_t verb;  /* enum smtp_verb */
+    uint16_t rule;   /* the number of the rule that asks */
+    uint8_t verb;    /* enum smtp_verb */
+    uint8_t variant; /* of the greylist's settings, as the rule says: from 1; 0: those for all */
 };
 
 struct question {

@@ -419,13 +419,26 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
     return answer_of(task->id, task->question, &decision, &task->memory);
 }
 
+/* What holds for the rule that asked. */
+static const struct greylist_variant *variant_of(const struct greylist_service *service, const struct task *task)
+{
+    uint32_t number = task->line.variant;
+    return number > 0 && number <= service->settings.variant_count ? &service->settings.variants[number - 1] : NULL;
+}
+
+static const struct greylist_exempt *exempt_of(const struct greylist_service *service, const struct task *task)
+{
+    return greylist_exempt_of(service->settings.exempt, variant_of(service, task), &task->what.attempt);
+}
+
 static struct greylist_answer finish_question(struct greylist_service *service, struct task *task, int64_t now_us)
 {
     if (task->question == QUESTION_CLIENT)
         return finish_client(service, task, now_us);
+    struct greylist_settings settings = greylist_settings_of(&service->settings.greylist, variant_of(service, task));
     return finish_attempt(service, task,
-                          greylist_decide(&service->settings.greylist, service->settings.exempt, task->needs,
-                                          &task->memory, &task->what.attempt, now_us / 1000));
+                          greylist_decide(&settings, exempt_of(service, task), task->needs, &task->memory,
+                                          &task->what.attempt, now_us / 1000));
 }
 
 static struct greylist_attempt attempt_of(const struct question *question)
@@ -448,11 +461,12 @@ static bool answer_now(struct greylist_service *service, struct task *task, uint
                        struct greylist_answer *answer)
 {
     struct greylist_decision decision;
+    struct greylist_settings settings = greylist_settings_of(&service->settings.greylist, variant_of(service, task));
     keep_keys(&service->keeper, task->needs.first | task->needs.rest, &task->what.attempt, &service->parts, task->keys);
     look_up(service, task, index, task->needs.first, now_us);
     if (task->waits == 0 && task->needs.rest &&
-        greylist_decide_early(&service->settings.greylist, service->settings.exempt, task->needs, &task->memory,
-                              &task->what.attempt, now_us / 1000, &decision)) {
+        greylist_decide_early(&settings, exempt_of(service, task), task->needs, &task->memory, &task->what.attempt,
+                              now_us / 1000, &decision)) {
         *answer = finish_attempt(service, task, decision);
         return true;
     }
@@ -487,7 +501,7 @@ static bool take_question(struct greylist_service *service, const struct questio
     task->line = question->line;
     task->flow_id = question->flow_id;
     task->transaction = question->transaction;
-    task->needs = greylist_needs(&service->settings.greylist, service->settings.exempt, &attempt);
+    task->needs = greylist_needs(&service->settings.greylist, exempt_of(service, task), &attempt);
     if (question->kind == QUESTION_CLIENT)
         task->needs = (struct greylist_needs){.first = task->needs.first & GREYLIST_CLIENT_KINDS};
     if (!answer_now(service, task, index, now_us, answer))

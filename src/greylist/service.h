@@ -22,6 +22,8 @@ struct greylist_service;
 struct greylist_service_settings {
     struct greylist_settings greylist;
     const struct greylist_exempt *exempt;
+    const struct greylist_variant *variants; /* by the number of a question less 1 */
+    uint32_t variant_count;
     uint32_t flows_max;       /* connections remembered at once */
     uint32_t mails_max;       /* recipients of them */
     uint32_t tasks_max;       /* questions and lessons for which the store takes its time */

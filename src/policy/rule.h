@@ -101,6 +101,7 @@ struct rule {
     bool marks;       /* the connection gets `mark` */
     bool logs;        /* it is told of */
     bool goes_on;     /* the rules behind it are looked at, too */
+    uint8_t variant;  /* action.ask: by which named section of the greylist, from 1; 0: none */
     bool for_session; /* RULE_ON_CONNECT: no rule behind it, and no verdict, is for this connection */
     uint32_t mark;
 };

@@ -102,6 +102,7 @@ void why_rules_judge(struct why_rules *rules, const struct policy *policy, const
     judge_connect(rules);
     if (attempt->helo.len)
         judge_text(rules, "EHLO", "EHLO ", attempt->helo, "");
+    policy_note_helo(policy, attempt->helo, &rules->facts);
     if (attempt->tls)
         judge_line(rules, "STARTTLS", "STARTTLS\r\n", 0);
     else if (attempt->sender.ptr)

@@ -143,8 +143,8 @@ const struct key keys[] = {
      "Recipients for whom nobody is. `postmaster` without a domain never is (RFC 5321 4.5.1)."},
     /* ---- greylist "NAME" ---- */
     {VARIANT_SECTION, "delay", KEY_DURATION, NULL, 1000, DAYS(2), NULL, BY_ITS_OWN, 0, NARROWS_NOT,
-     "As in `greylist { }`, for mail that a rule with `greylist = \"NAME\"` asks about; where it is not said, as there. "
-     "So are the next ones. The section stands before the rule; all sections have one memory."},
+     "As in `greylist { }`, for mail that a rule with `greylist = \"NAME\"` asks about; where it is not said, as "
+     "there. So are the next ones. The section stands before the rule; all sections have one memory."},
     {VARIANT_SECTION, "hung-up-delay", KEY_DURATION, NULL, 1000, DAYS(2), NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "The same for a client that hung up on its last refusal."},
     {VARIANT_SECTION, "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
@@ -196,6 +196,9 @@ const struct key keys[] = {
      "Networks that the end outside must be in: the client of an inbound session, the server of an outbound one."},
     {"rule", "except-peer", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_EXCEPT,
      "Networks that it must not be in."},
+    {"rule", "helo", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
+     "The name that the client gave last in EHLO, HELO or LHLO: patterns, expressions, or `file:PATH`. Not with "
+     "connect and greeting. Any client can give any name."},
     {"rule", "direction", KEY_WORD, NULL, NO_RANGE, "any inbound outbound internal", BY_ITS_OWN, 0, NARROWS_WORD,
      "To a protected server, from one, or both."},
     {"rule", "client-known", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(known), 0, NARROWS_WORD,
@@ -237,7 +240,8 @@ const struct key keys[] = {
     {"rule", "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 1, NARROWS_NOT,
      "With greylist: how long the refusal takes to leave, in place of that of greylist { }."},
     {"rule", "greylist", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
-     "With greylist: the name of the section `greylist \"NAME\" { }`, which stands before the rule, by which it is asked."},
+     "With greylist: the name of the section `greylist \"NAME\" { }`, which stands before the rule, by which it is "
+     "asked."},
     {"rule", "delay-step", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_step_ms), 1, NARROWS_NOT,
      "With tarpit: the delay grows by this with each error that the client has read since `after`."},
     {"rule", "delay-max", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_max_ms), 1, NARROWS_NOT,

@@ -295,6 +295,27 @@ static bool take_ends(struct rule_draft *draft)
     return good;
 }
 
+/* Patterns of the client's name, read as those of an argument. */
+static bool take_helo(struct rule_draft *draft)
+{
+    cfg_t *cfg = draft->cfg;
+    struct rule_draft names = *draft;
+    bool good = true;
+    unsigned count = cfg_size(cfg, "helo");
+    if (count == 0)
+        return true;
+    if (draft->rule.on == RULE_ON_CONNECT || draft->rule.on == RULE_ON_GREETING)
+        return wrong(cfg, "'helo' belongs to a moment behind EHLO: the client has not said its name yet");
+    if (draft->conf->policy.helo_count == POLICY_HELO_MAX)
+        return wrong(cfg, "more than 64 rules with 'helo'");
+    names.rule = rule_of("", RULE_ON_ARGUMENT);
+    for (unsigned i = 0; i < count; i++)
+        good = entries_take_word(&names, cfg_getnstr(cfg, "helo", i), false) && good;
+    draft->rule.helo = names.rule.match;
+    draft->rule.helo_number = (uint8_t)(draft->conf->policy.helo_count + 1);
+    return good;
+}
+
 /* Conditions at a moment that has nothing of the kind. */
 static bool check_conditions(struct rule_draft *draft)
 {
@@ -583,6 +604,7 @@ bool rule_section_take(cfg_t *cfg, struct conf *conf)
     bool good = take_verb_key(&draft);
     good = take_matches(&draft) && good;
     good = take_ends(&draft) && good;
+    good = take_helo(&draft) && good;
     good = check_conditions(&draft) && good;
     good = take_action(&draft) && good;
     good = take_for(&draft) && good;

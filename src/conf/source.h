@@ -17,8 +17,8 @@
 
 #include "sys/file.h"
 
-/* What stands in the text for the word greylist where a name follows it: libConfuse cannot tell sections with a title from
-   those without by one word. */
+/* What stands in the text for the word greylist where a name follows it: libConfuse cannot tell sections with a title
+   from those without by one word. */
 #define VARIANT_SECTION "graylist"
 
 #define SOURCE_BYTES_MAX (4u << 20)

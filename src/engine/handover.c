@@ -407,6 +407,7 @@ static bool restore_dialogue(struct engine *engine, uint32_t index, const struct
         return false;
     policy_facts_begin(policy, flow->ip_version, flow->ends[SMTP_CLIENT].address, flow->ends[SMTP_SERVER].address,
                        &flow->facts);
+    policy_note_helo(policy, (struct span){dialogue->question.helo, dialogue->question.helo_len}, &flow->facts);
     flow->facts.commands = dialogue->facts.commands;
     flow->facts.errors = dialogue->facts.errors;
     flow->facts.refused = dialogue->facts.refused;

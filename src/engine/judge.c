@@ -344,6 +344,9 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         guard_note(engine, index, unit, action, &before);
     if (unit->role == SMTP_SERVER && !change->changed)
         offer_note(engine, flow, unit);
+    if (unit->kind == SMTP_UNIT_COMMAND && smtp_verb_is(unit->command.verb, SMTP_TRAIT_HELLO) &&
+        policy_of(engine, flow)->helo_count)
+        policy_note_helo(policy_of(engine, flow), unit->command.argument, &flow->facts);
     if (unit->role == SMTP_CLIENT)
         inquiry_note_command(engine, index, unit, before.exchange, is_kept_back(engine, flow, unit, action));
     else if (flow->smtp.answered != before.answered)

@@ -273,6 +273,10 @@ bool policy_add_rule(struct policy *policy, const struct rule *rule)
     if (!number_rule(policy, rule))
         return false;
     policy->watched |= verbs_of(rule);
+    if (rule->helo_number) {
+        policy->watched |= smtp_verbs_that_are(SMTP_TRAIT_HELLO);
+        policy->helo_count = rule->helo_number;
+    }
     if (rule->on != RULE_ON_COMMAND && rule_set_has(&policy->acting, number))
         policy->addresses |= verbs_of(rule) & (UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_RCPT);
     rule_set_add(&policy->on[rule->on], number);
@@ -362,6 +366,16 @@ void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const u
     facts->peer_class = network_table_class(&policy->peers, ip_version, peer);
     facts->exempt_from = exempt_from(policy, facts);
     facts->may_be_acted_on = policy_may_act(policy, facts);
+}
+
+void policy_note_helo(const struct policy *policy, struct span name, struct policy_facts *facts)
+{
+    facts->helo_holds = 0;
+    for (uint32_t i = 0; policy->helo_count && i < policy->rule_count; i++) {
+        const struct rule *rule = &policy->rules[i];
+        if (rule->helo_number && rule_names_helo(rule, name))
+            facts->helo_holds |= UINT64_C(1) << (rule->helo_number - 1);
+    }
 }
 
 /* ---- deciding ---- */

@@ -19,6 +19,7 @@
 #define POLICY_KEYWORD_BYTES_MAX 64
 #define POLICY_OWN_BYTES         131072
 #define POLICY_TAKEN_MAX         16
+#define POLICY_HELO_MAX          64 /* rules with a condition on the client's name */
 
 /* What happens to a session behind something that loses the pairing of commands and replies. */
 enum policy_lost {
@@ -43,6 +44,7 @@ struct policy {
     uint8_t lost;                /* enum policy_lost */
 
     uint32_t rule_count;
+    uint8_t helo_count;              /* of their conditions on the client's name */
     struct rule rules[RULES_MAX];    /* in order; the first that matches decides */
     struct rule_set on[RULE_EVENTS]; /* rules by the moment they look at */
     uint32_t moments;                /* those that any looks at, bits 1u << enum rule_event */
@@ -138,6 +140,9 @@ bool policy_seal(struct policy *policy);
 /* The facts of a connection that begins. */
 void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const uint8_t *client, const uint8_t *server,
                         struct policy_facts *facts);
+
+/* The client has said who it is (EHLO, HELO, LHLO). */
+void policy_note_helo(const struct policy *policy, struct span name, struct policy_facts *facts);
 
 /* The decision about a unit. `recipients`: accepted in this transaction; `code`: of a reply as the client will read it.
  */

@@ -86,6 +86,7 @@ static bool is_over(uint32_t limit, uint64_t count)
 static bool facts_hold(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts)
 {
     return (rule->directions == 0 || rule->directions >> facts->direction & 1) &&
+           (rule->helo_number == 0 || facts->helo_holds >> (rule->helo_number - 1) & 1) &&
            choice_holds(rule->known, facts->known) && choice_holds(rule->authenticated, facts->authenticated) &&
            choice_holds(rule->early_talker, facts->early_talker) && is_over(rule->after, facts->errors) &&
            is_over(rule->refused_over, facts->refused) && is_over(rule->commands_over, facts->commands) &&
@@ -103,11 +104,22 @@ static bool verb_matches(const struct rule *rule, const struct rule_case *what, 
     return any || rule->verbs >> what->verb & 1 || (rule->on == RULE_ON_COMMAND && named);
 }
 
+static bool rule_restricts(const struct rule *rule)
+{
+    return rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms > 0;
+}
+
+bool rule_names_helo(const struct rule *rule, struct span name)
+{
+    enum rule_match match = any_matches(&rule->helo, name);
+    return match == RULE_MATCH_YES || (match == RULE_MATCH_UNDECIDED && rule_restricts(rule));
+}
+
 static bool text_matches(const struct rule *rule, const struct rule_case *what, bool named, bool *undecided)
 {
     if (what->event != rule->on)
         return rule->keyword_verbs >> what->verb & 1;
-    bool restricts = rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms > 0;
+    bool restricts = rule_restricts(rule);
     bool any = rule->on == RULE_ON_COMMAND || (!rule->has_words && rule->match.count == 0);
     if (what->unread && !any && !restricts)
         return false;

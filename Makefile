@@ -34,7 +34,7 @@ CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
 OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))
 MAIN_SRC  := src/cmd/main.c
 LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -lsqlite3 -lhiredis \
-             -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -lidn2 -lz -lzstd -pthread
+             -lcap-ng -lseccomp -lsystemd -lmicrohttpd -lncursesw -lidn2 -lcares -lz -lzstd -pthread
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(BUILD)/%.o)
 OUTER_OBJ := $(filter-out $(BUILD)/src/cmd/main.o,$(OUTER_SRC:%.c=$(BUILD)/%.o))

@@ -39,6 +39,7 @@ struct run {
     bool stay_root;
     const char *metrics; /* ADDRESS:PORT where figures may be read; NULL: nowhere */
     struct mark mark;
+    struct resolver *names;
     struct service service;
 };
 
@@ -80,6 +81,7 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
         .engine = run->rules.now->engine,
         .policy = &run->rules.now->policy,
         .watch = run->service.watch,
+        .names = resolver_client(run->names, number),
         .feeds = run->events ? types_logged(run->rules.now->event_types) : 0,
         .mark = run->mark,
         .offsets = offsets_of(run, number),
@@ -132,6 +134,9 @@ static int open_all(struct run *run)
     run->service.watch = run->rules.watch = watch_new(&run->rules.now->guard);
     if (!run->service.watch)
         return cmd_complain(CMD_FAILED, "no memory for the guard, or no random numbers: %m");
+    run->names = resolver_new(run->service.queues.workers);
+    if (!run->names)
+        return cmd_complain(CMD_FAILED, "no memory or file descriptor to ask for names");
     if (!service_open(&run->service))
         return cmd_complain(CMD_FAILED, "no file descriptor: %m");
     run->service.queue_rules = queue_rules_new(
@@ -203,6 +208,7 @@ static int start_threads(struct run *run)
     for (unsigned i = 0; i < run->service.queues.workers; i++)
         feeds[i] = worker_feed(run->service.workers[i]);
     bool good = !run->service.log || log_start(run->service.log, feeds, run->service.queues.workers);
+    good = good && resolver_start(run->names);
     for (unsigned i = 0; good && i < run->service.queues.workers; i++)
         good = worker_start(run->service.workers[i], run->service.log);
     if (!good)
@@ -255,6 +261,7 @@ static void close_all(struct run *run, bool log_ended)
     log_ended = log_close(run->service.log, clock_now_us(), LOG_WAIT_MS, &log) && log_ended;
     for (unsigned i = 0; log_ended && i < run->service.queues.workers; i++)
         worker_free(run->service.workers[i]);
+    resolver_free(run->names);
     watch_free(run->service.watch);
     queue_rules_free(run->service.queue_rules);
     control_close(run->service.control);

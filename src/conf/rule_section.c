@@ -295,25 +295,36 @@ static bool take_ends(struct rule_draft *draft)
     return good;
 }
 
-/* Patterns of the client's name, read as those of an argument. */
-static bool take_helo(struct rule_draft *draft)
+/* Names of the client, read as patterns of an argument are, into *patterns; the condition gets a number. */
+static bool take_names(struct rule_draft *draft, const char *key, uint8_t count, struct rule_patterns *patterns,
+                       uint8_t *number)
 {
     cfg_t *cfg = draft->cfg;
+    char text[160];
     struct rule_draft names = *draft;
     bool good = true;
-    unsigned count = cfg_size(cfg, "helo");
-    if (count == 0)
+    if (cfg_size(cfg, key) == 0)
         return true;
-    if (draft->rule.on == RULE_ON_CONNECT || draft->rule.on == RULE_ON_GREETING)
-        return wrong(cfg, "'helo' belongs to a moment behind EHLO: the client has not said its name yet");
-    if (draft->conf->policy.helo_count == POLICY_HELO_MAX)
-        return wrong(cfg, "more than 64 rules with 'helo'");
+    if (draft->rule.on == RULE_ON_CONNECT || draft->rule.on == RULE_ON_GREETING) {
+        snprintf(text, sizeof text, "'%s' belongs to a moment behind EHLO: the client's name is not known yet", key);
+        return wrong(cfg, text);
+    }
+    if (count == POLICY_NAMES_MAX)
+        return wrong(cfg, "more than 64 rules with names of the client");
     names.rule = rule_of("", RULE_ON_ARGUMENT);
-    for (unsigned i = 0; i < count; i++)
-        good = entries_take_word(&names, cfg_getnstr(cfg, "helo", i), false) && good;
-    draft->rule.helo = names.rule.match;
-    draft->rule.helo_number = (uint8_t)(draft->conf->policy.helo_count + 1);
+    for (unsigned i = 0; i < cfg_size(cfg, key); i++)
+        good = entries_take_word(&names, cfg_getnstr(cfg, key, i), false) && good;
+    *patterns = names.rule.match;
+    *number = (uint8_t)(count + 1);
     return good;
+}
+
+static bool take_client_names(struct rule_draft *draft)
+{
+    struct rule *rule = &draft->rule;
+    const struct policy *policy = &draft->conf->policy;
+    bool good = take_names(draft, "helo", policy->helo_count, &rule->helo, &rule->helo_number);
+    return take_names(draft, "client-name", policy->name_count, &rule->client_names, &rule->name_number) && good;
 }
 
 /* Conditions at a moment that has nothing of the kind. */
@@ -604,7 +615,7 @@ bool rule_section_take(cfg_t *cfg, struct conf *conf)
     bool good = take_verb_key(&draft);
     good = take_matches(&draft) && good;
     good = take_ends(&draft) && good;
-    good = take_helo(&draft) && good;
+    good = take_client_names(&draft) && good;
     good = check_conditions(&draft) && good;
     good = take_action(&draft) && good;
     good = take_for(&draft) && good;

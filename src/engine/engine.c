@@ -7,6 +7,7 @@
 #include "engine/inquiry.h"
 #include "engine/judge.h"
 #include "engine/lifecycle.h"
+#include "engine/names.h"
 #include "engine/progress.h"
 #include "engine/relief.h"
 #include "engine/room.h"
@@ -243,6 +244,16 @@ void engine_answer(struct engine *engine, uint64_t id, struct finding finding, i
     uint32_t index = inquiry_answer(engine, id, &finding);
     if (index != POOL_NONE)
         progress(engine, index);
+}
+
+bool engine_next_name_query(struct engine *engine, struct engine_name_query *query)
+{
+    return names_next(engine, query);
+}
+
+void engine_name(struct engine *engine, const struct engine_name_query *query, struct span name)
+{
+    names_take(engine, query, name);
 }
 
 /* ---- taking over ---- */

@@ -4,6 +4,7 @@
 
 #include "engine/inquiry.h"
 #include "engine/judge.h"
+#include "engine/names.h"
 #include "engine/promise.h"
 #include "engine/tell.h"
 #include "smtp/saved.h"
@@ -408,6 +409,7 @@ static bool restore_dialogue(struct engine *engine, uint32_t index, const struct
     policy_facts_begin(policy, flow->ip_version, flow->ends[SMTP_CLIENT].address, flow->ends[SMTP_SERVER].address,
                        &flow->facts);
     policy_note_helo(policy, (struct span){dialogue->question.helo, dialogue->question.helo_len}, &flow->facts);
+    names_ask(engine, index);
     flow->facts.commands = dialogue->facts.commands;
     flow->facts.errors = dialogue->facts.errors;
     flow->facts.refused = dialogue->facts.refused;

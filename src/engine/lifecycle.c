@@ -7,6 +7,7 @@
 #include "engine/inquiry.h"
 #include "engine/judge.h"
 #include "engine/message.h"
+#include "engine/names.h"
 #include "engine/offer.h"
 #include "engine/promise.h"
 #include "engine/room.h"
@@ -383,6 +384,7 @@ static void open_flow(struct engine *engine, uint32_t index)
     tell(engine, EVENT_FLOW_START, flow);
     flow->owes_end = true;
     judge_connect(engine, flow);
+    names_ask(engine, index);
     inquiry_client(engine, index);
     flow->changed = true;
 }

@@ -64,6 +64,15 @@ struct question {
     bool hung_up;
 };
 
+/* A client whose name in the DNS rules want to know; see engine/names. */
+#define ENGINE_NAME_QUERIES_MAX 64
+struct engine_name_query {
+    uint64_t flow_id;
+    uint32_t flow_place; /* 1 to flows_max */
+    uint8_t ip_version;  /* 4 or 6 */
+    uint8_t address[16]; /* the first 4 or all 16 octets */
+};
+
 enum answer {
     ANSWER_PASS,   /* of QUESTION_CLIENT: known */
     ANSWER_DEFER,  /* unknown */

@@ -24,6 +24,7 @@ struct policy_facts {
     uint16_t peer_class;      /* of the end that is not protected */
     uint16_t exempt_from;     /* no rule of this number or a higher one is for the session; 0: all are */
     uint64_t helo_holds;      /* conditions on the name in EHLO or HELO that hold, see struct rule */
+    uint64_t name_holds;      /* likewise conditions on the client's name in the DNS; 0 until that is known */
     uint16_t commands;        /* command lines of the client */
     uint16_t errors;          /* replies 4xx and 5xx that the client read */
     uint16_t refused;         /* of these, to RCPT */

@@ -19,7 +19,7 @@
 #define POLICY_KEYWORD_BYTES_MAX 64
 #define POLICY_OWN_BYTES         131072
 #define POLICY_TAKEN_MAX         16
-#define POLICY_HELO_MAX          64 /* rules with a condition on the client's name */
+#define POLICY_NAMES_MAX         64 /* rules with a condition on a name of the client, of each kind */
 
 /* What happens to a session behind something that loses the pairing of commands and replies. */
 enum policy_lost {
@@ -44,7 +44,8 @@ struct policy {
     uint8_t lost;                /* enum policy_lost */
 
     uint32_t rule_count;
-    uint8_t helo_count;              /* of their conditions on the client's name */
+    uint8_t helo_count;              /* of their conditions on the name that the client gives */
+    uint8_t name_count;              /* and on its name in the DNS */
     struct rule rules[RULES_MAX];    /* in order; the first that matches decides */
     struct rule_set on[RULE_EVENTS]; /* rules by the moment they look at */
     uint32_t moments;                /* those that any looks at, bits 1u << enum rule_event */
@@ -143,6 +144,9 @@ void policy_facts_begin(const struct policy *policy, uint8_t ip_version, const u
 
 /* The client has said who it is (EHLO, HELO, LHLO). */
 void policy_note_helo(const struct policy *policy, struct span name, struct policy_facts *facts);
+
+/* Its name in the DNS is known. */
+void policy_note_name(const struct policy *policy, struct span name, struct policy_facts *facts);
 
 /* The decision about a unit. `recipients`: accepted in this transaction; `code`: of a reply as the client will read it.
  */

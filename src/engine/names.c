@@ -1,0 +1,32 @@
+#include "engine/names.h"
+
+void names_ask(struct engine *engine, uint32_t index)
+{
+    const struct flow *flow = flow_at(&engine->table, index);
+    bool ours = flow->facts.direction == POLICY_OUTBOUND || flow->facts.direction == POLICY_INTERNAL;
+    bool fits = engine->name_query_count < ENGINE_NAME_QUERIES_MAX;
+    if (policy_of(engine, flow)->name_count == 0 || ours || !fits)
+        return;
+    uint32_t at = (engine->name_query_first + engine->name_query_count++) % ENGINE_NAME_QUERIES_MAX;
+    struct engine_name_query *query = &engine->name_queries[at];
+    *query = (struct engine_name_query){.flow_id = flow->id, .flow_place = index, .ip_version = flow->ip_version};
+    memcpy(query->address, flow->ends[SMTP_CLIENT].address, sizeof query->address);
+}
+
+bool names_next(struct engine *engine, struct engine_name_query *query)
+{
+    if (engine->name_query_count == 0)
+        return false;
+    *query = engine->name_queries[engine->name_query_first];
+    engine->name_query_first = (engine->name_query_first + 1) % ENGINE_NAME_QUERIES_MAX;
+    engine->name_query_count--;
+    return true;
+}
+
+void names_take(struct engine *engine, const struct engine_name_query *query, struct span name)
+{
+    assert(query->flow_place > 0 && query->flow_place <= engine->settings.flows_max);
+    struct flow *flow = flow_at(&engine->table, query->flow_place);
+    if (flow->id == query->flow_id && policy_of(engine, flow))
+        policy_note_name(policy_of(engine, flow), name, &flow->facts);
+}

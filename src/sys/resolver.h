@@ -34,8 +34,8 @@ struct resolver_answer {
     uint8_t name[RESOLVER_NAME_BYTES_MAX];
 };
 
-/* For so many clients; NULL where there is no memory or descriptor. Before the first query nothing is read or opened for
-   the DNS. */
+/* For so many clients; NULL where there is no memory or descriptor. Before the first query nothing is read or opened
+   for the DNS. */
 struct resolver *resolver_new(unsigned clients);
 bool resolver_start(struct resolver *resolver); /* false where no thread can be */
 void resolver_free(struct resolver *resolver);  /* NULL is allowed */

@@ -111,17 +111,8 @@ static void ask_names(struct worker *worker)
         struct resolver_query asked = {.ip_version = query.ip_version};
         memcpy(asked.address, query.address, sizeof asked.address);
         memcpy(asked.note, &query, sizeof query);
-        resolver_ask(worker->settings.names, &asked);
-    }
-}
-
-static void give_names(struct worker *worker)
-{
-    struct resolver_answer answer;
-    struct engine_name_query query;
-    while (resolver_next(worker->settings.names, &answer)) {
-        memcpy(&query, answer.query.note, sizeof query);
-        engine_name(worker->engine, &query, (struct span){answer.name, answer.len});
+        if (!resolver_ask(worker->settings.names, &asked))
+            engine_name(worker->engine, &query, (struct span){0}, clock_now_us());
     }
 }
 
@@ -132,6 +123,17 @@ static void carry_out(struct worker *worker)
         give_verdict(worker, &verdict);
     give_events(worker);
     ask_names(worker);
+}
+
+static void give_names(struct worker *worker)
+{
+    struct resolver_answer answer;
+    struct engine_name_query query;
+    while (resolver_next(worker->settings.names, &answer)) {
+        memcpy(&query, answer.query.note, sizeof query);
+        engine_name(worker->engine, &query, (struct span){answer.name, answer.len}, clock_now_us());
+        carry_out(worker);
+    }
 }
 
 static void give_answers(struct worker *worker, int64_t now)

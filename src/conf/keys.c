@@ -201,9 +201,9 @@ const struct key keys[] = {
      "connect and greeting. Any client can give any name."},
     {"rule", "client-name", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
      "The client's name in the DNS, which counts where it has the client's address, too: `example.net` (and all below "
-     "it), `.example.net` (only below), patterns, expressions, `file:PATH`. It is asked when the connection begins, "
-     "and nothing waits for it: until it is known, or where there is none, the rule does not hold. Not with connect "
-     "and greeting."},
+     "it), `.example.net` (only below), patterns, expressions, `file:PATH`. It is asked when the connection begins; "
+     "RCPT and STARTTLS wait for it as long as `ask-hold` says. Until it is known, or where there is none, the rule "
+     "does not hold. Not with connect and greeting."},
     {"rule", "direction", KEY_WORD, NULL, NO_RANGE, "any inbound outbound internal", BY_ITS_OWN, 0, NARROWS_WORD,
      "To a protected server, from one, or both."},
     {"rule", "client-known", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(known), 0, NARROWS_WORD,

@@ -251,9 +251,11 @@ bool engine_next_name_query(struct engine *engine, struct engine_name_query *que
     return names_next(engine, query);
 }
 
-void engine_name(struct engine *engine, const struct engine_name_query *query, struct span name)
+void engine_name(struct engine *engine, const struct engine_name_query *query, struct span name, int64_t now_us)
 {
-    names_take(engine, query, name);
+    begin_call(engine, now_us);
+    if (names_take(engine, query, name) && inquiry_name_known(engine, query->flow_place))
+        progress(engine, query->flow_place);
 }
 
 /* ---- taking over ---- */

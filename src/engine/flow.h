@@ -66,6 +66,7 @@ struct flow {
     bool heard_out : 1;        /* the client has acknowledged all that the server sent, its FIN included */
     uint8_t unheard : 2;       /* an older process read it: ends not heard of since, bits 1 << enum smtp_side */
     bool last_chunk : 1;       /* the last BDAT said LAST */
+    bool name_pending : 1;     /* its client's name is being asked for, see engine/names */
     bool changed : 1;          /* class or deadlines may differ: see engine/progress */
     uint8_t resume : 4;        /* sides that may go on, bits 1 << enum smtp_side; or must, in their last form: bits
                                 FLOW_RELEASE << enum smtp_side */

@@ -32,6 +32,7 @@ struct inquiry {
     uint8_t state;             /* enum inquiry_state */
     uint8_t side;              /* enum smtp_side that sent the line */
     bool release;              /* it must leave though its end has not come */
+    bool for_name;             /* what waits does so for the client's name: it is decided like any other then */
     bool told;                 /* of this connection something was asked */
     bool open;                 /* a recipient of the transaction was asked about, and nothing has come of it yet */
     struct finding finding;    /* once ANSWERED */
@@ -354,6 +355,24 @@ bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit
     return true;
 }
 
+bool inquiry_waits_for_name(struct engine *engine, uint32_t index, const struct smtp_unit *unit)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    bool concerns = unit->command.verb == SMTP_VERB_RCPT || smtp_verb_is(unit->command.verb, SMTP_TRAIT_ENCRYPTS);
+    if (!flow->name_pending || unit->kind != SMTP_UNIT_COMMAND || !concerns || flow->smtp.line_long[unit->side] ||
+        policy_of(engine, flow)->dry_run || engine->settings.questions == 0 || engine->stopping ||
+        engine->room.asking == ENGINE_QUESTIONS_MAX || !room_allows(engine, ROOM_QUESTIONS, 1))
+        return false;
+    struct inquiry *inquiry = inquiry_of(engine, index);
+    inquiry->state = INQUIRY_WAITS;
+    inquiry->for_name = true;
+    inquiry->release = false;
+    inquiry->side = (uint8_t)unit->side;
+    engine->room.asking++;
+    flow->halves[unit->side].paused = true;
+    return true;
+}
+
 bool inquiry_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side)
 {
     if (flow->inquiry == POOL_NONE)
@@ -373,8 +392,21 @@ static void answer(struct engine *engine, struct flow *flow, struct finding find
     flow->halves[inquiry->side].paused = false;
 }
 
+bool inquiry_name_known(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
+    if (!inquiry || inquiry->state != INQUIRY_WAITS || !inquiry->for_name)
+        return false;
+    room_turn_to(engine, index);
+    flow_resume(flow, (enum smtp_side)inquiry->side);
+    answer(engine, flow, unanswered);
+    return true;
+}
+
 void inquiry_give_up(struct engine *engine, struct flow *flow)
 {
+    flow->name_pending = false;
     engine->counters.questions_unanswered++;
     answer(engine, flow, unanswered);
 }
@@ -393,8 +425,10 @@ bool inquiry_take(struct engine *engine, struct flow *flow, const struct smtp_un
     if (inquiry->state != INQUIRY_ANSWERED || inquiry->side != (uint8_t)unit->side)
         return false;
     inquiry->state = INQUIRY_IDLE;
-    if (unit->kind == SMTP_UNIT_OPAQUE)
-        return false; /* it is read no more */
+    bool for_name = inquiry->for_name;
+    inquiry->for_name = false;
+    if (unit->kind == SMTP_UNIT_OPAQUE || for_name)
+        return false; /* it is read no more, or decided now */
     if (inquiry->finding.answer == ANSWER_BRING)
         smtp_void_relent(&flow->smtp, &engine->blocks, inquiry->asked);
     else if (inquiry->finding.answer == ANSWER_DENY)
@@ -443,7 +477,7 @@ uint32_t inquiry_answer(struct engine *engine, uint64_t id, const struct finding
         flow->facts.known = finding->answer == ANSWER_PASS;
     else if (policy_of(engine, flow)->dry_run)
         tell_observed(engine, flow, number, finding);
-    if (number == 0 || inquiry->state != INQUIRY_WAITS || inquiry->number != number)
+    if (number == 0 || inquiry->state != INQUIRY_WAITS || inquiry->for_name || inquiry->number != number)
         return POOL_NONE;
     room_turn_to(engine, index);
     flow_resume(flow, (enum smtp_side)inquiry->side);

@@ -33,6 +33,10 @@ bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit
 /* In a dry run: the same is asked of a line that `rule`, its name in the policy, would have made wait. It does not, and
    its answer is told. */
 void inquiry_observe(struct engine *engine, uint32_t index, const struct smtp_unit *unit, const char *rule);
+/* Whether the unit must wait for the client's name (engine/names); then its side is paused. */
+bool inquiry_waits_for_name(struct engine *engine, uint32_t index, const struct smtp_unit *unit);
+/* The name is known, or that there is none: true where the connection may go on. */
+bool inquiry_name_known(struct engine *engine, uint32_t index);
 /* Whether a line of this side waits for an answer. */
 bool inquiry_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 /* The answer to question `id` has come. Returns the connection that may go on; POOL_NONE where none waits for it. */

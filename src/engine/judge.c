@@ -405,8 +405,13 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
         if (!smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
             break;
         struct smtp_action action;
-        if (!inquiry_take(engine, flow, &unit, &action))
+        if (!inquiry_take(engine, flow, &unit, &action)) {
+            if (inquiry_waits_for_name(engine, index, &unit)) {
+                smtp_session_put_back(&flow->smtp, &context, &unit);
+                break;
+            }
             action = decide(engine, flow, &context, &unit);
+        }
         if (action.ask && inquiry_waits(engine, index, &unit, release, &action))
             smtp_session_put_back(&flow->smtp, &context, &unit);
         else

@@ -57,21 +57,25 @@ static void clear_fd(int fd)
 
 /* ---- the thread ---- */
 
-static void give_back(struct lookup *lookup)
+static void answer(struct resolver_client *client, const struct resolver_answer *given)
 {
-    struct resolver *resolver = lookup->client->resolver;
-    lookup->next_free = resolver->free;
-    resolver->free = lookup;
-}
-
-static void answer(const struct lookup *lookup)
-{
-    struct resolver_answer *to = ring_reserve(lookup->client->answers, sizeof *to);
+    struct resolver_answer *to = ring_reserve(client->answers, sizeof *to);
     if (!to)
         return;
-    *to = lookup->answer;
-    ring_commit(lookup->client->answers);
-    signal_fd(lookup->client->ready);
+    *to = *given;
+    ring_commit(client->answers);
+    signal_fd(client->ready);
+}
+
+/* It is over, with a name or without. */
+static void finish(struct lookup *lookup, bool verified)
+{
+    struct resolver *resolver = lookup->client->resolver;
+    if (!verified)
+        lookup->answer.len = 0;
+    answer(lookup->client, &lookup->answer);
+    lookup->next_free = resolver->free;
+    resolver->free = lookup;
 }
 
 static int address_bytes(const struct resolver_query *query)
@@ -94,9 +98,7 @@ static void take_addresses(void *context, int status, int timeouts, struct hoste
     for (char **at = status == ARES_SUCCESS && host ? host->h_addr_list : NULL; at && *at; at++)
         verified = verified || (host->h_length == address_bytes(query) &&
                                 memcmp(*at, query->address, (size_t)address_bytes(query)) == 0);
-    if (verified)
-        answer(lookup);
-    give_back(lookup);
+    finish(lookup, verified);
 }
 
 /* A name as hosts have them (RFC 1123 2.1), for strangers choose it; in lower case. */
@@ -125,7 +127,7 @@ static void take_name(void *context, int status, int timeouts, struct hostent *h
     char name[RESOLVER_NAME_BYTES_MAX + 1];
     (void)timeouts;
     if (status != ARES_SUCCESS || !host || !host->h_name || !keep_name(&lookup->answer, host->h_name)) {
-        give_back(lookup);
+        finish(lookup, false);
         return;
     }
     memcpy(name, lookup->answer.name, lookup->answer.len);
@@ -150,8 +152,10 @@ static void begin_lookup(struct resolver_client *client, const struct resolver_q
 {
     struct resolver *resolver = client->resolver;
     struct lookup *lookup = resolver->free;
-    if (!lookup || !open_channel(resolver))
+    if (!lookup || !open_channel(resolver)) {
+        answer(client, &(struct resolver_answer){.query = *query});
         return;
+    }
     resolver->free = lookup->next_free;
     lookup->client = client;
     lookup->answer = (struct resolver_answer){.query = *query};

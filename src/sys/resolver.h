@@ -2,7 +2,7 @@
  * sys/resolver - names of addresses in the DNS, verified: the name of an address counts where it has that address, too.
  *
  * In:     addresses, each with the caller's note.
- * Out:    names in lower case. An address that has none, or not in time, is not answered.
+ * Out:    an answer to each: the name, in lower case; none where it has none, or not in time.
  * Owner:  a resolver owns its thread and its clients; resolver_free ends all.
  * Thread: each client is one thread's. Nothing of a client waits for the DNS: that does the resolver's own thread, with
  *         c-ares.
@@ -30,7 +30,7 @@ struct resolver_query {
 
 struct resolver_answer {
     struct resolver_query query;
-    size_t len;
+    size_t len; /* 0: there is none */
     uint8_t name[RESOLVER_NAME_BYTES_MAX];
 };
 
@@ -45,7 +45,7 @@ struct resolver_client *resolver_client(struct resolver *resolver, unsigned numb
 /* False where there is no room. */
 bool resolver_ask(struct resolver_client *client, const struct resolver_query *query);
 
-/* The next name; false where there is none now. */
+/* The next answer; false where there is none now. */
 bool resolver_next(struct resolver_client *client, struct resolver_answer *answer);
 
 /* Becomes readable when there is one. */

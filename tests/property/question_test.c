@@ -502,6 +502,55 @@ static void test_an_answer_is_told(void **state)
     end(drive);
 }
 
+/* A recipient waits for the client's name, and what is behind it; a command that no greylist asks about does not. */
+static void test_a_name_is_waited_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t later_us;
+        bool refused, in_time;
+    } rows[] = {
+        {"mx.good.example", LATER_US, true, true},
+        {"GOOD.example", LATER_US, true, true},
+        {"notgood.example", LATER_US, false, true},
+        {"good.example.net", LATER_US, false, true},
+        {"", LATER_US, false, true},
+        {"mx.good.example", 0, true, true},
+        {"mx.good.example", 2 * ASK_HOLD_US, false, false},
+    };
+    static struct rule_pattern entry = {.glob = {(const uint8_t *)"good.example", 12}};
+    static struct policy named;
+    policy_init_default(&named);
+    rules_add(&named, "named", RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "550 5.7.1 Named");
+    named.rules[0].client_names = (struct rule_patterns){&entry, 1};
+    named.rules[0].name_number = named.name_count = 1;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct drive_plan plan = {.name = rows[i].name,
+                                  .policy = &named,
+                                  .seed = 9,
+                                  .no_acknowledgments = true,
+                                  .questions = ALL_KINDS,
+                                  .client_name = rows[i].name,
+                                  .client_name_us = rows[i].later_us};
+        struct drive *drive = drive_new(&plan);
+        drive_handshake(drive);
+        uint64_t mail = drive_send_text(drive, SMTP_CLIENT, 0, MAIL);
+        uint64_t line = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW);
+        uint64_t behind = drive_send_text(drive, SMTP_CLIENT, mail_len + new_len, "DATA\r\n");
+        drive_wait(drive, 1000);
+        bool at_once = rows[i].later_us == 0;
+        assert_int_not_equal(drive_fate(drive, mail), DRIVE_WAITS);
+        assert_int_equal(drive_fate(drive, line) == DRIVE_WAITS, !at_once);
+        drive_wait(drive, rows[i].in_time ? LATER_US : ASK_HOLD_US - 4000);
+        assert_int_equal(drive_fate(drive, line) == DRIVE_WAITS, !rows[i].in_time);
+        drive_wait(drive, 6000);
+        assert_int_not_equal(drive_fate(drive, line), DRIVE_WAITS);
+        assert_int_equal(drive_fate(drive, behind), rows[i].refused ? DRIVE_EDITED : DRIVE_PASSED);
+        end(drive);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest more[] = {
@@ -509,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_nobody_answers),          cmocka_unit_test(test_stop_while_a_line_waits),
         cmocka_unit_test(test_ends_while_a_line_waits), cmocka_unit_test(test_starttls_without_an_end),
         cmocka_unit_test(test_a_question_says_who),     cmocka_unit_test(test_an_answer_is_told),
+        cmocka_unit_test(test_a_name_is_waited_for),
     };
     fill_policy(&policy);
     fill_policy(&strict);

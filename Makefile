@@ -35,7 +35,7 @@ CORE_SRC  := $(sort $(foreach room,$(CORE_ROOMS),$(wildcard src/$(room)/*.c)))
 OUTER_SRC := $(sort $(foreach room,$(OUTER_ROOMS),$(wildcard src/$(room)/*.c)))
 MAIN_SRC  := src/cmd/main.c
 LIBS      := -Wl,--as-needed -lnetfilter_queue -lmnl -lpcap -lconfuse -ljansson -lpcre2-8 -lsqlite3 -lhiredis \
-             -lcap-ng -lseccomp -lmicrohttpd -lncursesw -lidn2 -lz -lzstd -pthread
+             -lcap-ng -lseccomp -lmicrohttpd -lncursesw -lidn2 -lcares -lz -lzstd -pthread
 
 # rediss:// where hiredis brings TLS: Debian 12's (0.14) does not.
 ifeq ($(shell pkg-config --exists hiredis_ssl openssl 2>/dev/null && echo yes),yes)
@@ -229,7 +229,7 @@ install: all man $(COMPLETION)
 	@$(call put,dist/grafana/postern.json,$(DATADIR)/postern/grafana/postern.json)
 	@$(call put,dist/prometheus/postern.rules.yml,$(DATADIR)/postern/prometheus/postern.rules.yml)
 	@cd rules && find . -type f | while read -r file; do install -D -m 644 "$$file" "$(DESTDIR)$(DATADIR)/postern/rules/$$file"; done
-	@for page in docs/*.md README.md CHANGELOG.md SECURITY.md LICENSE; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
+	@for page in docs/*.md docs/events.schema.json README.md CHANGELOG.md SECURITY.md LICENSE; do install -D -m 644 "$$page" "$(DESTDIR)$(DATADIR)/doc/postern/$${page##*/}"; done
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/default/postern ] || install -D -m 644 dist/postern.default $(DESTDIR)$(SYSCONFDIR)/default/postern
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/postern.conf ] || install -D -m 640 rules/default.conf $(DESTDIR)$(SYSCONFDIR)/postern.conf
 

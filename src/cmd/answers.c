@@ -28,6 +28,8 @@ struct answers *answers_new(const struct conf *conf, struct store *store)
     struct greylist_service_settings settings = greylist_service_settings_default();
     settings.greylist = conf->greylist;
     settings.exempt = &conf->exempt;
+    settings.variants = conf->variants;
+    settings.variant_count = conf->variant_count;
     settings.clear_text = conf->keep_addresses;
     settings.network_percent = conf->engine.network_percent;
     answers->client = store_client_new(store);
@@ -71,6 +73,10 @@ bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us
         .passes_from_us = answer.passes_from_ms * 1000,
         .first_seen_us = answer.first_ms * 1000,
         .attempts = answer.attempts,
+        .line = answer.line,
+        .helo = answer.helo,
+        .sender = answer.sender,
+        .recipient = answer.recipient,
     };
     return true;
 }

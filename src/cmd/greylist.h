@@ -49,6 +49,9 @@ int greylist_forget(struct greylist *greylist, int count, char **words);
 int greylist_import(struct greylist *greylist, int count, char **words);
 int greylist_export(struct greylist *greylist, int count, char **words);
 
+/* postgrey's lists of who is never put off, read from these files and printed as rules. Returns an exit code. */
+int greylist_whitelist(bool clients, int count, char **words);
+
 /* Options into *greylist; words are put behind them, the first is at *first. CMD_USAGE, having said why where `told`.
  */
 int greylist_options(struct greylist *greylist, int argc, char **argv, int *first);

@@ -132,8 +132,13 @@ int greylist_import(struct greylist *greylist, int count, char **words)
     import.greylist = greylist;
     if (count < 1 || !greylist->format)
         return -1;
+    bool clients = strcmp(greylist->format, "postgrey-clients") == 0;
+    if (clients || strcmp(greylist->format, "postgrey-recipients") == 0)
+        return greylist_whitelist(clients, count, words);
     if (!import_format_of(greylist->format, &import.reader.format))
-        return cmd_complain(CMD_USAGE, "unknown format '%s'; choose postgrey, spamd or postern", greylist->format);
+        return cmd_complain(
+            CMD_USAGE, "unknown format '%s'; choose postgrey, spamd, postern, postgrey-clients or postgrey-recipients",
+            greylist->format);
     int code = greylist_open(greylist);
     for (int i = 0; i < count && code == CMD_GOOD; i++)
         code = read_file(&import, words[i]);

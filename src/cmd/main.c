@@ -43,7 +43,8 @@ static const struct form forms[] = {
     {"greylist", cmd_greylist,
      "greylist forget CLIENT [FROM [TO]] [--helo NAME]|client NETWORK...|from ADDRESS...|to "
      "ADDRESS...|mail FROM TO|--all" STORE_OPTIONS},
-    {"greylist", cmd_greylist, "greylist import --format postgrey|spamd|postern FILE..." STORE_OPTIONS},
+    {"greylist", cmd_greylist,
+     "greylist import --format postgrey|spamd|postern|postgrey-clients|postgrey-recipients FILE..." STORE_OPTIONS},
     {"greylist", cmd_greylist, "greylist export" LOOK_OPTIONS},
     {"why", cmd_why,
      "why CLIENT [FROM [TO]] [--helo NAME] [--server ADDRESS] [--direction inbound|outbound|internal] "

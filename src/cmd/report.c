@@ -43,6 +43,8 @@ static void print_text(const struct report *report)
                greylist_duration((uint64_t)report_delay_s(report, 95) * 1000, most));
     printf(".\nRefused: %" PRIu64 " by the filter, %" PRIu64 " by the server, which put off %" PRIu64 ".\n",
            report->refused_by_filter, report->refused_by_server, report->put_off_by_server);
+    if (report->would_wait)
+        printf("In the dry run %" PRIu64 " mails of strangers would have waited.\n", report->would_wait);
     if (report->events_lost)
         printf("Events are missing in %" PRIu64 " places.\n", report->events_lost);
     print_top("Never came back, by the sender's domain", report->domains);
@@ -53,17 +55,18 @@ static void print_text(const struct report *report)
 
 static bool print_json(const struct report *report)
 {
-    json_t *object =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O, s:O}",
-                  "first_ms", (json_int_t)(report->first_us / 1000), "last_ms", (json_int_t)(report->last_us / 1000),
-                  "sessions", (json_int_t)report->sessions, "encrypted", (json_int_t)report->encrypted, "accepted",
-                  (json_int_t)report->accepted, "put_off", (json_int_t)report->put_off, "mails_put_off",
-                  (json_int_t)report->mails, "came_back", (json_int_t)report->came_back, "median_s",
-                  (json_int_t)report_delay_s(report, 50), "percent_95_s", (json_int_t)report_delay_s(report, 95),
-                  "refused_by_filter", (json_int_t)report->refused_by_filter, "refused_by_server",
-                  (json_int_t)report->refused_by_server, "put_off_by_server", (json_int_t)report->put_off_by_server,
-                  "events_lost", (json_int_t)report->events_lost, "never_came_back", report->domains, "rules",
-                  report->rules, "refusals", report->refusals, "errors", report->errors, "hours", report->hours);
+    json_t *object = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O, s:O}",
+        "first_ms", (json_int_t)(report->first_us / 1000), "last_ms", (json_int_t)(report->last_us / 1000), "sessions",
+        (json_int_t)report->sessions, "encrypted", (json_int_t)report->encrypted, "accepted",
+        (json_int_t)report->accepted, "put_off", (json_int_t)report->put_off, "mails_put_off",
+        (json_int_t)report->mails, "came_back", (json_int_t)report->came_back, "median_s",
+        (json_int_t)report_delay_s(report, 50), "percent_95_s", (json_int_t)report_delay_s(report, 95),
+        "refused_by_filter", (json_int_t)report->refused_by_filter, "refused_by_server",
+        (json_int_t)report->refused_by_server, "put_off_by_server", (json_int_t)report->put_off_by_server, "would_wait",
+        (json_int_t)report->would_wait, "events_lost", (json_int_t)report->events_lost, "never_came_back",
+        report->domains, "rules", report->rules, "refusals", report->refusals, "errors", report->errors, "hours",
+        report->hours);
     bool good = object && json_dumpf(object, stdout, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && putchar('\n') != EOF;
     json_decref(object);
     return good;

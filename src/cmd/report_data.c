@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "policy/greylist.h"
+
 enum { SESSIONS, ACCEPTED, PUT_OFF, HOUR_COUNTS };
 
 bool report_init(struct report *report)
@@ -80,6 +82,10 @@ static void take_greylist(struct report *report, const json_t *event, int64_t ti
     const json_t *delayed = json_object_get(event, "delayed_s");
     const char *who = json_object_get(event, "sender") ? text_of(event, "sender") : text_of(event, "helo");
     snprintf(key, sizeof key, "%s\t%s", who, text_of(event, "recipient"));
+    if (json_is_true(json_object_get(event, "dry_run"))) {
+        report->would_wait += strcmp(text_of(event, "reason"), greylist_reason_name(GREYLIST_FIRST)) == 0;
+        return; /* the rule has an event of its own */
+    }
     count(report, report->rules, text_of(event, "rule"));
     if (!passes) {
         report->put_off++;
@@ -102,7 +108,8 @@ static void take_session(struct report *report, const json_t *event, int64_t tim
 void report_take_event(void *context, const char *type, const json_t *event, int64_t time_us)
 {
     struct report *report = context;
-    const char *reason = text_of(event, "reason");
+    bool anomaly = strcmp(type, "anomaly") == 0;
+    const char *reason = anomaly ? text_of(json_object_get(event, "anomaly"), "event") : text_of(event, "reason");
     bool lost_pairing = strcmp(type, "unedited") == 0 && strcmp(reason, "encrypted") != 0 &&
                         strcmp(reason, "server-closes") != 0 && strcmp(reason, "midstream") != 0;
     if (!report->first_us || time_us < report->first_us)
@@ -116,7 +123,7 @@ void report_take_event(void *context, const char *type, const json_t *event, int
         take_session(report, event, time_us);
     else if (strcmp(type, "rule") == 0)
         count(report, report->rules, text_of(event, "rule"));
-    else if (strcmp(type, "anomaly") == 0 || lost_pairing)
+    else if (anomaly || lost_pairing)
         count(report, report->errors, reason);
 }
 

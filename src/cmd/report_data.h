@@ -14,6 +14,7 @@ struct report {
     int64_t first_us, last_us; /* of the events; 0: there are none */
     uint64_t sessions, encrypted, accepted, put_off_by_server, refused_by_server, refused_by_filter, unfinished;
     uint64_t put_off;     /* answers of the greylist: not now */
+    uint64_t would_wait;  /* of a dry run, mails that it would have put off when they were tried first */
     uint64_t mails;       /* different mails that were put off, by sender and recipient */
     uint64_t came_back;   /* of these */
     uint64_t events_lost; /* events before which others are missing */

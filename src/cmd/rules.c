@@ -140,7 +140,8 @@ static const char *not_changed(const struct conf *conf_now, const struct conf *c
                 now->liberal_conntrack == then->liberal_conntrack && now->strip_mptcp == then->strip_mptcp &&
                 now->pass_on_overload == then->pass_on_overload && now->ask_hold_ms == then->ask_hold_ms &&
                 now->idle_s == then->idle_s && now->offset_idle_s == then->offset_idle_s &&
-                strcmp(conf_now->store, conf_then->store) == 0 && strcmp(conf_now->events, conf_then->events) == 0;
+                strcmp(conf_now->store, conf_then->store) == 0 && strcmp(conf_now->events, conf_then->events) == 0 &&
+                conf_now->event_types == conf_then->event_types;
     return same ? "" : "; what changed outside of rules and lists holds from the next start on";
 }
 

@@ -15,7 +15,7 @@
 #include "cmd/metrics.h"
 #include "cmd/rules.h"
 #include "cmd/service.h"
-#include "report/session.h"
+#include "report/types.h"
 #include "sys/file.h"
 #include "sys/notify.h"
 #include "sys/privileges.h"
@@ -39,6 +39,7 @@ struct run {
     bool stay_root;
     const char *metrics; /* ADDRESS:PORT where figures may be read; NULL: nowhere */
     struct mark mark;
+    struct resolver *names;
     struct service service;
 };
 
@@ -80,7 +81,8 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
         .engine = run->rules.now->engine,
         .policy = &run->rules.now->policy,
         .watch = run->service.watch,
-        .feeds = run->events != NULL,
+        .names = resolver_client(run->names, number),
+        .feeds = run->events ? types_logged(run->rules.now->event_types) : 0,
         .mark = run->mark,
         .offsets = offsets_of(run, number),
         .processor = processor_of(run, number),
@@ -93,7 +95,7 @@ static bool open_worker(struct run *run, unsigned number, char *message, size_t 
 static int open_log(struct run *run)
 {
     char message[CMD_MESSAGE_BYTES];
-    run->service.log = log_open(run->events, message, sizeof message);
+    run->service.log = log_open(run->events, run->rules.now->event_types, message, sizeof message);
     if (message[0])
         cmd_complain(CMD_FAILED, "%s", message);
     return run->service.log ? CMD_GOOD : CMD_FAILED;
@@ -132,6 +134,9 @@ static int open_all(struct run *run)
     run->service.watch = run->rules.watch = watch_new(&run->rules.now->guard);
     if (!run->service.watch)
         return cmd_complain(CMD_FAILED, "no memory for the guard, or no random numbers: %m");
+    run->names = resolver_new(run->service.queues.workers);
+    if (!run->names)
+        return cmd_complain(CMD_FAILED, "no memory or file descriptor to ask for names");
     if (!service_open(&run->service))
         return cmd_complain(CMD_FAILED, "no file descriptor: %m");
     run->service.queue_rules = queue_rules_new(
@@ -215,6 +220,7 @@ static int start_threads(struct run *run)
     for (unsigned i = 0; i < run->service.queues.workers; i++)
         feeds[i] = worker_feed(run->service.workers[i]);
     bool good = !run->service.log || log_start(run->service.log, feeds, run->service.queues.workers);
+    good = good && resolver_start(run->names);
     for (unsigned i = 0; good && i < run->service.queues.workers; i++)
         good = worker_start(run->service.workers[i], run->service.log);
     if (!good)
@@ -267,6 +273,7 @@ static void close_all(struct run *run, bool log_ended)
     log_ended = log_close(run->service.log, clock_now_us(), LOG_WAIT_MS, &log) && log_ended;
     for (unsigned i = 0; log_ended && i < run->service.queues.workers; i++)
         worker_free(run->service.workers[i]);
+    resolver_free(run->names);
     watch_free(run->service.watch);
     queue_rules_free(run->service.queue_rules);
     control_close(run->service.control);
@@ -389,7 +396,7 @@ int cmd_run(int argc, char **argv)
         snprintf(run.events_room, sizeof run.events_room, "%s", run.rules.now->events);
         run.events = run.events_room;
     }
-    run.rules.now->engine.events = run.events ? sessions_events() : 1u << EVENT_GUARD;
+    run.rules.now->engine.events = 1u << EVENT_GUARD | (run.events ? types_told(run.rules.now->event_types) : 0);
     run.rules.now->engine.release = run.mark.mask != 0;
     run.rules.now->engine.questions = answers_questions();
     clock_begin();

@@ -39,6 +39,12 @@ static uint64_t common(const json_t *status, const char *name)
     return ask_number(status, "common_figures", name);
 }
 
+/* Of the rules that hold now. */
+static bool is_dry_run(const json_t *status)
+{
+    return json_is_true(json_object_get(status, "dry_run"));
+}
+
 static void print_sessions(const json_t *status)
 {
     char began[GREYLIST_TIME_BYTES];
@@ -50,11 +56,23 @@ static void print_sessions(const json_t *status)
            figure(status, "flows_neither"), figure(status, "flows_now"));
 }
 
+/* The counters of what a dry run did are all 0; those of the greylist say what it would have done. */
+static void print_dry_run(const json_t *status)
+{
+    printf("A dry run, nothing is changed: %" PRIu64 " strangers would have waited; %" PRIu64 " of %" PRIu64
+           " mails that the greylist was asked about would have been put off.\n",
+           ask_number(status, FIGURES_REASONS, greylist_reason_name(GREYLIST_FIRST)),
+           figure(status, "greylist_deferred"), figure(status, "greylist_asked"));
+}
+
 static void print_deeds(const json_t *status)
 {
-    printf("%s %" PRIu64 " of %" PRIu64 " mails that the greylist was asked about, refused %" PRIu64
+    if (is_dry_run(status)) {
+        print_dry_run(status);
+        return;
+    }
+    printf("Put off %" PRIu64 " of %" PRIu64 " mails that the greylist was asked about, refused %" PRIu64
            " commands, closed %" PRIu64 " and reset %" PRIu64 " sessions, delayed %" PRIu64 " replies.\n",
-           json_is_true(json_object_get(status, "dry_run")) ? "A dry run, nothing is changed: put off" : "Put off",
            figure(status, "greylist_deferred"), figure(status, "greylist_asked"), figure(status, "commands_refused"),
            figure(status, "connections_closed"), figure(status, "connections_reset"), figure(status, "tarpits"));
 }
@@ -147,9 +165,9 @@ static void print_reasons(const json_t *status, enum greylist_reason from, enum 
 
 static void print_greylist(const json_t *status)
 {
-    print_answers(status, "greylist_passed", "passed");
+    print_answers(status, "greylist_passed", is_dry_run(status) ? "would have passed" : "passed");
     print_reasons(status, GREYLIST_OUTBOUND, GREYLIST_FIRST);
-    print_answers(status, "greylist_deferred", "put off");
+    print_answers(status, "greylist_deferred", is_dry_run(status) ? "would have been put off" : "put off");
     print_reasons(status, GREYLIST_FIRST, GREYLIST_REASONS);
     print_answers(status, "greylist_failed", "without an answer of the store, left to on-lost-store");
 }

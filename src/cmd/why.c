@@ -48,6 +48,18 @@ static void patience_text(const struct greylist_patience *patience, char *text, 
 }
 
 /* A setting as it stands in a rule file. */
+/* The named section of the greylist by which it would be asked; NULL: none. */
+static const struct greylist_variant *variant_of(const struct why *why)
+{
+    uint8_t number = why->greylist.rules ? why->rules.variant : 0;
+    return number ? &why->greylist.conf.variants[number - 1] : NULL;
+}
+
+static struct greylist_settings settings_of(const struct why *why)
+{
+    return greylist_settings_of(&why->greylist.conf.greylist, variant_of(why));
+}
+
 static const char *setting_text(const struct greylist_settings *settings, enum greylist_reason reason, char *text,
                                 size_t size)
 {
@@ -268,8 +280,8 @@ static void print_decision(const struct why *why, const struct greylist_attempt 
 {
     enum greylist_kind kind = kind_of(attempt);
     char from[GREYLIST_TIME_BYTES], setting[160];
-    const struct greylist_settings *settings = &why->greylist.conf.greylist;
-    setting_text(settings, decision->reason, setting, sizeof setting);
+    const struct greylist_settings settings = settings_of(why);
+    setting_text(&settings, decision->reason, setting, sizeof setting);
     if (decision->pass)
         printf("  It passes now: %s.\n", greylist_reason_text(decision->reason));
     else if (decision->reason >= GREYLIST_DENIED_CLIENT)
@@ -283,7 +295,7 @@ static void print_decision(const struct why *why, const struct greylist_attempt 
         if (greylist_knows(memory, kind) && memory->records[kind].waited_ms)
             printf(", and the time that it waited for refusals");
         putchar(')');
-        print_earlier(settings, kind, memory);
+        print_earlier(&settings, kind, memory);
         printf(".\n");
     }
     if (setting[0])
@@ -352,7 +364,8 @@ static void add_attempts(struct json_members *object, const struct greylist_reco
 static void add_decision(const struct why *why, struct json_members *object, const struct greylist_decision *decision)
 {
     char setting[160];
-    setting_text(&why->greylist.conf.greylist, decision->reason, setting, sizeof setting);
+    const struct greylist_settings settings = settings_of(why);
+    setting_text(&settings, decision->reason, setting, sizeof setting);
     json_add(object, "pass", json_boolean(decision->pass));
     json_add(object, "reason", json_string(greylist_reason_name(decision->reason)));
     json_add(object, "text", json_string(greylist_reason_text(decision->reason)));
@@ -388,17 +401,19 @@ static void write_json(struct why *why, const struct greylist_attempt *attempt, 
 
 static void explain(struct why *why, const struct greylist_attempt *attempt)
 {
-    const struct greylist_settings *settings = &why->greylist.conf.greylist;
     const struct greylist_exempt *exempt = &why->greylist.conf.exempt;
     struct greylist_memory memory = {0};
-    struct greylist_needs needs = greylist_needs(settings, exempt, attempt);
+    struct greylist_needs needs = greylist_needs(&why->greylist.conf.greylist, exempt, attempt);
     uint32_t kinds = needs.first | needs.rest | 1u << kind_of(attempt) | GREYLIST_CLIENT_KINDS;
     if (!fetch(why, attempt, kinds, &memory))
         return;
+    judge_by_rules(why, attempt, &memory);
+    const struct greylist_settings settings = settings_of(why);
+    exempt = greylist_exempt_of(exempt, variant_of(why), attempt);
+    needs = greylist_needs(&settings, exempt, attempt);
     struct greylist_memory after = memory; /* deciding notes an attempt */
     struct greylist_decision decision =
-        greylist_decide(settings, exempt, needs, &after, attempt, why->greylist.now_us / 1000);
-    judge_by_rules(why, attempt, &memory);
+        greylist_decide(&settings, exempt, needs, &after, attempt, why->greylist.now_us / 1000);
     if (why->greylist.as_json) {
         write_json(why, attempt, &memory, &decision);
         return;

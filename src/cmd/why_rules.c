@@ -57,6 +57,7 @@ static void take(struct why_rules *rules, const char *moment, const struct polic
     if (alone)
         add_step(rules, (struct why_step){.moment = moment, .reason = decision->action.reason, .decides = true});
     rules->asks = decision->action.ask;
+    rules->variant = rules->asks && decision->rule ? decision->rule->variant : 0;
     rules->passed_over = rules->passed_over || ends_session(&decision->action);
 }
 
@@ -102,6 +103,7 @@ void why_rules_judge(struct why_rules *rules, const struct policy *policy, const
     judge_connect(rules);
     if (attempt->helo.len)
         judge_text(rules, "EHLO", "EHLO ", attempt->helo, "");
+    policy_note_helo(policy, attempt->helo, &rules->facts);
     if (attempt->tls)
         judge_line(rules, "STARTTLS", "STARTTLS\r\n", 0);
     else if (attempt->sender.ptr)

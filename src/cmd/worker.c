@@ -102,12 +102,38 @@ static void give_verdict(struct worker *worker, const struct engine_verdict *ver
         nfqueue_verdict(worker->queue, verdict->token, verdict->action == ENGINE_ACCEPT, verdict->packet);
 }
 
+static_assert(sizeof(struct engine_name_query) <= RESOLVER_NOTE_BYTES, "a note has room for it");
+
+static void ask_names(struct worker *worker)
+{
+    struct engine_name_query query;
+    while (engine_next_name_query(worker->engine, &query)) {
+        struct resolver_query asked = {.ip_version = query.ip_version};
+        memcpy(asked.address, query.address, sizeof asked.address);
+        memcpy(asked.note, &query, sizeof query);
+        if (!resolver_ask(worker->settings.names, &asked))
+            engine_name(worker->engine, &query, (struct span){0}, clock_now_us());
+    }
+}
+
 static void carry_out(struct worker *worker)
 {
     struct engine_verdict verdict;
     while (engine_next_verdict(worker->engine, &verdict))
         give_verdict(worker, &verdict);
     give_events(worker);
+    ask_names(worker);
+}
+
+static void give_names(struct worker *worker)
+{
+    struct resolver_answer answer;
+    struct engine_name_query query;
+    while (resolver_next(worker->settings.names, &answer)) {
+        memcpy(&query, answer.query.note, sizeof query);
+        engine_name(worker->engine, &query, (struct span){answer.name, answer.len}, clock_now_us());
+        carry_out(worker);
+    }
 }
 
 static void give_answers(struct worker *worker, int64_t now)
@@ -321,6 +347,8 @@ static bool serve(struct worker *worker)
         {.fd = worker->wake, .events = POLLIN},
         {.events = POLLIN},
         {.events = POLLIN},
+        {.fd = worker->watcher ? watcher_fd(worker->watcher) : -1, .events = POLLIN},
+        {.fd = resolver_fd(worker->settings.names), .events = POLLIN},
     };
     while (!atomic_load(&worker->stop)) {
         fds[2].fd = worker->answers ? answers_fd(worker->answers) : -1;
@@ -335,6 +363,8 @@ static bool serve(struct worker *worker)
         }
         if (fds[1].revents)
             take_requests(worker);
+        if (fds[4].revents)
+            give_names(worker);
         int64_t now = clock_now_us();
         if (engine_next_due(worker->engine) <= now) {
             engine_tick(worker->engine, now);
@@ -509,7 +539,7 @@ struct worker *worker_new(const struct worker_settings *settings, char *message,
     init_lock(worker);
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->engine = cmd_engine_new(&settings->engine, settings->policy);
-    worker->feed = settings->feeds ? feed_new(settings->engine.flows_max) : NULL;
+    worker->feed = settings->feeds ? feed_new(settings->engine.flows_max, settings->feeds) : NULL;
     if (worker->wake < 0)
         snprintf(message, message_size, "no file descriptor for a worker");
     else if (!worker->engine || (settings->feeds && !worker->feed))

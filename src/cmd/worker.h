@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "io/nfqueue.h"
 #include "report/feed.h"
+#include "sys/resolver.h"
 
 struct log;
 struct worker;
@@ -26,8 +27,9 @@ struct worker_settings {
     struct nfqueue_settings queues;
     struct engine_settings engine;
     const struct policy *policy;
-    struct watch *watch; /* shared by all */
-    bool feeds;          /* its events are wanted outside */
+    struct watch *watch;           /* shared by all */
+    struct resolver_client *names; /* who is asked for names of clients */
+    uint32_t feeds;                /* its events that are wanted outside, bits 1u << enum event_kind; 0: none */
     struct mark mark;
     const char *offsets; /* the file that keeps what the next process must know; NULL: none */
     int processor;       /* it runs there and nowhere else; -1: anywhere */

@@ -150,7 +150,8 @@ static bool places_of(const char *word, char *places, size_t size)
 {
     size_t used = 0;
     for (const struct key *key = keys; key->name; key++) {
-        if (strcmp(key->name, word) != 0 || used >= size)
+        bool again = used && strcmp(key->section, VARIANT_SECTION) == 0; /* it is said of greylist { } */
+        if (strcmp(key->name, word) != 0 || used >= size || again)
             continue;
         const char *before = used ? " or " : "";
         used += (size_t)(*key->section ? snprintf(places + used, size - used, "%sin %s { }", before, key->section)

@@ -16,6 +16,8 @@
 #include "conf/synonyms.h"
 #include "conf/units.h"
 #include "conf/unreachable.h"
+#include "conf/variant_section.h"
+#include "report/types.h"
 
 /* What a callback of libConfuse adds rules to: it has no context of ours. */
 static _Thread_local struct conf *taking;
@@ -84,6 +86,22 @@ static int check_store(cfg_t *cfg, cfg_opt_t *option)
     return complain(cfg, "store = \"%s\": %s", uri_shown(uri, shown, sizeof shown), CONF_STORE_ADVICE);
 }
 
+static int check_event_type(cfg_t *cfg, cfg_opt_t *option)
+{
+    const char *words[TYPES_WORDS_MAX], *word = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
+    char all[512] = "";
+    uint32_t types = 0;
+    if (types_add(word, &types))
+        return 0;
+    size_t count = types_words(words), len = 0;
+    const char *nearest = complain_nearest(word, words, count);
+    if (nearest)
+        return complain(cfg, "unknown event type '%.60s'; did you mean '%s'?", word, nearest);
+    for (size_t i = 0; i < count && len < sizeof all; i++)
+        len += (size_t)snprintf(all + len, sizeof all - len, "%s%s", i ? ", " : "", words[i]);
+    return complain(cfg, "unknown event type '%.60s'; write some of: %s", word, all);
+}
+
 static int check_network(cfg_t *cfg, cfg_opt_t *option)
 {
     bool balancers = strcmp(cfg_opt_name(option), "balancers") == 0;
@@ -117,6 +135,13 @@ static int check_rule(cfg_t *cfg, cfg_opt_t *option)
     return 0;
 }
 
+static int check_variant(cfg_t *cfg, cfg_opt_t *option)
+{
+    (void)cfg;
+    variant_section_take(cfg_opt_getnsec(option, cfg_opt_size(option) - 1), taking);
+    return 0;
+}
+
 static int check_guard(cfg_t *cfg, cfg_opt_t *option)
 {
     (void)cfg;
@@ -129,6 +154,7 @@ void conf_init(struct conf *conf)
     conf->engine = engine_settings_default();
     conf->greylist = greylist_settings_default();
     conf->guard = guard_settings_default();
+    conf->event_types = TYPES_DEFAULT;
     conf->queue_length = 65536;
     conf->queue_buffer = 64 << 20;
     snprintf(conf->store, sizeof conf->store, "%s", CONF_STORE_DEFAULT);
@@ -190,10 +216,14 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
 {
     key_store("", cfg, conf);
     key_store("greylist", cfg_getsec(cfg, "greylist"), conf);
+    variant_sections_settle(conf);
     take_stutter(conf);
     snprintf(conf->store, sizeof conf->store, "%s", cfg_getstr(cfg, "store"));
     const char *events = cfg_getstr(cfg, "events");
     snprintf(conf->events, sizeof conf->events, "%s", events ? events : "");
+    conf->event_types = 0;
+    for (unsigned i = 0; i < cfg_size(cfg, "event-types"); i++)
+        types_add(cfg_getnstr(cfg, "event-types", i), &conf->event_types);
     conf->engine.flow_blocks_max = blocks_for(cfg, "flow-memory");
     conf->engine.blocks_max = blocks_for(cfg, "memory");
     conf->engine.prefix_v4 = conf->greylist.prefix_v4;
@@ -218,6 +248,17 @@ static void check_greylist(cfg_t *greylist)
                  "greylist: retry-window = %s is not longer than delay = %s: who waits for its end would begin anew; "
                  "make it longer",
                  cfg_getstr(greylist, "retry-window"), cfg_getstr(greylist, "delay"));
+}
+
+/* The same by the delay of a section with a name. */
+static void check_variant_delay(cfg_t *greylist, cfg_t *variant)
+{
+    if (cfg_getstr(variant, "delay") && duration_of(greylist, "retry-window") <= duration_of(variant, "delay"))
+        complain(
+            variant,
+            "greylist \"%.64s\": delay = %s is not shorter than retry-window = %s of greylist { }: who waits for its "
+            "end would begin anew; make it shorter",
+            cfg_title(variant), cfg_getstr(variant, "delay"), cfg_getstr(greylist, "retry-window"));
 }
 
 /* Where nothing is protected every session is inbound. */
@@ -251,24 +292,30 @@ static void check_together(cfg_t *cfg)
     if (cfg_size(cfg, "protected") == 0)
         check_directions(cfg);
     check_greylist(cfg_getsec(cfg, "greylist"));
+    for (unsigned i = 0; i < cfg_size(cfg, VARIANT_SECTION); i++)
+        check_variant_delay(cfg_getsec(cfg, "greylist"), cfg_getnsec(cfg, VARIANT_SECTION, i));
 }
 
 /* ---- reading ---- */
 
 /* libConfuse's options, as long as a file is parsed. */
 struct options {
-    cfg_opt_t outside[KEYS_MAX + 4], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1], guard[KEYS_MAX + 1];
+    cfg_opt_t outside[KEYS_MAX + 5], rule[KEYS_MAX + 1], greylist[KEYS_MAX + 1], variant[KEYS_MAX + 1],
+        guard[KEYS_MAX + 1];
 };
 
 static cfg_t *set_up(struct options *options)
 {
     options->rule[key_options("rule", options->rule)] = (cfg_opt_t)CFG_END();
     options->greylist[key_options("greylist", options->greylist)] = (cfg_opt_t)CFG_END();
+    options->variant[key_options(VARIANT_SECTION, options->variant)] = (cfg_opt_t)CFG_END();
     options->guard[key_options("guard", options->guard)] = (cfg_opt_t)CFG_END();
     cfg_opt_t *outside = options->outside;
     size_t count = key_options("", outside);
     outside[count++] = (cfg_opt_t)CFG_SEC("rule", options->rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outside[count++] = (cfg_opt_t)CFG_SEC("greylist", options->greylist, CFGF_NONE);
+    outside[count++] =
+        (cfg_opt_t)CFG_SEC(VARIANT_SECTION, options->variant, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outside[count++] = (cfg_opt_t)CFG_SEC("guard", options->guard, CFGF_NODEFAULT);
     outside[count] = (cfg_opt_t)CFG_END();
     cfg_t *cfg = cfg_init(outside, CFGF_NONE);
@@ -285,12 +332,14 @@ static cfg_t *set_up(struct options *options)
     cfg_set_validate_func(cfg, "strip", check_keyword);
     cfg_set_validate_func(cfg, "ports", check_port);
     cfg_set_validate_func(cfg, "store", check_store);
+    cfg_set_validate_func(cfg, "event-types", check_event_type);
     cfg_set_validate_func(cfg, "protected", check_network);
     cfg_set_validate_func(cfg, "balancers", check_network);
     cfg_set_validate_func(cfg, "greylist|exempt-clients", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-senders", check_exempt);
     cfg_set_validate_func(cfg, "greylist|exempt-recipients", check_exempt);
     cfg_set_validate_func(cfg, "rule", check_rule);
+    cfg_set_validate_func(cfg, VARIANT_SECTION, check_variant);
     cfg_set_validate_func(cfg, "guard", check_guard);
     return cfg;
 }
@@ -317,6 +366,7 @@ static enum outcome parse(struct conf *conf, struct source *source, size_t arena
     struct options options;
     conf_free(conf);
     conf->exempt = (struct greylist_exempt){0};
+    conf->variant_count = 0;
     policy_init_empty(&conf->policy);
     conf->policy.domain_to_ascii = idna_to_ascii;
     if (arena_bytes > POLICY_OWN_BYTES) {

@@ -29,13 +29,21 @@ struct conf {
     void *memory;          /* of the policy's texts and tables; NULL: its own */
     struct regex *regexes; /* that its rules use */
     struct greylist_settings greylist;
-    struct greylist_exempt exempt; /* in the policy's memory */
+    struct greylist_exempt exempt;                           /* in the policy's memory */
+    struct greylist_variant variants[GREYLIST_VARIANTS_MAX]; /* of the sections that have a name; likewise */
+    struct conf_variant {
+        const char *name; /* in the policy's memory */
+        const char *line; /* likewise: how it puts a recipient off; NULL: as the rule says */
+        uint32_t stutter_ms;
+    } variants_say[GREYLIST_VARIANTS_MAX];
+    uint32_t variant_count;
     struct guard_settings guard;
     bool keep_addresses;           /* the greylist keeps addresses in clear beside their hashes */
     uint32_t queue_length;         /* packets that the kernel keeps without a verdict, of each queue */
     uint32_t queue_buffer;         /* octets of packets on their way to a worker */
     char store[CONF_STORE_BYTES];  /* the URI of what is remembered */
     char events[CONF_STORE_BYTES]; /* where events are written; empty: nowhere */
+    uint32_t event_types;          /* of these lines (report/types) */
     unsigned warnings;             /* that `postern check` has about the file */
     char hash[CONF_HASH_BYTES];    /* of the file, what it includes and its lists, in digits; empty without a file */
 };

@@ -359,6 +359,7 @@ bool entries_take_word(struct rule_draft *draft, const char *word, bool except)
 
 struct exempt_place {
     struct conf *conf;
+    struct greylist_exempt *exempt;
     const char *key;
 };
 
@@ -371,7 +372,7 @@ static bool take_exempt(void *context, const struct where *where, const char *en
     struct span word;
     if (strcmp(place->key, "exempt-clients") == 0)
         return parse_network(where, entry, &network) &&
-               (greylist_exempt_network(&place->conf->exempt, arena, network) || no_room(where));
+               (greylist_exempt_network(place->exempt, arena, network) || no_room(where));
     enum greylist_list list = strcmp(place->key, "exempt-senders") == 0 ? GREYLIST_SENDERS : GREYLIST_RECIPIENTS;
     if (strpbrk(entry, "*?") || is_expression(entry))
         return wrong(where, "'%.60s': patterns and expressions have no place here; write a rule with action = pass",
@@ -382,12 +383,19 @@ static bool take_exempt(void *context, const struct where *where, const char *en
         return wrong(where, "an entry of %zu octets; write 1 to %d", word.len, WORD_BYTES_MAX);
     uint8_t room[WORD_BYTES_MAX];
     word = address_word(place->conf->policy.domain_to_ascii, kind, word, room);
-    return greylist_exempt_word(&place->conf->exempt, arena, list, kind, word) || no_room(where);
+    return greylist_exempt_word(place->exempt, arena, list, kind, word) || no_room(where);
 }
 
 bool entries_take_exempt(struct conf *conf, cfg_t *cfg, const char *key, const char *entry)
 {
-    struct exempt_place place = {conf, key};
+    struct exempt_place place = {conf, &conf->exempt, key};
+    struct where where = {.cfg = cfg};
+    return take_written(&where, entry, take_exempt, &place);
+}
+
+bool entries_take_opt_out(struct conf *conf, struct greylist_variant *variant, cfg_t *cfg, const char *entry)
+{
+    struct exempt_place place = {conf, &variant->opt_out, "opt-out"};
     struct where where = {.cfg = cfg};
     return take_written(&where, entry, take_exempt, &place);
 }

@@ -27,6 +27,9 @@ bool entries_take_ends(struct conf *conf, cfg_t *cfg, bool balancers, const char
 /* One of the greylist's exempt-clients, exempt-senders, exempt-recipients. */
 bool entries_take_exempt(struct conf *conf, cfg_t *cfg, const char *key, const char *entry);
 
+/* One of `opt-out` of a section that has a name. */
+bool entries_take_opt_out(struct conf *conf, struct greylist_variant *variant, cfg_t *cfg, const char *entry);
+
 /* Give one text of `match` or `except` its place: a word that a table finds, or a pattern; or those of a list's file.
  */
 bool entries_take_word(struct rule_draft *draft, const char *word, bool except);

@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "conf/rule_section.h"
+#include "conf/source.h"
 #include "conf/units.h"
 
 #define SETTING(field)     offsetof(struct conf, field), sizeof(((struct conf *)0)->field)
@@ -35,7 +36,8 @@ const struct key keys[] = {
      "all the same uses what such a keyword offers (STARTTLS, AUTH, ETRN, VRFY, XEXCH50; CHUNKING: BDAT) is refused in "
      "the server's name."},
     {"", "dry-run", KEY_CHOICE, "no", NO_RANGE, NULL, SETTING(policy.dry_run), 0, NARROWS_NOT,
-     "Change nothing, and report what would have happened (events of the type `rule` with `dry_run`). Octets "
+     "Change nothing, and report what would have happened (events of the types `rule` and `greylist` with "
+     "`dry_run`). The greylist learns. Octets "
      "that are sent again as others leave as those of the first time all the same (event `resend-differs`)."},
     {"", "line-hold", KEY_DURATION, "30ms", 1, 10000, NULL, SETTING(engine.line_hold_ms), 1, NARROWS_NOT,
      "How long the beginning of a line may wait for its rest before it goes on. Not changed by a reload."},
@@ -52,6 +54,13 @@ const struct key keys[] = {
     {"", "events", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Where `postern run` writes events, as lines of JSON: the path of a file, or `syslog:`. The option -e goes before "
      "it. Not changed by a reload."},
+    {"", "event-types", KEY_LIST,
+     "{anomaly, rule, greylist, tarpit, guard, resend-differs, unedited, smtp, smtp-session}", NO_RANGE, NULL,
+     BY_ITS_OWN, 0, NARROWS_NOT,
+     "Which types of lines are written of what happens, by the names of docs/events.md. `dialogue` stands for those "
+     "that show sessions line by line (flow-start, command, reply, payload, flow-end), `all` for every type. `postern "
+     "track` and `postern report` read smtp, smtp-session, greylist, rule, anomaly and unedited. `postern "
+     "replay` writes all. Not changed by a reload."},
     {"", "flows", KEY_NUMBER, "65536", 16, 16777216, NULL, SETTING(engine.flows_max), 0, NARROWS_NOT,
      "Connections followed at once; beyond, the one that needs us least makes room. Not changed by a reload."},
     {"", "flow-memory", KEY_SIZE, "1M", 32768, UINT64_C(1) << 30, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
@@ -139,6 +148,20 @@ const struct key keys[] = {
      "Senders that never are: addresses and domains, as in rules."},
     {"greylist", "exempt-recipients", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Recipients for whom nobody is. `postmaster` without a domain never is (RFC 5321 4.5.1)."},
+    /* ---- greylist "NAME" ---- */
+    {VARIANT_SECTION, "delay", KEY_DURATION, NULL, 1000, DAYS(2), NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "As in `greylist { }`, for mail that a rule with `greylist = \"NAME\"` asks about; where it is not said, as "
+     "there. So are the next ones. The section stands before the rule; all sections have one memory."},
+    {VARIANT_SECTION, "hung-up-delay", KEY_DURATION, NULL, 1000, DAYS(2), NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "The same for a client that hung up on its last refusal."},
+    {VARIANT_SECTION, "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "How long a refusal takes to leave, where the rule has no `stutter` of its own."},
+    {VARIANT_SECTION, "code", KEY_NUMBER, NULL, 400, 499, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "The refusal's code for recipients, where the rule has none."},
+    {VARIANT_SECTION, "text", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "And its text, for example the page that tells the customer's correspondents why."},
+    {VARIANT_SECTION, "opt-out", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "Recipients who do not want it: addresses, domains, `file:PATH`. Their mail passes (`exempt-recipient`)."},
     /* ---- guard ---- */
     {"guard", "servers", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "Networks of our servers that lose mail which a greylist outside puts off (Exchange 2000 and 2003, the SMTP "
@@ -180,6 +203,14 @@ const struct key keys[] = {
      "Networks that the end outside must be in: the client of an inbound session, the server of an outbound one."},
     {"rule", "except-peer", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_EXCEPT,
      "Networks that it must not be in."},
+    {"rule", "helo", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
+     "The name that the client gave last in EHLO, HELO or LHLO: patterns, expressions, or `file:PATH`. Not with "
+     "connect and greeting. Any client can give any name."},
+    {"rule", "client-name", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
+     "The client's name in the DNS, which counts where it has the client's address, too: `example.net` (and all below "
+     "it), `.example.net` (only below), patterns, expressions, `file:PATH`. It is asked when the connection begins; "
+     "RCPT and STARTTLS wait for it as long as `ask-hold` says. Until it is known, or where there is none, the rule "
+     "does not hold. Not with connect and greeting."},
     {"rule", "direction", KEY_WORD, NULL, NO_RANGE, "any inbound outbound internal", BY_ITS_OWN, 0, NARROWS_WORD,
      "To a protected server, from one, or both."},
     {"rule", "client-known", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(known), 0, NARROWS_WORD,
@@ -220,6 +251,9 @@ const struct key keys[] = {
      "With tarpit: how much later the reply leaves. With refuse: the same of the refusal."},
     {"rule", "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 1, NARROWS_NOT,
      "With greylist: how long the refusal takes to leave, in place of that of greylist { }."},
+    {"rule", "greylist", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "With greylist: the name of the section `greylist \"NAME\" { }`, which stands before the rule, by which it is "
+     "asked."},
     {"rule", "delay-step", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_step_ms), 1, NARROWS_NOT,
      "With tarpit: the delay grows by this with each error that the client has read since `after`."},
     {"rule", "delay-max", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_max_ms), 1, NARROWS_NOT,
@@ -440,8 +474,10 @@ bool key_reference(FILE *out)
     for (const struct key *key = keys; key->name; key++) {
         if (!section || strcmp(section, key->section) != 0) {
             section = key->section;
+            bool variant = strcmp(section, VARIANT_SECTION) == 0;
             fprintf(out, "\n## %s%s%s\n\n| key | value | default | |\n| --- | --- | --- | --- |\n",
-                    *section ? "In `" : "Outside of sections", section, *section ? " { }`" : "");
+                    *section ? "In `" : "Outside of sections", variant ? "greylist \"NAME\"" : section,
+                    *section ? " { }`" : "");
         }
         write_key(out, key);
     }

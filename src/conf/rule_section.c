@@ -7,7 +7,9 @@
 #include "conf/complain.h"
 #include "conf/entries.h"
 #include "conf/keys.h"
+#include "conf/reply_line.h"
 #include "conf/units.h"
+#include "conf/variant_section.h"
 
 enum { RULE_NAME_BYTES_MAX = 64 };
 
@@ -294,6 +296,38 @@ static bool take_ends(struct rule_draft *draft)
     return good;
 }
 
+/* Names of the client, read as patterns of an argument are, into *patterns; the condition gets a number. */
+static bool take_names(struct rule_draft *draft, const char *key, uint8_t count, struct rule_patterns *patterns,
+                       uint8_t *number)
+{
+    cfg_t *cfg = draft->cfg;
+    char text[160];
+    struct rule_draft names = *draft;
+    bool good = true;
+    if (cfg_size(cfg, key) == 0)
+        return true;
+    if (draft->rule.on == RULE_ON_CONNECT || draft->rule.on == RULE_ON_GREETING) {
+        snprintf(text, sizeof text, "'%s' belongs to a moment behind EHLO: the client's name is not known yet", key);
+        return wrong(cfg, text);
+    }
+    if (count == POLICY_NAMES_MAX)
+        return wrong(cfg, "more than 32 rules with names of the client");
+    names.rule = rule_of("", RULE_ON_ARGUMENT);
+    for (unsigned i = 0; i < cfg_size(cfg, key); i++)
+        good = entries_take_word(&names, cfg_getnstr(cfg, key, i), false) && good;
+    *patterns = names.rule.match;
+    *number = (uint8_t)(count + 1);
+    return good;
+}
+
+static bool take_client_names(struct rule_draft *draft)
+{
+    struct rule *rule = &draft->rule;
+    const struct policy *policy = &draft->conf->policy;
+    bool good = take_names(draft, "helo", policy->helo_count, &rule->helo, &rule->helo_number);
+    return take_names(draft, "client-name", policy->name_count, &rule->client_names, &rule->name_number) && good;
+}
+
 /* Conditions at a moment that has nothing of the kind. */
 static bool check_conditions(struct rule_draft *draft)
 {
@@ -331,24 +365,13 @@ static const char *take_line(struct rule_draft *draft, const char *fallback)
     cfg_t *cfg = draft->cfg;
     const char *code_text = cfg_getstr(cfg, "code");
     const char *text = cfg_getstr(cfg, "text");
-    char line[SMTP_REFUSAL_BYTES_MAX];
+    char why[REPLY_LINE_WHY_BYTES];
     if (!code_text && !text)
         return fallback;
-    long code = strtol(code_text ? code_text : fallback, NULL, 10);
-    bool enhanced = text && strlen(text) > 2 && text[0] >= '2' && text[0] <= '5' && text[1] == '.';
-    if (enhanced && text[0] - '0' != code / 100)
-        return wrong(cfg, "the enhanced code in 'text' must begin with the digit that 'code' begins with (RFC 3463)"),
-               NULL;
-    int len = snprintf(line, sizeof line, "%ld%s%s", code, text && *text ? " " : "", text ? text : "");
-    if (len < 0 || (size_t)len > SMTP_REFUSAL_BYTES_MAX - 2)
-        return wrong(cfg, "'text' is too long for a reply line; RFC 5321 allows 510 octets"), NULL;
-    for (int i = 0; i < len; i++)
-        if (line[i] < ' ' || line[i] > '~')
-            return wrong(cfg, "'text' may hold printable ASCII only, and no line end"), NULL;
-    const char *kept = policy_keep(&draft->conf->policy, span_of(line));
-    if (!kept)
-        wrong(cfg, "the rules have more text than there is room for");
-    return kept;
+    const char *line = reply_line(&draft->conf->policy, code_text, text, fallback, why);
+    if (!line)
+        wrong(cfg, why);
+    return line;
 }
 
 static bool add_refusal(struct rule_draft *draft, const char *line)
@@ -409,10 +432,32 @@ static bool take_close(struct rule_draft *draft)
     return add_refusal(draft, line);
 }
 
+/* The section that a rule chooses stands before it. */
+static bool wrong_name(struct rule_draft *draft, const char *name)
+{
+    const char *names[GREYLIST_VARIANTS_MAX];
+    for (uint32_t i = 0; i < draft->conf->variant_count; i++)
+        names[i] = draft->conf->variants_say[i].name;
+    const char *nearest = complain_nearest(name, names, draft->conf->variant_count);
+    if (nearest)
+        complain(draft->cfg, "rule \"%.64s\": no section greylist \"%.64s\" stands before it; did you mean \"%s\"?",
+                 cfg_title(draft->cfg), name, nearest);
+    else
+        complain(draft->cfg, "rule \"%.64s\": no section greylist \"%.64s\" { } stands before it; write one there",
+                 cfg_title(draft->cfg), name);
+    return false;
+}
+
 static bool take_greylist(struct rule_draft *draft)
 {
     bool tls = draft->rule.on == RULE_ON_STARTTLS;
-    const char *line = take_line(draft, tls ? "454 4.7.0 Greylisted" : "450 4.2.0 Greylisted");
+    const char *name = cfg_getstr(draft->cfg, "greylist");
+    draft->rule.variant = name ? variant_section_find(draft->conf, name) : 0;
+    if (name && draft->rule.variant == 0)
+        return wrong_name(draft, name);
+    const struct conf_variant none = {0}, *says = name ? &draft->conf->variants_say[draft->rule.variant - 1] : &none;
+    const char *own = says->line && !tls ? says->line : tls ? "454 4.7.0 Greylisted" : "450 4.2.0 Greylisted";
+    const char *line = take_line(draft, own);
     if (!line)
         return false;
     if (line[0] != '4')
@@ -420,6 +465,7 @@ static bool take_greylist(struct rule_draft *draft)
     draft->rule.action.ask = true;
     const char *stutter = cfg_getstr(draft->cfg, "stutter"), *instead;
     uint64_t stutter_ms = 0;
+    draft->rule.action.delay_ms = says->stutter_ms;
     if (stutter && units_duration(stutter, &stutter_ms, &instead))
         draft->rule.action.delay_ms = (uint32_t)stutter_ms;
     return add_refusal(draft, line) && take_method(draft, METHOD_VOID);
@@ -454,8 +500,8 @@ static bool take_action(struct rule_draft *draft)
     if (!belongs(draft, "code", action, refusing | 1u << CLOSE) ||
         !belongs(draft, "text", action, refusing | 1u << CLOSE) || !belongs(draft, "method", action, refusing) ||
         !belongs(draft, "delay", action, 1u << REFUSE | 1u << TARPIT) ||
-        !belongs(draft, "stutter", action, 1u << GREYLIST) || !belongs(draft, "delay-step", action, 1u << TARPIT) ||
-        !belongs(draft, "delay-max", action, 1u << TARPIT))
+        !belongs(draft, "stutter", action, 1u << GREYLIST) || !belongs(draft, "greylist", action, 1u << GREYLIST) ||
+        !belongs(draft, "delay-step", action, 1u << TARPIT) || !belongs(draft, "delay-max", action, 1u << TARPIT))
         return false;
     if (cfg_getstr(cfg, "delay-max") && rule->delay_max_ms < rule->action.delay_ms)
         return wrong(cfg, "'delay-max' is less than 'delay'");
@@ -570,6 +616,7 @@ bool rule_section_take(cfg_t *cfg, struct conf *conf)
     bool good = take_verb_key(&draft);
     good = take_matches(&draft) && good;
     good = take_ends(&draft) && good;
+    good = take_client_names(&draft) && good;
     good = check_conditions(&draft) && good;
     good = take_action(&draft) && good;
     good = take_for(&draft) && good;

@@ -1,5 +1,6 @@
 #include "conf/source.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -319,6 +320,18 @@ static bool include(struct reader *reader, const char *name)
     return good;
 }
 
+static void rename_variant(char *line)
+{
+    static const char word[] = "greylist";
+    static_assert(sizeof word == sizeof VARIANT_SECTION, "one takes the place of the other");
+    char *at = line + strspn(line, " \t");
+    if (strncmp(at, word, strlen(word)) != 0)
+        return;
+    const char *title = at + strlen(word) + strspn(at + strlen(word), " \t");
+    if (*title == '"' || *title == '\'')
+        memcpy(at, VARIANT_SECTION, strlen(word));
+}
+
 static bool take_lines(struct reader *reader, char *text)
 {
     for (char *line = text; line;) {
@@ -331,6 +344,8 @@ static bool take_lines(struct reader *reader, char *text)
             return false;
         if (reader->state == QUOTED)
             return wrong(reader, "a quote is not closed");
+        if (outside)
+            rename_variant(line);
         char *name = outside ? included(line) : NULL;
         if (name ? !include(reader, name) : !append_line(reader, line, len))
             return false;

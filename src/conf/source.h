@@ -17,6 +17,10 @@
 
 #include "sys/file.h"
 
+/* What stands in the text for the word greylist where a name follows it: libConfuse cannot tell sections with a title
+   from those without by one word. */
+#define VARIANT_SECTION "graylist"
+
 #define SOURCE_BYTES_MAX (4u << 20)
 #define SOURCE_FILES_MAX 64
 #define SOURCE_DEPTH_MAX 8

@@ -60,7 +60,7 @@ void decision_take(struct engine *engine, struct flow *flow, const struct decisi
     bool tells = !subject->unfinished || (decision->action.kind != SMTP_ACTION_PASS && !dry_run);
     if (tells && decision->undecided) {
         engine->counters.expression_limits++;
-        tell_anomaly(engine, flow, subject->from_server, "expression-limit", subject->text);
+        tell_anomaly(engine, flow, subject->from_server, "expression-limit", subject->text, subject->complete);
     }
     for (uint32_t i = 0; tells && i < decision->taken_count; i++)
         take_rule(engine, flow, subject, decision->taken[i]);

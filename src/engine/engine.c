@@ -7,11 +7,13 @@
 #include "engine/inquiry.h"
 #include "engine/judge.h"
 #include "engine/lifecycle.h"
+#include "engine/names.h"
 #include "engine/progress.h"
 #include "engine/relief.h"
 #include "engine/room.h"
 #include "engine/segment.h"
 #include "engine/tarpit.h"
+#include "engine/tell.h"
 
 /* ---- packets and time ---- */
 
@@ -218,6 +220,17 @@ static void stop_flow(struct engine *engine, uint32_t index)
     held_drop_all(engine, flow);
 }
 
+/* Of a message that is still coming it is told how much has come: nobody else will. */
+static void tell_unfinished(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    if (flow->smtp.opaque || !flow->owes_end || smtp_session_payload(&flow->smtp) == SMTP_VERB_UNKNOWN)
+        return;
+    struct event *event = tell_break(engine, EVENT_PAYLOAD, flow, "");
+    if (event)
+        event->unfinished = true;
+}
+
 void engine_stop(struct engine *engine, int64_t now_us)
 {
     begin_call(engine, now_us);
@@ -227,15 +240,28 @@ void engine_stop(struct engine *engine, int64_t now_us)
         next = room_next(engine, index);
         if (has_held(flow))
             stop_flow(engine, index);
+        tell_unfinished(engine, index);
     }
 }
 
 void engine_answer(struct engine *engine, uint64_t id, struct finding finding, int64_t now_us)
 {
     begin_call(engine, now_us);
-    uint32_t index = inquiry_answer(engine, id, finding);
+    uint32_t index = inquiry_answer(engine, id, &finding);
     if (index != POOL_NONE)
         progress(engine, index);
+}
+
+bool engine_next_name_query(struct engine *engine, struct engine_name_query *query)
+{
+    return names_next(engine, query);
+}
+
+void engine_name(struct engine *engine, const struct engine_name_query *query, struct span name, int64_t now_us)
+{
+    begin_call(engine, now_us);
+    if (names_take(engine, query, name) && inquiry_name_known(engine, query->flow_place))
+        progress(engine, query->flow_place);
 }
 
 /* ---- taking over ---- */

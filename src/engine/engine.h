@@ -62,6 +62,15 @@ bool engine_next_question(struct engine *engine, struct question *question);
  */
 void engine_answer(struct engine *engine, uint64_t id, struct finding finding, int64_t now_us);
 
+/* The next client whose name is wanted; false where there is none. */
+bool engine_next_name_query(struct engine *engine, struct engine_name_query *query);
+
+/*
+ * Its name, which was verified; empty: it has none. Of a connection that is over it changes nothing. A call like
+ * engine_answer.
+ */
+void engine_name(struct engine *engine, const struct engine_name_query *query, struct span name, int64_t now_us);
+
 /* The next event; false where there is none. Its spans live until the next engine_packet, engine_tick or engine_stop.
  */
 bool engine_next_event(struct engine *engine, struct event *event);

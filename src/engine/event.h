@@ -77,8 +77,9 @@ struct event {
                    EVENT_UNEDITED, EVENT_FLOW_END: of the payload `verb` (UNKNOWN: none) that was not complete */
     const char *action; /* EVENT_RULE; EVENT_GREYLIST: pass or defer; EVENT_GUARD; a word, static. EVENT_TARPIT: a
                            rule's name, as of `reason` */
-    bool dry_run;       /* EVENT_RULE: it was not done */
-    bool complete;      /* EVENT_RULE: `text` is all that was looked at, though it has no line end */
+    bool dry_run;       /* EVENT_RULE, EVENT_GREYLIST: it was not done */
+    bool complete;      /* EVENT_RULE, EVENT_ANOMALY: `text` is all that there is, though it has no line end */
+    bool unfinished;    /* EVENT_PAYLOAD: the filter stops before the rest of it has come */
     int32_t offset[2];  /* EVENT_FLOW_END: octets that the client's stream, and the server's, became longer */
     const char *reason; /* why it was changed, a rule's name or a verdict's; of other kinds the word that says what
                            happened. Lives as long as the policy; "" where none */

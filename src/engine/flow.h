@@ -40,58 +40,59 @@ struct handover_shape {
 };
 
 struct flow {
-    uint32_t hash_next;   /* index */
-    struct list_link age; /* its neighbours in the list of its network and class, see engine/room */
-    uint8_t state;        /* enum flow_state */
-    uint8_t age_class;
+    uint32_t hash_next;        /* index */
+    struct list_link age;      /* its neighbours in the list of its network and class, see engine/room */
+    uint8_t state : 2;         /* enum flow_state */
+    uint8_t age_class : 2;     /* enum flow_class */
+    uint8_t reset : 3;         /* enum flow_reset */
+    bool changed : 1;          /* class or deadlines may differ: see engine/progress */
     uint8_t ip_version : 4;    /* 4 or 6 */
     uint8_t client_pieces : 3; /* kept free for octets of the client that wait for the rest of their line */
-    uint8_t reset;             /* enum flow_reset */
+    bool last_chunk : 1;       /* the last BDAT said LAST */
+    uint8_t policy : 4;        /* index of the rules that it began under */
+    uint8_t server_pieces : 3; /* as client_pieces, for octets of the server */
+    bool name_pending : 1;     /* its client's name is being asked for, see engine/names */
+    uint8_t promises;          /* what is outstanding, see engine/promise */
     uint16_t resets_sent; /* packets of that end since: RST and bare acknowledgments in turns; where the reset is LOST,
                                bits, see segment_reset_lost */
-    uint8_t policy : 4;   /* index of the rules that it began under */
-    uint8_t server_pieces : 3; /* the same for octets of the server */
-    uint8_t promises;          /* what is outstanding, see engine/promise */
-    uint16_t network;          /* of the client, see engine/room */
-    bool told_unedited : 1;    /* EVENT_UNEDITED was sent */
-    bool owes_end : 1;         /* EVENT_FLOW_START was sent, and no EVENT_FLOW_END yet */
-    bool contested : 1;        /* the server answered another SYN than the last one seen: octets wait for its end */
-    bool events_lost : 1;      /* since the last one told */
-    bool marked : 1;           /* a packet of it left or came with ENGINE_MARK_PROMISED */
-    bool in_doubt : 1;         /* it was taken over, and no packet has shown yet whether it is marked */
-    bool reopening : 1;        /* the client sent another SYN into the open connection: `reopen` */
-    bool answered : 1;         /* the client has acknowledged something, or of an older one the server has sent
+    uint16_t network;     /* of the client, see engine/room */
+    bool told_unedited : 1;   /* EVENT_UNEDITED was sent */
+    bool owes_end : 1;        /* EVENT_FLOW_START was sent, and no EVENT_FLOW_END yet */
+    bool contested : 1;       /* the server answered another SYN than the last one seen: octets wait for its end */
+    bool events_lost : 1;     /* since the last one told */
+    bool marked : 1;          /* a packet of it left or came with ENGINE_MARK_PROMISED */
+    bool in_doubt : 1;        /* it was taken over, and no packet has shown yet whether it is marked */
+    bool reopening : 1;       /* the client sent another SYN into the open connection: `reopen` */
+    bool answered : 1;        /* the client has acknowledged something, or of an older one the server has sent
                                 something but a reset: both ends are there, and cross here */
-    bool one_way : 1;          /* what the client sends does not cross here */
-    bool heard_out : 1;        /* the client has acknowledged all that the server sent, its FIN included */
-    uint8_t unheard : 2;       /* an older process read it: ends not heard of since, bits 1 << enum smtp_side */
-    bool last_chunk : 1;       /* the last BDAT said LAST */
-    bool changed : 1;          /* class or deadlines may differ: see engine/progress */
-    uint8_t resume : 4;        /* sides that may go on, bits 1 << enum smtp_side; or must, in their last form: bits
+    bool one_way : 1;         /* what the client sends does not cross here */
+    bool heard_out : 1;       /* the client has acknowledged all that the server sent, its FIN included */
+    uint8_t unheard : 2;      /* an older process read it: ends not heard of since, bits 1 << enum smtp_side */
+    uint8_t resume : 4;       /* sides that may go on, bits 1 << enum smtp_side; or must, in their last form: bits
                                 FLOW_RELEASE << enum smtp_side */
-    bool encrypted : 1;        /* the server agreed to it */
-    bool client_sought : 1;    /* it comes from a balancer, and has not said yet whose it is */
-    uint8_t outcome;           /* enum engine_outcome, so far */
-    uint8_t differs_told : 2;  /* bits 1 << enum smtp_side: a resend of that end had other octets than the first time */
-    uint32_t undelayed;        /* replies to exchanges before this one may have waited in an older process */
-    uint32_t inquiry;          /* what it asks and has to tell, see engine/inquiry; POOL_NONE for nothing */
-    uint32_t tarpit;           /* see engine/tarpit; POOL_NONE where no reply of it was delayed */
+    bool encrypted : 1;       /* the server agreed to it */
+    bool client_sought : 1;   /* it comes from a balancer, and has not said yet whose it is */
+    uint8_t differs_told : 2; /* bits 1 << enum smtp_side: a resend of that end had other octets than the first time */
+    uint8_t outcome : 4;      /* enum engine_outcome, so far */
+    uint32_t undelayed;       /* replies to exchanges before this one may have waited in an older process */
+    uint32_t inquiry;         /* what it asks and has to tell, see engine/inquiry; POOL_NONE for nothing */
+    uint32_t tarpit;          /* see engine/tarpit; POOL_NONE where no reply of it was delayed */
     uint32_t handover_generation;         /* of its record, see handover.h; 0: none was kept */
     struct handover_shape handover_shape; /* what that record says */
     uint32_t told;          /* the client of whom a balancer told, see engine/client; POOL_NONE: nobody told of any */
     uint32_t mark;          /* that a rule gave it; 0: none */
     uint32_t marked_s;      /* while promised and marked: since when, in seconds of now_us; 0: not yet */
+    uint32_t content;       /* block with the struct content of the message that goes on; POOL_NONE: none */
     uint64_t id;            /* never used twice */
     int64_t last_us;        /* when its last packet came */
     int64_t line_due_us[2]; /* by enum smtp_side: when what waits must leave; 0 while nothing waits */
     int64_t await_due_us;   /* when octets that wait for a reply must leave; 0 while none do */
     struct event_endpoint ends[2]; /* by enum smtp_side: the client opened the connection */
     struct half halves[2];         /* by enum smtp_side: what that end sends */
-    uint32_t content;              /* block with the struct content of the message that goes on; POOL_NONE: none */
+    uint32_t message_octets;       /* of the message that goes on; no more is counted than fits */
     struct smtp_session smtp;
     struct policy_facts facts;
-    uint64_t message_octets; /* of it */
-    struct half_syn reopen;  /* that SYN: the connection is a new one once the server acknowledges it */
+    struct half_syn reopen; /* that SYN: the connection is a new one once the server acknowledges it */
 };
 
 enum { FLOW_RELEASE = 4 };

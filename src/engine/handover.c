@@ -5,6 +5,7 @@
 #include "engine/client.h"
 #include "engine/inquiry.h"
 #include "engine/judge.h"
+#include "engine/names.h"
 #include "engine/promise.h"
 #include "engine/tell.h"
 #include "smtp/saved.h"
@@ -52,7 +53,7 @@ struct record {
 /* What is known of the dialogue besides the streams. */
 struct dialogue_record {
     uint64_t refusals_sum; /* under other rules numbers of refusals mean something else */
-    uint64_t message_octets;
+    uint32_t message_octets;
     uint32_t mark;
     uint8_t last_chunk, zero[3];
     struct policy_facts facts;
@@ -411,6 +412,8 @@ static bool restore_dialogue(struct engine *engine, uint32_t index, const struct
     if (dialogue->told.ip_version == 4 || dialogue->told.ip_version == 6)
         client_set_told(engine, flow, &dialogue->told);
     judge_facts(engine, flow);
+    policy_note_helo(policy, (struct span){dialogue->question.helo, dialogue->question.helo_len}, &flow->facts);
+    names_ask(engine, index);
     flow->facts.commands = dialogue->facts.commands;
     flow->facts.errors = dialogue->facts.errors;
     flow->facts.refused = dialogue->facts.refused;

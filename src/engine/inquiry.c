@@ -33,6 +33,7 @@ struct inquiry {
     uint8_t state;             /* enum inquiry_state */
     uint8_t side;              /* enum smtp_side that sent the line */
     bool release;              /* it must leave though its end has not come */
+    bool for_name;             /* what waits does so for the client's name: it is decided like any other then */
     bool told;                 /* of this connection something was asked */
     bool open;                 /* a recipient of the transaction was asked about, and nothing has come of it yet */
     struct finding finding;    /* once ANSWERED */
@@ -195,7 +196,17 @@ bool inquiry_next(struct engine *engine, struct question *question)
 
 /* ---- asking ---- */
 
-static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t number)
+/* The number of a rule by its name, which is one text in the policy. */
+static uint16_t rule_number(const struct policy *policy, const char *name)
+{
+    uint32_t number = 0;
+    while (number < policy->rule_count && policy->rules[number].name != name)
+        number++;
+    return (uint16_t)number;
+}
+
+/* `rule`: the name of the one that asks. */
+static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t number, const char *rule)
 {
     uint8_t plain[SMTP_LINE_BYTES_MAX];
     bool recipient = unit->command.verb == SMTP_VERB_RCPT;
@@ -211,6 +222,13 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
     if (!question)
         return false;
     question->id = id_of(flow, number);
+    const struct policy *policy = policy_of(engine, flow);
+    uint16_t asks = rule_number(policy, rule);
+    question->line = (struct question_line){
+        .rule = asks,
+        .verb = (uint8_t)unit->command.verb,
+        .variant = asks < policy->rule_count ? policy->rules[asks].variant : 0,
+    };
     if (recipient) {
         const struct question_said *sender = &inquiry_of(engine, index)->sender;
         question->transaction = sender->exchange;
@@ -276,6 +294,26 @@ static bool lacks_sender(const struct engine *engine, const struct flow *flow)
            !inquiry_at(engine, flow->inquiry)->sender.known;
 }
 
+/* Of so many that are not answered yet it can be told which were asked about. */
+static void note_asked(struct inquiry *inquiry, const struct flow *flow, uint32_t number)
+{
+    uint64_t bit = UINT64_C(1) << number % 64;
+    inquiry->number = number;
+    inquiry->asked = flow->smtp.ledger.count < 64 ? inquiry->asked | bit : inquiry->asked & ~bit;
+}
+
+void inquiry_observe(struct engine *engine, uint32_t index, const struct smtp_unit *unit, const char *rule)
+{
+    const struct flow *flow = flow_at(&engine->table, index);
+    uint32_t number = flow->smtp.answered + flow->smtp.ledger.count;
+    if (unit->command.verb == SMTP_VERB_RCPT && lacks_sender(engine, flow))
+        return;
+    if (ask(engine, index, unit, number, rule))
+        note_asked(inquiry_of(engine, index), flow, number);
+    else
+        engine->counters.questions_unanswered++;
+}
+
 bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool release,
                    struct smtp_action *action)
 {
@@ -304,7 +342,7 @@ bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit
         tell_settled(engine, flow, unit, &busy, action, rule);
         return false;
     }
-    if (!ask(engine, index, unit, number)) {
+    if (!ask(engine, index, unit, number, action->reason)) {
         const char *rule = action->reason;
         engine->counters.questions_unanswered++;
         *action = settled(engine, flow, unit, ANSWER_FAILED, *action);
@@ -314,14 +352,29 @@ bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit
     struct inquiry *inquiry = inquiry_of(engine, index);
     inquiry->state = INQUIRY_WAITS;
     engine->room.asking++;
-    inquiry->number = number;
+    note_asked(inquiry, flow, number);
     inquiry->side = (uint8_t)unit->side;
     inquiry->release = release;
     inquiry->action = *action;
     flow->halves[unit->side].paused = true;
-    /* Of so many that are not answered yet it can be told which were asked about. */
-    uint64_t bit = UINT64_C(1) << number % 64;
-    inquiry->asked = flow->smtp.ledger.count < 64 ? inquiry->asked | bit : inquiry->asked & ~bit;
+    return true;
+}
+
+bool inquiry_waits_for_name(struct engine *engine, uint32_t index, const struct smtp_unit *unit)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    bool concerns = unit->command.verb == SMTP_VERB_RCPT || smtp_verb_is(unit->command.verb, SMTP_TRAIT_ENCRYPTS);
+    if (!flow->name_pending || unit->kind != SMTP_UNIT_COMMAND || !concerns || flow->smtp.lines[unit->side].is_long ||
+        policy_of(engine, flow)->dry_run || engine->settings.questions == 0 || engine->stopping ||
+        engine->room.asking == ENGINE_QUESTIONS_MAX || !room_allows(engine, ROOM_QUESTIONS, 1))
+        return false;
+    struct inquiry *inquiry = inquiry_of(engine, index);
+    inquiry->state = INQUIRY_WAITS;
+    inquiry->for_name = true;
+    inquiry->release = false;
+    inquiry->side = (uint8_t)unit->side;
+    engine->room.asking++;
+    flow->halves[unit->side].paused = true;
     return true;
 }
 
@@ -344,8 +397,21 @@ static void answer(struct engine *engine, struct flow *flow, struct finding find
     flow->halves[inquiry->side].paused = false;
 }
 
+bool inquiry_name_known(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
+    if (!inquiry || inquiry->state != INQUIRY_WAITS || !inquiry->for_name)
+        return false;
+    room_turn_to(engine, index);
+    flow_resume(flow, (enum smtp_side)inquiry->side);
+    answer(engine, flow, unanswered);
+    return true;
+}
+
 void inquiry_give_up(struct engine *engine, struct flow *flow)
 {
+    flow->name_pending = false;
     engine->counters.questions_unanswered++;
     answer(engine, flow, unanswered);
 }
@@ -364,8 +430,10 @@ bool inquiry_take(struct engine *engine, struct flow *flow, const struct smtp_un
     if (inquiry->state != INQUIRY_ANSWERED || inquiry->side != (uint8_t)unit->side)
         return false;
     inquiry->state = INQUIRY_IDLE;
-    if (unit->kind == SMTP_UNIT_OPAQUE)
-        return false; /* it is read no more */
+    bool for_name = inquiry->for_name;
+    inquiry->for_name = false;
+    if (unit->kind == SMTP_UNIT_OPAQUE || for_name)
+        return false; /* it is read no more, or decided now */
     if (inquiry->finding.answer == ANSWER_BRING)
         smtp_void_relent(&flow->smtp, &engine->blocks, inquiry->asked);
     else if (inquiry->finding.answer == ANSWER_DENY)
@@ -375,7 +443,34 @@ bool inquiry_take(struct engine *engine, struct flow *flow, const struct smtp_un
     return true;
 }
 
-uint32_t inquiry_answer(struct engine *engine, uint64_t id, struct finding finding)
+/* What would have become of a line that a dry run let go. */
+static void tell_observed(struct engine *engine, struct flow *flow, uint32_t number, const struct finding *finding)
+{
+    const struct policy *policy = policy_of(engine, flow);
+    struct event *event = tell(engine, EVENT_GREYLIST, flow);
+    if (!event)
+        return;
+    bool lost = finding->answer == ANSWER_FAILED;
+    bool defer = answer_defers(finding->answer) || (lost && policy->defers_without_store);
+    event->dry_run = true;
+    event->verb = (enum smtp_verb)finding->line.verb;
+    event->exchange = number;
+    event->action = defer ? "defer" : "pass";
+    event->reason = finding->reason ? finding->reason : "no-answer";
+    event->passes_from_us = defer ? finding->passes_from_us : 0;
+    event->first_seen_us = finding->first_seen_us;
+    event->attempt = finding->attempts;
+    if (finding->line.rule < policy->rule_count)
+        event->rule = span_of(policy->rules[finding->line.rule].name);
+    if (event->verb == SMTP_VERB_RCPT) {
+        event->text = tell_keep(engine, finding->recipient);
+        event->shown = tell_keep(engine, finding->sender);
+    } else {
+        event->text = tell_keep(engine, finding->helo);
+    }
+}
+
+uint32_t inquiry_answer(struct engine *engine, uint64_t id, const struct finding *finding)
 {
     const struct inquiry *inquiry = find(engine, id >> NUMBER_BITS);
     if (!inquiry)
@@ -384,12 +479,14 @@ uint32_t inquiry_answer(struct engine *engine, uint64_t id, struct finding findi
     struct flow *flow = flow_at(&engine->table, index);
     uint32_t number = (uint32_t)(id & ((1u << NUMBER_BITS) - 1));
     if (number == 0)
-        flow->facts.known = finding.answer == ANSWER_PASS;
-    if (number == 0 || inquiry->state != INQUIRY_WAITS || inquiry->number != number)
+        flow->facts.known = finding->answer == ANSWER_PASS;
+    else if (policy_of(engine, flow)->dry_run)
+        tell_observed(engine, flow, number, finding);
+    if (number == 0 || inquiry->state != INQUIRY_WAITS || inquiry->for_name || inquiry->number != number)
         return POOL_NONE;
     room_turn_to(engine, index);
     flow_resume(flow, (enum smtp_side)inquiry->side);
-    answer(engine, flow, finding);
+    answer(engine, flow, *finding);
     return index;
 }
 

@@ -30,10 +30,17 @@ void inquiry_init(struct engine *engine, void *storage, void *buckets, void *que
  */
 bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool release,
                    struct smtp_action *action);
+/* In a dry run: the same is asked of a line that `rule`, its name in the policy, would have made wait. It does not, and
+   its answer is told. */
+void inquiry_observe(struct engine *engine, uint32_t index, const struct smtp_unit *unit, const char *rule);
+/* Whether the unit must wait for the client's name (engine/names); then its side is paused. */
+bool inquiry_waits_for_name(struct engine *engine, uint32_t index, const struct smtp_unit *unit);
+/* The name is known, or that there is none: true where the connection may go on. */
+bool inquiry_name_known(struct engine *engine, uint32_t index);
 /* Whether a line of this side waits for an answer. */
 bool inquiry_pends(const struct engine *engine, const struct flow *flow, enum smtp_side side);
 /* The answer to question `id` has come. Returns the connection that may go on; POOL_NONE where none waits for it. */
-uint32_t inquiry_answer(struct engine *engine, uint64_t id, struct finding finding);
+uint32_t inquiry_answer(struct engine *engine, uint64_t id, const struct finding *finding);
 /* There will be none: what waits is decided with the next octets that are fed. */
 void inquiry_give_up(struct engine *engine, struct flow *flow);
 /* The next question or lesson; false where there is none. */

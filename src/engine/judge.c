@@ -7,6 +7,7 @@
 #include "engine/held.h"
 #include "engine/inquiry.h"
 #include "engine/message.h"
+#include "engine/names.h"
 #include "engine/offer.h"
 #include "engine/promise.h"
 #include "engine/tarpit.h"
@@ -123,6 +124,7 @@ static void judge_client(struct engine *engine, uint32_t index)
     judge_facts(engine, flow);
     flow->client_sought = false;
     engine->counters.flows_by_direction[flow->facts.direction]++;
+    names_ask(engine, index);
     inquiry_client(engine, index);
     if (!policy_looks_at(policy, RULE_ON_CONNECT))
         return;
@@ -320,17 +322,21 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
                                  const struct smtp_unit *unit)
 {
     struct policy_decision decision;
+    const struct policy *policy = policy_of(engine, flow);
     uint16_t code = unit->role == SMTP_SERVER ? smtp_session_reply_code(&flow->smtp, context, unit) : 0;
     if (unit->role == SMTP_CLIENT)
         count_command(&flow->facts, unit);
-    policy_judge(policy_of(engine, flow), unit, &flow->facts, flow->smtp.recipients, code, &decision);
+    policy_judge(policy, unit, &flow->facts, flow->smtp.recipients, code, &decision);
+    bool observes = policy->dry_run && decision.action.ask && unit->kind == SMTP_UNIT_COMMAND;
+    if (observes)
+        inquiry_observe(engine, flow_index(&engine->table, flow), unit, decision.action.reason);
     if (unit->role == SMTP_SERVER) {
         count_reply(&flow->facts, unit, code);
         note_outcome(flow, context, unit, code);
     }
     struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
     bool passes = decision.action.kind == SMTP_ACTION_PASS;
-    if (decision.taken_count || decision.marks || decision.undecided || policy_of(engine, flow)->dry_run)
+    if (decision.taken_count || decision.marks || decision.undecided || policy->dry_run)
         decision_take(engine, flow, &subject, &decision);
     if (passes && unit->would_leave.len)
         decision_tell_rewritten(engine, flow, &subject, unit->would_leave);
@@ -406,7 +412,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
     bool cut = unit->kind == SMTP_UNIT_OPAQUE; /* anywhere */
     if (unit->anomaly)
         tell_anomaly(engine, flow, unit->side == SMTP_SERVER, smtp_anomaly_name(unit->anomaly),
-                     cut ? (struct span){0} : unit->whole);
+                     cut ? (struct span){0} : unit->whole, false);
     if (unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY)
         tell_line(engine, flow, unit, &before);
     else if (unit->ends_payload && unit->verb != SMTP_VERB_PROXY_HEADER)
@@ -417,6 +423,9 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         guard_note(engine, index, unit, action, &before);
     if (unit->role == SMTP_SERVER && !change->changed)
         offer_note(engine, flow, unit);
+    if (unit->kind == SMTP_UNIT_COMMAND && smtp_verb_is(unit->command.verb, SMTP_TRAIT_HELLO) &&
+        policy_of(engine, flow)->helo_count)
+        policy_note_helo(policy_of(engine, flow), unit->command.argument, &flow->facts);
     if (unit->role == SMTP_CLIENT)
         inquiry_note_command(engine, index, unit, before.exchange, is_kept_back(engine, flow, unit, action));
     else if (flow->smtp.answered != before.answered)
@@ -478,8 +487,13 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
         struct smtp_action action;
         if (flow->client_sought)
             seek_client(engine, index, &unit);
-        if (!inquiry_take(engine, flow, &unit, &action))
+        if (!inquiry_take(engine, flow, &unit, &action)) {
+            if (inquiry_waits_for_name(engine, index, &unit)) {
+                smtp_session_put_back(&flow->smtp, &context, &unit);
+                break;
+            }
             action = decide(engine, flow, &context, &unit);
+        }
         if (action.ask && inquiry_waits(engine, index, &unit, release, &action))
             smtp_session_put_back(&flow->smtp, &context, &unit);
         else

@@ -8,6 +8,7 @@
 #include "engine/inquiry.h"
 #include "engine/judge.h"
 #include "engine/message.h"
+#include "engine/names.h"
 #include "engine/offer.h"
 #include "engine/promise.h"
 #include "engine/room.h"
@@ -294,7 +295,7 @@ static uint32_t add_flow(struct engine *engine, const struct packet *packet, enu
     flow->network = network;
     flow->policy = engine->policy & 15u;
     engine->policy_flows[flow->policy]++;
-    flow->state = (uint8_t)state;
+    flow->state = state & 3u;
     flow->last_us = engine->now_us;
     room_link(engine, index, FLOW_CLASS_CHEAP);
     flow->changed = true;

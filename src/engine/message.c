@@ -97,7 +97,8 @@ void message_judge(struct engine *engine, struct flow *flow, const struct smtp_u
     }
     if (!is_message(unit))
         return;
-    flow->message_octets += unit->octets.len;
+    octets = flow->message_octets + unit->octets.len;
+    flow->message_octets = octets < UINT32_MAX ? (uint32_t)octets : UINT32_MAX;
     if (looks_inside(policy_of(engine, flow)))
         look_inside(engine, flow, unit->octets, action);
     if (unit->ends_payload && (unit->verb == SMTP_VERB_DATA || flow->last_chunk))

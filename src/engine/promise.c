@@ -23,7 +23,7 @@ bool promise_break(struct engine *engine, struct flow *flow, unsigned outstandin
     flow->changed = true;
     engine->counters.promises_broken++;
     engine->counters.connections_reset++;
-    tell_anomaly(engine, flow, false, "promise-broken", span_of(reason));
+    tell_anomaly(engine, flow, false, "promise-broken", span_of(reason), true);
     return true;
 }
 

@@ -34,9 +34,17 @@ enum question_kind {
     QUESTION_KINDS
 };
 
+/* The line that a question is about; the answer brings it back. */
+struct question_line {
+    uint16_t rule;   /* the number of the rule that asks */
+    uint8_t verb;    /* enum smtp_verb */
+    uint8_t variant; /* of the greylist's settings, as the rule says: from 1; 0: those for all */
+};
+
 struct question {
     enum question_kind kind;
-    uint64_t id;          /* of a question: for the answer; never used twice */
+    struct question_line line; /* of QUESTION_RECIPIENT and QUESTION_TLS */
+    uint64_t id;               /* of a question: for the answer; never used twice */
     uint64_t about;       /* of a lesson: the question's id; of LESSON_MESSAGE and LESSON_RESET, of the connection's
                              questions and LESSON_ADDRESSED those are meant whose id is not above it, since clients may
                              begin the next transaction before they have read the end of one */
@@ -54,6 +62,15 @@ struct question {
     uint16_t code;
     uint32_t waited_ms;
     bool hung_up;
+};
+
+/* A client whose name in the DNS rules want to know; see engine/names. */
+#define ENGINE_NAME_QUERIES_MAX 64
+struct engine_name_query {
+    uint64_t flow_id;
+    uint32_t flow_place; /* 1 to flows_max */
+    uint8_t ip_version;  /* 4 or 6 */
+    uint8_t address[16]; /* the first 4 or all 16 octets */
 };
 
 enum answer {
@@ -82,6 +99,8 @@ struct finding {
     int64_t passes_from_us; /* of DEFER: the time from which on the same would pass; 0: not known */
     int64_t first_seen_us;  /* when it was tried first; 0: by its attempts nothing was decided */
     uint32_t attempts;      /* since then, this one included */
+    struct question_line line;
+    struct span helo, sender, recipient; /* of the question */
 };
 
 #endif

@@ -117,7 +117,7 @@ static void reset_for(struct engine *engine, uint32_t index, const char *what)
     struct flow *flow = flow_at(&engine->table, index);
     engine->counters.connections_relieved++;
     engine->counters.connections_reset++;
-    tell_anomaly(engine, flow, false, "no-room", span_of(what));
+    tell_anomaly(engine, flow, false, "no-room", span_of(what), true);
     flow->reset = FLOW_RESET_NEXT;
     inquiry_end(engine, index);
     guard_forget(engine, index);

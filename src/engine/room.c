@@ -111,7 +111,7 @@ void room_unlink(struct engine *engine, uint32_t index)
 void room_link(struct engine *engine, uint32_t index, enum flow_class flow_class)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    flow->age_class = (uint8_t)flow_class;
+    flow->age_class = flow_class & 3u;
     list_append(&engine->room.flows[flow->network][flow_class], &engine->table.flows, offsetof(struct flow, age),
                 index);
     share_add(&engine->room.share, ROOM_CHEAP + flow_class, flow->network, 1);

@@ -486,7 +486,7 @@ static enum fate reset(struct engine *engine, uint32_t index, enum smtp_side sid
     struct flow *flow = flow_at(&engine->table, index);
     enum flow_reset of_sender = side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
     if (flow->reset == FLOW_RESET_NEXT)
-        flow->reset = (uint8_t)of_sender;
+        flow->reset = of_sender & 7u;
     bool guilty = flow->reset == of_sender;
     if (packet->flags & PACKET_RST)
         return FATE_CARRY;

@@ -11,6 +11,7 @@
 #include "base/share.h"
 #include "engine/event.h"
 #include "engine/flow.h"
+#include "engine/question.h"
 #include "engine/timer.h"
 #include "engine/values.h"
 #include "policy/policy.h"
@@ -108,6 +109,8 @@ struct engine {
 
     struct question_entry *questions; /* a ring of EVENTS_MAX */
     uint32_t question_first, question_count;
+    struct engine_name_query name_queries[ENGINE_NAME_QUERIES_MAX]; /* a ring */
+    uint32_t name_query_first, name_query_count;
     struct pool inquiries;
     uint32_t *inquiry_buckets; /* by flow id */
     uint32_t inquiry_mask;     /* 0 where nothing is asked */

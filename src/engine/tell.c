@@ -86,12 +86,14 @@ struct span tell_keep(struct engine *engine, struct span octets)
     return (struct span){copy, octets.len};
 }
 
-void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, const char *name, struct span text)
+void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, const char *name, struct span text,
+                  bool complete)
 {
     struct event *event = tell(engine, EVENT_ANOMALY, flow);
     if (event) {
         event->from_server = from_server;
         event->reason = name;
         event->text = tell_keep(engine, text);
+        event->complete = complete && event->text.len == text.len;
     }
 }

@@ -19,8 +19,10 @@ size_t tell_texts_bytes(void);
 struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flow);
 /* The same for an event behind which nothing more is told of a transaction: how far its message had come. */
 struct event *tell_break(struct engine *engine, enum event_kind kind, struct flow *flow, const char *reason);
-/* Something that ought not to be, and the octets, or the word, that say more of it. */
-void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, const char *name, struct span text);
+/* Something that ought not to be, and the octets, or the word, that say more of it; `complete`: these are all, though
+   they may have no line end. */
+void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, const char *name, struct span text,
+                  bool complete);
 /* Keep a copy of octets for the event, capped. */
 struct span tell_keep(struct engine *engine, struct span octets);
 

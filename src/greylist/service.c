@@ -17,6 +17,7 @@ struct task {
     struct mail_attempt what;              /* texts of its own only while it waits */
     enum question_kind question;           /* of a question */
     uint32_t transaction;                  /* likewise */
+    struct question_line line;             /* likewise */
     uint64_t id, flow_id;
     enum greylist_lesson lesson; /* of a lesson */
     uint32_t waited_ms;
@@ -418,13 +419,26 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
     return answer_of(task->id, task->question, &decision, &task->memory);
 }
 
+/* What holds for the rule that asked. */
+static const struct greylist_variant *variant_of(const struct greylist_service *service, const struct task *task)
+{
+    uint32_t number = task->line.variant;
+    return number > 0 && number <= service->settings.variant_count ? &service->settings.variants[number - 1] : NULL;
+}
+
+static const struct greylist_exempt *exempt_of(const struct greylist_service *service, const struct task *task)
+{
+    return greylist_exempt_of(service->settings.exempt, variant_of(service, task), &task->what.attempt);
+}
+
 static struct greylist_answer finish_question(struct greylist_service *service, struct task *task, int64_t now_us)
 {
     if (task->question == QUESTION_CLIENT)
         return finish_client(service, task, now_us);
+    struct greylist_settings settings = greylist_settings_of(&service->settings.greylist, variant_of(service, task));
     return finish_attempt(service, task,
-                          greylist_decide(&service->settings.greylist, service->settings.exempt, task->needs,
-                                          &task->memory, &task->what.attempt, now_us / 1000));
+                          greylist_decide(&settings, exempt_of(service, task), task->needs, &task->memory,
+                                          &task->what.attempt, now_us / 1000));
 }
 
 static struct greylist_attempt attempt_of(const struct question *question)
@@ -447,11 +461,12 @@ static bool answer_now(struct greylist_service *service, struct task *task, uint
                        struct greylist_answer *answer)
 {
     struct greylist_decision decision;
+    struct greylist_settings settings = greylist_settings_of(&service->settings.greylist, variant_of(service, task));
     keep_keys(&service->keeper, task->needs.first | task->needs.rest, &task->what.attempt, &service->parts, task->keys);
     look_up(service, task, index, task->needs.first, now_us);
     if (task->waits == 0 && task->needs.rest &&
-        greylist_decide_early(&service->settings.greylist, service->settings.exempt, task->needs, &task->memory,
-                              &task->what.attempt, now_us / 1000, &decision)) {
+        greylist_decide_early(&settings, exempt_of(service, task), task->needs, &task->memory, &task->what.attempt,
+                              now_us / 1000, &decision)) {
         *answer = finish_attempt(service, task, decision);
         return true;
     }
@@ -483,9 +498,10 @@ static bool take_question(struct greylist_service *service, const struct questio
     }
     task->question = question->kind;
     task->id = question->id;
+    task->line = question->line;
     task->flow_id = question->flow_id;
     task->transaction = question->transaction;
-    task->needs = greylist_needs(&service->settings.greylist, service->settings.exempt, &attempt);
+    task->needs = greylist_needs(&service->settings.greylist, exempt_of(service, task), &attempt);
     if (question->kind == QUESTION_CLIENT)
         task->needs = (struct greylist_needs){.first = task->needs.first & GREYLIST_CLIENT_KINDS};
     if (!answer_now(service, task, index, now_us, answer))
@@ -495,11 +511,24 @@ static bool take_question(struct greylist_service *service, const struct questio
     return true;
 }
 
+static void say_what_about(struct greylist_answer *answer, struct question_line line, struct span helo,
+                           struct span sender, struct span recipient)
+{
+    answer->line = line;
+    answer->helo = helo;
+    answer->sender = sender;
+    answer->recipient = recipient;
+}
+
 bool greylist_service_take(struct greylist_service *service, const struct question *question, int64_t now_us,
                            struct greylist_answer *answer)
 {
-    if (question->kind <= QUESTION_CLIENT)
-        return take_question(service, question, now_us, answer);
+    if (question->kind <= QUESTION_CLIENT) {
+        bool answers = take_question(service, question, now_us, answer);
+        if (answers)
+            say_what_about(answer, question->line, question->helo, question->sender, question->recipient);
+        return answers;
+    }
     take_lesson(service, question, now_us);
     return false;
 }
@@ -517,8 +546,10 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
             continue;
         bool answers = !task->learns;
         if (answers) {
+            const struct greylist_attempt *attempt = &task->what.attempt;
             *answer = finish_question(service, task, now_us);
             count_answer(service, task->question, answer);
+            say_what_about(answer, task->line, attempt->helo, attempt->sender, attempt->recipient);
         } else {
             finish_learning(service, task, now_us);
         }

@@ -22,6 +22,8 @@ struct greylist_service;
 struct greylist_service_settings {
     struct greylist_settings greylist;
     const struct greylist_exempt *exempt;
+    const struct greylist_variant *variants; /* by the number of a question less 1 */
+    uint32_t variant_count;
     uint32_t flows_max;       /* connections remembered at once */
     uint32_t mails_max;       /* recipients of them */
     uint32_t tasks_max;       /* questions and lessons for which the store takes its time */
@@ -48,9 +50,11 @@ struct greylist_answer {
     enum answer answer;
     bool reasoned; /* `reason` holds; not of QUESTION_CLIENT, and not of ANSWER_FAILED */
     enum greylist_reason reason;
-    int64_t passes_from_ms; /* of ANSWER_DEFER: see greylist_decision */
-    int64_t first_ms;       /* when it was tried first; 0: by its attempts nothing was decided */
-    uint32_t attempts;      /* since then, this one included */
+    int64_t passes_from_ms;    /* of ANSWER_DEFER: see greylist_decision */
+    int64_t first_ms;          /* when it was tried first; 0: by its attempts nothing was decided */
+    uint32_t attempts;         /* since then, this one included */
+    struct question_line line; /* the question's, as these: they live until the next call */
+    struct span helo, sender, recipient;
 };
 
 /* NULL where there is no memory. */

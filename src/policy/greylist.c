@@ -349,6 +349,25 @@ static enum greylist_kind attempts_kind(const struct greylist_attempt *attempt)
     return attempt->tls ? GREYLIST_TLS : GREYLIST_TRIPLET;
 }
 
+struct greylist_settings greylist_settings_of(const struct greylist_settings *settings,
+                                              const struct greylist_variant *variant)
+{
+    struct greylist_settings of = *settings;
+    if (variant) {
+        of.delay_s = variant->delay_s;
+        of.hung_up_delay_s = variant->hung_up_delay_s;
+    }
+    return of;
+}
+
+const struct greylist_exempt *greylist_exempt_of(const struct greylist_exempt *exempt,
+                                                 const struct greylist_variant *variant,
+                                                 const struct greylist_attempt *attempt)
+{
+    enum greylist_reason reason;
+    return variant && is_exempt(&variant->opt_out, attempt, &reason) ? &variant->opt_out : exempt;
+}
+
 struct greylist_needs greylist_needs(const struct greylist_settings *settings, const struct greylist_exempt *exempt,
                                      const struct greylist_attempt *attempt)
 {

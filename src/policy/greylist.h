@@ -83,6 +83,25 @@ bool greylist_exempt_word(struct greylist_exempt *exempt, struct arena *arena, e
 /* After the last network. False where the arena has no room. */
 bool greylist_exempt_seal(struct greylist_exempt *exempt, struct arena *arena);
 
+struct greylist_attempt;
+
+/* A named section of the rule file: what it says otherwise of what its rules ask about. */
+struct greylist_variant {
+    uint32_t delay_s, hung_up_delay_s; /* see greylist_settings */
+    struct greylist_exempt opt_out;    /* recipients alone: who are not greylisted by it */
+};
+
+#define GREYLIST_VARIANTS_MAX 32
+
+/* The settings that hold for what a variant is asked about; NULL: those that hold for all. */
+struct greylist_settings greylist_settings_of(const struct greylist_settings *settings,
+                                              const struct greylist_variant *variant);
+
+/* Who is exempt then: the recipient of the attempt by its own wish, or else whoever is for all. */
+const struct greylist_exempt *greylist_exempt_of(const struct greylist_exempt *exempt,
+                                                 const struct greylist_variant *variant,
+                                                 const struct greylist_attempt *attempt);
+
 /* ---- what is remembered ---- */
 
 /* The values are those of struct store_record's `kind`. */

@@ -258,6 +258,12 @@ bool policy_add_rule(struct policy *policy, const struct rule *added)
         return false;
     const struct rule *rule = &policy->rules[number];
     policy->watched |= verbs_of(rule);
+    if (rule->helo_number) {
+        policy->watched |= smtp_verbs_that_are(SMTP_TRAIT_HELLO);
+        policy->helo_count = rule->helo_number;
+    }
+    if (rule->name_number)
+        policy->name_count = rule->name_number;
     if (rule->on != RULE_ON_COMMAND && rule_set_has(&policy->acting, number))
         policy->addresses |= verbs_of(rule) & (UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_RCPT);
     rule_set_add(&policy->on[rule->on], number);
@@ -357,6 +363,26 @@ void policy_facts_begin(const struct policy *policy, struct policy_address clien
     facts->exempt_from = exempt_from(policy, facts);
     facts->would_be_acted_on = policy_would_act(policy, facts);
     facts->may_be_acted_on = facts->would_be_acted_on && !policy->dry_run;
+}
+
+void policy_note_helo(const struct policy *policy, struct span name, struct policy_facts *facts)
+{
+    facts->helo_holds = 0;
+    for (uint32_t i = 0; policy->helo_count && i < policy->rule_count; i++) {
+        const struct rule *rule = &policy->rules[i];
+        if (rule->helo_number && rule_names_helo(rule, name))
+            facts->helo_holds |= UINT32_C(1) << (rule->helo_number - 1);
+    }
+}
+
+void policy_note_name(const struct policy *policy, struct span name, struct policy_facts *facts)
+{
+    facts->name_holds = 0;
+    for (uint32_t i = 0; policy->name_count && i < policy->rule_count; i++) {
+        const struct rule *rule = &policy->rules[i];
+        if (rule->name_number && rule_names_client(rule, name))
+            facts->name_holds |= UINT32_C(1) << (rule->name_number - 1);
+    }
 }
 
 /* ---- deciding ---- */

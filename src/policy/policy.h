@@ -20,6 +20,7 @@
 #define POLICY_KEYWORD_BYTES_MAX 64
 #define POLICY_OWN_BYTES         131072
 #define POLICY_TAKEN_MAX         16
+#define POLICY_NAMES_MAX         32 /* rules with a condition on a name of the client, of each kind */
 
 /* What happens to a session behind something that loses the pairing of commands and replies. */
 enum policy_lost {
@@ -44,6 +45,8 @@ struct policy {
     uint8_t lost;                /* enum policy_lost */
 
     uint32_t rule_count;
+    uint8_t helo_count;              /* of their conditions on the name that the client gives */
+    uint8_t name_count;              /* and on its name in the DNS */
     struct rule rules[RULES_MAX];    /* in order; the first that matches decides */
     struct rule_set on[RULE_EVENTS]; /* rules by the moment they look at */
     uint32_t moments;                /* those that any looks at, bits 1u << enum rule_event */
@@ -148,6 +151,12 @@ bool policy_is_balancer(const struct policy *policy, struct policy_address end);
 /* The facts of a connection that begins. Ends are of two families where a load balancer told of the client. */
 void policy_facts_begin(const struct policy *policy, struct policy_address client, struct policy_address server,
                         struct policy_facts *facts);
+
+/* The client has said who it is (EHLO, HELO, LHLO). */
+void policy_note_helo(const struct policy *policy, struct span name, struct policy_facts *facts);
+
+/* Its name in the DNS is known. */
+void policy_note_name(const struct policy *policy, struct span name, struct policy_facts *facts);
 
 /* The decision about a unit. `recipients`: accepted in this transaction; `code`: of a reply as the client will read it.
  */

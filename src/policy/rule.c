@@ -83,9 +83,16 @@ static bool is_over(uint32_t limit, uint64_t count)
     return limit == RULE_ANY_OVER || count > limit;
 }
 
+/* Whether the condition of this number is among those that hold; 0: there is none. */
+static bool bit_holds(uint8_t number, uint32_t holds)
+{
+    return number == 0 || holds >> (number - 1) & 1;
+}
+
 static bool facts_hold(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts)
 {
     return (rule->directions == 0 || rule->directions >> facts->direction & 1) &&
+           bit_holds(rule->helo_number, facts->helo_holds) && bit_holds(rule->name_number, facts->name_holds) &&
            choice_holds(rule->known, facts->known) && choice_holds(rule->authenticated, facts->authenticated) &&
            choice_holds(rule->early_talker, facts->early_talker) && is_over(rule->after, facts->errors) &&
            is_over(rule->refused_over, facts->refused) && is_over(rule->commands_over, facts->commands) &&
@@ -103,11 +110,48 @@ static bool verb_matches(const struct rule *rule, const struct rule_case *what, 
     return any || rule->verbs >> what->verb & 1 || (rule->on == RULE_ON_COMMAND && named);
 }
 
+static bool rule_restricts(const struct rule *rule)
+{
+    return rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms > 0;
+}
+
+static bool match_holds(const struct rule *rule, enum rule_match match)
+{
+    return match == RULE_MATCH_YES || (match == RULE_MATCH_UNDECIDED && rule_restricts(rule));
+}
+
+bool rule_names_helo(const struct rule *rule, struct span name)
+{
+    return match_holds(rule, any_matches(&rule->helo, name));
+}
+
+/* Whether an entry without an expression names a domain that the name is in: `.example.net` only what is below. */
+static bool names_domain(struct span entry, struct span name)
+{
+    bool below = entry.len && entry.ptr[0] == '.';
+    for (size_t at = 0; at < name.len; at++) {
+        bool begins = below ? name.ptr[at] == '.' : at == 0 || name.ptr[at - 1] == '.';
+        if (begins && rule_pattern_matches(entry, span_tail(name, at)))
+            return true;
+    }
+    return false;
+}
+
+bool rule_names_client(const struct rule *rule, struct span name)
+{
+    for (uint32_t i = 0; i < rule->client_names.count; i++) {
+        const struct rule_pattern *entry = &rule->client_names.list[i];
+        if (entry->matches ? match_holds(rule, entry->matches(entry->regex, name)) : names_domain(entry->glob, name))
+            return true;
+    }
+    return false;
+}
+
 static bool text_matches(const struct rule *rule, const struct rule_case *what, bool named, bool *undecided)
 {
     if (what->event != rule->on)
         return rule->keyword_verbs >> what->verb & 1;
-    bool restricts = rule->action.kind != SMTP_ACTION_PASS || rule->action.delay_ms > 0;
+    bool restricts = rule_restricts(rule);
     bool any = rule->on == RULE_ON_COMMAND || (!rule->has_words && rule->match.count == 0);
     if (what->unread && !any && !restricts)
         return false;

@@ -98,9 +98,15 @@ struct rule {
     struct smtp_action action; /* first match decides */
     uint32_t delay_step_ms;    /* action.delay_ms grows by this with each error since `after` */
     uint32_t delay_max_ms;
-    bool marks;       /* the connection gets `mark` */
-    bool logs;        /* it is told of */
-    bool goes_on;     /* the rules behind it are looked at, too */
+    bool marks;                        /* the connection gets `mark` */
+    bool logs;                         /* it is told of */
+    bool goes_on;                      /* the rules behind it are looked at, too */
+    struct rule_patterns client_names; /* domains of the client's name in the DNS, and patterns */
+    uint8_t name_number;               /* of that condition, in policy_facts.name_holds as the next */
+    struct rule_patterns helo;         /* patterns of the name that the client gave last, in EHLO or HELO */
+    uint8_t
+        helo_number;  /* of that condition, from 1: bit helo_number - 1 of policy_facts.helo_holds; 0: there is none */
+    uint8_t variant;  /* action.ask: by which named section of the greylist, from 1; 0: none */
     bool for_session; /* RULE_ON_CONNECT: no rule behind it, and no verdict, is for this connection */
     uint32_t mark;
 };
@@ -138,5 +144,11 @@ bool rule_means(const struct rule *rule, struct span text, bool named);
  * the case of ASCII letters. Takes time proportional to the product of the lengths at worst.
  */
 bool rule_pattern_matches(struct span pattern, struct span text);
+
+/* Whether the condition on the client's name holds; a rule that restricts holds where that cannot be decided. */
+bool rule_names_helo(const struct rule *rule, struct span name);
+
+/* The same of its name in the DNS: an entry names what is below it, too. */
+bool rule_names_client(const struct rule *rule, struct span name);
 
 #endif

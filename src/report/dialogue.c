@@ -61,7 +61,8 @@ static void show_text(struct dialogue *dialogue, const struct event *event)
 static void show_payload(struct dialogue *dialogue, const struct event *event)
 {
     char text[TEXT_BYTES(SHOWN_OCTETS)];
-    snprintf(text, sizeof text, "(%llu octets)", (unsigned long long)event->octets);
+    snprintf(text, sizeof text, "(%llu octets%s)", (unsigned long long)event->octets,
+             event->unfinished ? " so far" : "");
     if (event->change == EVENT_REMOVED)
         show_line(dialogue, "x->", RED, text, "[removed]");
     else
@@ -79,8 +80,8 @@ bool dialogue_remark(const struct event *event, char *text, size_t size)
         snprintf(text, size, "(rule \"%s\"%s: %s)", event->reason, event->dry_run ? ", dry run" : "", event->action);
         return true;
     case EVENT_GREYLIST:
-        snprintf(text, size, "(greylist: %s, %s%s%s)", event->action, event->reason,
-                 event->passes_from_us ? "; passes from " : "",
+        snprintf(text, size, "(greylist%s: %s, %s%s%s)", event->dry_run ? ", dry run" : "", event->action,
+                 event->reason, event->passes_from_us ? "; passes from " : "",
                  event->passes_from_us ? text_time(event->passes_from_us, time) : "");
         return true;
     case EVENT_TARPIT:

@@ -19,17 +19,19 @@ struct feed {
     struct place *places;
     struct secrets *secrets;
     uint32_t flows_max;
+    uint32_t kinds;     /* that are told: bits 1u << enum event_kind */
     uint32_t ends_owed; /* connections told of, whose end is not told yet */
     bool read;          /* the event at the ring's front was handed out */
     _Atomic uint64_t put, dropped;
 };
 
-struct feed *feed_new(uint32_t flows_max)
+struct feed *feed_new(uint32_t flows_max, uint32_t kinds)
 {
     struct feed *feed = calloc(1, sizeof *feed);
     if (!feed)
         return NULL;
     feed->flows_max = flows_max;
+    feed->kinds = kinds;
     feed->places = calloc((size_t)flows_max + 1, sizeof *feed->places);
     feed->secrets = secrets_new(flows_max);
     feed->ring = ring_new(FEED_BYTES + flows_max * ring_record_bytes(sizeof(struct event)));
@@ -124,6 +126,8 @@ void feed_put(struct feed *feed, const struct event *event)
     assert(event->flow_place > 0 && event->flow_place <= feed->flows_max);
     struct event masked = *event;
     secrets_mask(feed->secrets, &masked);
+    if (!(feed->kinds >> event->kind & 1))
+        return;
     _Atomic uint64_t *count = put(feed, &masked) ? &feed->put : &feed->dropped;
     atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
 }

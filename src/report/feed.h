@@ -17,8 +17,11 @@
 
 struct feed;
 
-/* NULL where there is no memory. */
-struct feed *feed_new(uint32_t flows_max);
+/*
+ * `kinds`: the events that the log wants, bits 1u << enum event_kind, the first and the last one of connections among
+ * them; others are looked at for what they say of secrets. NULL where there is no memory.
+ */
+struct feed *feed_new(uint32_t flows_max, uint32_t kinds);
 void feed_free(struct feed *feed); /* NULL is allowed */
 
 /* Copy one event in, or leave it out. */

@@ -73,7 +73,7 @@ static void remember(struct history *history, const json_t *event)
     json_int_t flow_id = json_integer_value(json_object_get(event, "flow_id"));
     const json_t *delayed = json_object_get(event, "delayed_s");
     const char *recipient = text_of(event, "recipient");
-    if (!delayed || !recipient)
+    if (!delayed || !recipient || json_is_true(json_object_get(event, "dry_run"))) /* nobody waited */
         return;
     struct waiting *waiting = place_of(history, flow_id, recipient);
     if (!waiting)

@@ -94,6 +94,8 @@ static void set_verdict(json_t *record, const struct event *event)
     char time[TEXT_TIME_BYTES];
     bool recipient = event->verb == SMTP_VERB_RCPT;
     json_object_set_new(record, "verdict", json_string(event->action));
+    if (event->dry_run)
+        json_object_set_new(record, "dry_run", json_true());
     json_object_set_new(record, "reason", json_string(event->reason));
     if (event->passes_from_us)
         json_object_set_new(record, "passes_from", json_string(text_time(event->passes_from_us, time)));
@@ -132,8 +134,21 @@ static void set_guarded(json_t *record, const struct event *event)
     json_object_set_new(record, "delay_ms", json_integer(event->delay_ms));
 }
 
+/* In Suricata's form: all of ours are found by the parser of the protocol. */
+static json_t *anomaly_of(const struct event *event)
+{
+    json_t *anomaly = json_object();
+    json_object_set_new(anomaly, "app_proto", json_string("smtp"));
+    json_object_set_new(anomaly, "type", json_string("applayer"));
+    json_object_set_new(anomaly, "event", json_string(event->reason));
+    json_object_set_new(anomaly, "layer", json_string("proto_parser"));
+    return anomaly;
+}
+
 bool json_write_event(FILE *out, const struct event *event)
 {
+    if (event->unfinished) /* of records only */
+        return true;
     json_t *record = json_record(event, event_kind_name(event->kind));
     if (event->lost)
         json_object_set_new(record, "events_lost", json_true());
@@ -155,9 +170,9 @@ bool json_write_event(FILE *out, const struct event *event)
         break;
     case EVENT_ANOMALY:
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));
-        json_object_set_new(record, "reason", json_string(event->reason));
+        json_object_set_new(record, "anomaly", anomaly_of(event));
         if (event->text.len)
-            json_object_set_new(record, "line", json_line(event->text));
+            json_object_set_new(record, "line", event->complete ? json_text(event->text) : json_line(event->text));
         break;
     case EVENT_RULE:
         json_object_set_new(record, "rule", json_text(span_of(event->reason)));

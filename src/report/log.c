@@ -16,6 +16,7 @@
 #include "report/json.h"
 #include "report/reasons.h"
 #include "report/session.h"
+#include "report/types.h"
 #include "sys/descriptors.h"
 #include "sys/file.h"
 
@@ -37,6 +38,7 @@ struct log {
     unsigned count;            /* of such events */
     bool cut;                  /* the last line that was written lacks its end */
     bool failing;              /* that lines cannot be written was said */
+    uint32_t types;            /* of lines that are written (report/types) */
     struct sessions *sessions;
     struct reasons *reasons; /* records are told when the rules behind them may be gone */
     struct feed *feeds[LOG_FEEDS_MAX];
@@ -173,8 +175,13 @@ static void send_lines(struct log *log)
 static void add_event(struct log *log, const struct event *event)
 {
     size_t before = log->count ? log->ends[log->count - 1] : 0;
-    bool good = json_write_event(log->out, event) && sessions_take(log->sessions, event, log->out);
-    if (good && fflush(log->out) == 0) {
+    bool good = !(log->types >> event->kind & 1) || json_write_event(log->out, event);
+    if (types_have_records(log->types))
+        good = good && sessions_take(log->sessions, event, log->out);
+    good = good && fflush(log->out) == 0;
+    if (good && log->lines_len == before) {
+        atomic_fetch_add_explicit(&log->written, 1, memory_order_relaxed); /* of records that are still open, or none */
+    } else if (good) {
         log->ends[log->count++] = log->lines_len;
     } else {
         atomic_fetch_add_explicit(&log->failed, 1, memory_order_relaxed);
@@ -290,7 +297,7 @@ static void release(struct log *log)
     free(log);
 }
 
-struct log *log_open(const char *destination, char *message, size_t message_size)
+struct log *log_open(const char *destination, uint32_t types, char *message, size_t message_size)
 {
     struct log *log = calloc(1, sizeof *log);
     message[0] = '\0';
@@ -300,10 +307,13 @@ struct log *log_open(const char *destination, char *message, size_t message_size
     }
     log->path = strcmp(destination, LOG_TO_SYSLOG) == 0 ? NULL : destination;
     log->fd = -1;
+    log->types = types;
     log->wake = eventfd(0, EFD_CLOEXEC);
     log->out = open_memstream(&log->lines, &log->lines_len);
     log->sessions = sessions_new(SESSIONS_BYTES_DEFAULT);
     log->reasons = reasons_new();
+    if (log->sessions)
+        sessions_write_only(log->sessions, types);
     if (log->wake < 0 || !log->out || !log->sessions || !log->reasons)
         snprintf(message, message_size, "no memory");
     else if (open_destination(log, message, message_size))

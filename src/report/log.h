@@ -33,7 +33,7 @@ struct log_counters {
  * the thread as soon as somebody does. NULL on failure, with a message; else it is empty, or what the administrator
  * ought to know.
  */
-struct log *log_open(const char *destination, char *message, size_t message_size);
+struct log *log_open(const char *destination, uint32_t types, char *message, size_t message_size);
 
 /* Start the thread; apart from log_open, so that feeds may be made and privileges given up in between. False where it
    cannot be. */

@@ -6,6 +6,7 @@
 #include "report/json.h"
 #include "report/text.h"
 #include "report/transaction.h"
+#include "report/types.h"
 #include "smtp/command.h"
 
 enum { BUCKETS = 4096, CHANGES_MAX = 100, ANOMALIES_MAX = 100 };
@@ -26,19 +27,26 @@ struct session {
     bool events_lost;
     uint32_t transactions, accepted;
     uint32_t commands, replies, removed, replaced;
+    struct event unfinished; /* the payload that was still coming when the filter stopped; all zero: none */
 };
 
 struct sessions {
     struct session *buckets[BUCKETS];
     struct account account;
+    uint32_t types; /* of lines that are written (report/types) */
 };
 
 struct sessions *sessions_new(size_t bytes_max)
 {
     struct sessions *sessions = calloc(1, sizeof *sessions);
     if (sessions)
-        sessions->account.left = bytes_max;
+        *sessions = (struct sessions){.account.left = bytes_max, .types = TYPES_ALL};
     return sessions;
+}
+
+void sessions_write_only(struct sessions *sessions, uint32_t types)
+{
+    sessions->types = types;
 }
 
 uint32_t sessions_events(void)
@@ -63,7 +71,9 @@ static struct record begin_record(const struct session *session, int64_t time_us
     return made;
 }
 
-static bool write_record(const struct session *session, struct record made, int64_t took_us, FILE *out)
+/* `type`: one of TYPES_RECORD_. */
+static bool write_record(const struct sessions *sessions, const struct session *session, uint32_t type,
+                         struct record made, int64_t took_us, FILE *out)
 {
     json_object_set_new(made.postern, "tls", json_boolean(session->encrypted));
     json_object_set_new(made.postern, "duration_ms", json_integer(took_us / 1000));
@@ -71,7 +81,10 @@ static bool write_record(const struct session *session, struct record made, int6
         json_object_set_new(made.postern, "events_lost", json_true());
     json_object_set_new(made.record, "smtp", made.smtp);
     json_object_set_new(made.record, "postern", made.postern);
-    return json_write_line(out, made.record);
+    if (sessions->types & type)
+        return json_write_line(out, made.record);
+    json_decref(made.record);
+    return true;
 }
 
 static bool end_transaction(struct sessions *sessions, struct session *session, int64_t now_us, const char *outcome,
@@ -87,13 +100,14 @@ static bool end_transaction(struct sessions *sessions, struct session *session, 
     json_object_set_new(made.postern, "outcome", json_string(outcome));
     session->accepted += strcmp(outcome, "accepted") == 0;
     transaction_write(transaction, made.smtp, made.postern);
-    bool good = write_record(session, made, now_us - transaction->began_us, out);
+    bool good = write_record(sessions, session, TYPES_RECORD_SMTP, made, now_us - transaction->began_us, out);
     transaction_clear(transaction, &sessions->account);
     return good;
 }
 
 /* `offset` is NULL where it is not known. */
-static bool write_session(struct session *session, int64_t now_us, const char *ended, const int32_t *offset, FILE *out)
+static bool write_session(const struct sessions *sessions, const struct session *session, int64_t now_us,
+                          const char *ended, const int32_t *offset, FILE *out)
 {
     char began[TEXT_TIME_BYTES];
     struct record made = begin_record(session, now_us, "smtp-session");
@@ -114,7 +128,7 @@ static bool write_session(struct session *session, int64_t now_us, const char *e
     json_object_set_new(postern, "unedited", session->unedited ? json_string(session->unedited) : json_null());
     list_write(&session->anomalies, postern, "anomalies", "anomalies_omitted");
     list_write(&session->changes, postern, "changes", "changes_omitted");
-    return write_record(session, made, now_us - session->first.time_us, out);
+    return write_record(sessions, session, TYPES_RECORD_SMTP_SESSION, made, now_us - session->first.time_us, out);
 }
 
 /* ---- commands ------------------------------------------------------------------------------------ */
@@ -448,7 +462,7 @@ static bool end_session(struct sessions *sessions, struct session **place, const
 {
     struct session *session = *place;
     bool good = break_off(sessions, session, event, "unfinished", out);
-    good = write_session(session, event->time_us, event->reason, offset, out) && good;
+    good = write_session(sessions, session, event->time_us, event->reason, offset, out) && good;
     *place = session->next;
     free_session(sessions, session);
     return good;
@@ -462,6 +476,8 @@ bool sessions_stop(struct sessions *sessions, int64_t now_us, FILE *out)
             struct event end = sessions->buckets[i]->first;
             end.time_us = now_us > end.time_us ? now_us : end.time_us;
             end.reason = "stopped";
+            end.verb = sessions->buckets[i]->unfinished.verb;
+            end.octets = sessions->buckets[i]->unfinished.octets;
             good = end_session(sessions, &sessions->buckets[i], &end, NULL, out) && good;
         }
     return good;
@@ -497,7 +513,10 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
     case EVENT_REPLY:
         return take_reply(sessions, session, event, out);
     case EVENT_PAYLOAD:
-        take_payload(sessions, session, event);
+        if (event->unfinished)
+            session->unfinished = (struct event){.verb = event->verb, .octets = event->octets};
+        else
+            take_payload(sessions, session, event);
         break;
     case EVENT_ANOMALY:
         list_add(&session->anomalies, &sessions->account, ANOMALIES_MAX, json_text(span_of(event->reason)));

@@ -24,6 +24,9 @@ struct sessions;
 struct sessions *sessions_new(size_t bytes_max);
 void sessions_free(struct sessions *sessions); /* NULL is allowed */
 
+/* Write those of the two records that `types` has (report/types), in place of both. */
+void sessions_write_only(struct sessions *sessions, uint32_t types);
+
 /* Take one event in; writes to `out` where it ends a transaction or a connection. */
 bool sessions_take(struct sessions *sessions, const struct event *event, FILE *out);
 

@@ -49,6 +49,8 @@ struct record {
     struct packet packet; /* of `left` */
 };
 
+enum { NAME_ID = 0 }; /* of the answer to a query for a name: no question has it */
+
 struct drive {
     struct drive_plan plan;
     struct random_source random;
@@ -70,6 +72,7 @@ struct drive {
         enum answer answer;
         int64_t at_us;
     } answers[ANSWERS_MAX]; /* on their way */
+    struct engine_name_query name_query;
     size_t answer_count;
     bool stopped;
     struct conntrack conntrack;
@@ -374,6 +377,15 @@ static void give_answer(struct drive *drive, uint64_t id, enum answer answer)
                                           : "known",
         .passes_from_us = defers ? drive->now_us + 1 : 0,
     };
+    for (size_t i = 0; i < drive->question_count; i++) {
+        const struct question *question = &drive->questions[i].question;
+        if (question->id != id || question->kind > QUESTION_TLS)
+            continue;
+        finding.line = question->line;
+        finding.helo = question->helo;
+        finding.sender = question->sender;
+        finding.recipient = question->recipient;
+    }
     engine_answer(drive->engine, id, finding, drive->now_us);
     take_verdicts(drive);
 }
@@ -403,6 +415,19 @@ static void take_questions(struct drive *drive)
     }
 }
 
+static void take_name_queries(struct drive *drive)
+{
+    struct engine_name_query query;
+    while (engine_next_name_query(drive->engine, &query)) {
+        drive->name_query = query;
+        if (!drive->plan.client_name)
+            continue;
+        expect(drive, drive->answer_count < ANSWERS_MAX, "too many answers on their way");
+        drive->answers[drive->answer_count].id = NAME_ID;
+        drive->answers[drive->answer_count++].at_us = drive->now_us + drive->plan.client_name_us;
+    }
+}
+
 /* When the next answer arrives; INT64_MAX: none is on its way. */
 static int64_t next_answer_us(const struct drive *drive)
 {
@@ -422,7 +447,12 @@ static void give_due_answers(struct drive *drive)
         uint64_t id = drive->answers[i].id;
         enum answer answer = drive->answers[i].answer;
         drive->answers[i] = drive->answers[--drive->answer_count];
-        give_answer(drive, id, answer);
+        if (id == NAME_ID) {
+            engine_name(drive->engine, &drive->name_query, span_of(drive->plan.client_name), drive->now_us);
+            take_verdicts(drive);
+        } else {
+            give_answer(drive, id, answer);
+        }
         i = 0;
     }
 }
@@ -444,6 +474,7 @@ static void take_verdicts(struct drive *drive)
     }
     take_events(drive);
     take_questions(drive);
+    take_name_queries(drive);
 }
 
 /* What conntrack says of a packet before the queue. */

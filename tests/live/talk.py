@@ -116,7 +116,9 @@ def read_events(path):
     with open(path, encoding='utf-8') as file:
         for record in map(json.loads, file):
             key = record['dest_ip'], record['src_port']
-            if record['event_type'] == 'anomaly' or (record['event_type'] == 'command' and record['change'] != 'kept'):
+            if record['event_type'] == 'anomaly':
+                told[key].add(record['anomaly']['event'])
+            elif record['event_type'] == 'command' and record['change'] != 'kept':
                 told[key].add(record['reason'])
             elif record['event_type'] == 'unedited':
                 unread[key].add(record['reason'])

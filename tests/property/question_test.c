@@ -28,7 +28,7 @@
 
 enum { ASK_HOLD_US = 500000, LATER_US = 120000 };
 
-static struct policy policy, strict, ours;
+static struct policy policy, strict, ours, observed;
 
 static void add_rule(struct policy *to, enum rule_event on, const char *match, enum smtp_action_kind kind,
                      const char *line)
@@ -136,6 +136,23 @@ static const struct dialogue dialogues[] = {
      .server_reads = {CHANGE("DATA", "RSET")},
      .client_reads = {CHANGE(OK OK OK, GREYLIST GREYLIST GREYLIST)},
      .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 reset end"},
+    {.label = "a dry run asks and learns, nothing waits, and its answers are told",
+     .policy = &observed,
+     .questions = ALL_KINDS,
+     .answer = answer,
+     .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(OLD), S(OK), C(NEW), S(OK), C("DATA\r\n"),
+               S("354 go\r\n"), C("x\r\n.\r\n"), S("250 queued\r\n"), GOODBY},
+     .of_client =
+         "EHLO MAIL @ask=greylist RCPT a@b>old@b=pass,known @ask=greylist RCPT a@b>new@b=defer,first DATA (6) QUIT",
+     .asked = "client a@b>old@b old@b=250 a@b>new@b new@b=250 message=250 end"},
+    {.label = "and where answers take their time, mail does not",
+     .policy = &observed,
+     .questions = ALL_KINDS,
+     .answer = never,
+     .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK "354 go\r\n"), C("x\r\n.\r\n"),
+               S("250 queued\r\n"), GOODBY},
+     .of_client = "EHLO MAIL @ask=greylist RCPT @ask=greylist RCPT DATA (6) QUIT",
+     .asked = "client a@b>old@b a@b>new@b old@b=250 new@b=250 message=250 end"},
     {.label = "nobody may be asked, and mail flows",
      .policy = &policy,
      .turns = {GREET, EHLO, OFFER, C(MAIL OLD NEW "DATA\r\n"), S("250 ok\r\n" OK OK "354 go\r\n"), C("x\r\n.\r\n"),
@@ -485,6 +502,55 @@ static void test_an_answer_is_told(void **state)
     end(drive);
 }
 
+/* A recipient waits for the client's name, and what is behind it; a command that no greylist asks about does not. */
+static void test_a_name_is_waited_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t later_us;
+        bool refused, in_time;
+    } rows[] = {
+        {"mx.good.example", LATER_US, true, true},
+        {"GOOD.example", LATER_US, true, true},
+        {"notgood.example", LATER_US, false, true},
+        {"good.example.net", LATER_US, false, true},
+        {"", LATER_US, false, true},
+        {"mx.good.example", 0, true, true},
+        {"mx.good.example", 2 * ASK_HOLD_US, false, false},
+    };
+    static struct rule_pattern entry = {.glob = {(const uint8_t *)"good.example", 12}};
+    static struct policy named;
+    policy_init_default(&named);
+    rules_add(&named, "named", RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "550 5.7.1 Named");
+    named.rules[0].client_names = (struct rule_patterns){&entry, 1};
+    named.rules[0].name_number = named.name_count = 1;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct drive_plan plan = {.name = rows[i].name,
+                                  .policy = &named,
+                                  .seed = 9,
+                                  .no_acknowledgments = true,
+                                  .questions = ALL_KINDS,
+                                  .client_name = rows[i].name,
+                                  .client_name_us = rows[i].later_us};
+        struct drive *drive = drive_new(&plan);
+        drive_handshake(drive);
+        uint64_t mail = drive_send_text(drive, SMTP_CLIENT, 0, MAIL);
+        uint64_t line = drive_send_text(drive, SMTP_CLIENT, mail_len, NEW);
+        uint64_t behind = drive_send_text(drive, SMTP_CLIENT, mail_len + new_len, "DATA\r\n");
+        drive_wait(drive, 1000);
+        bool at_once = rows[i].later_us == 0;
+        assert_int_not_equal(drive_fate(drive, mail), DRIVE_WAITS);
+        assert_int_equal(drive_fate(drive, line) == DRIVE_WAITS, !at_once);
+        drive_wait(drive, rows[i].in_time ? LATER_US : ASK_HOLD_US - 4000);
+        assert_int_equal(drive_fate(drive, line) == DRIVE_WAITS, !rows[i].in_time);
+        drive_wait(drive, 6000);
+        assert_int_not_equal(drive_fate(drive, line), DRIVE_WAITS);
+        assert_int_equal(drive_fate(drive, behind), rows[i].refused ? DRIVE_EDITED : DRIVE_PASSED);
+        end(drive);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest more[] = {
@@ -492,9 +558,12 @@ int main(void)
         cmocka_unit_test(test_nobody_answers),          cmocka_unit_test(test_stop_while_a_line_waits),
         cmocka_unit_test(test_ends_while_a_line_waits), cmocka_unit_test(test_starttls_without_an_end),
         cmocka_unit_test(test_a_question_says_who),     cmocka_unit_test(test_an_answer_is_told),
+        cmocka_unit_test(test_a_name_is_waited_for),
     };
     fill_policy(&policy);
     fill_policy(&strict);
+    fill_policy(&observed);
+    observed.dry_run = true;
     strict.defers_without_store = true;
     protect_clients(&ours);
     return dialogue_run("question", dialogues, sizeof dialogues / sizeof dialogues[0], more,

@@ -567,10 +567,14 @@ static void test_open_connections_are_told_at_the_end(void **state)
     give(sessions, out, made(7, EVENT_FLOW_START, 0, SMTP_VERB_UNKNOWN, ""));
     give(sessions, out, made(7, EVENT_COMMAND, 1, SMTP_VERB_MAIL, "MAIL FROM:<a@b>\r\n"));
     give(sessions, out, made(7, EVENT_REPLY, 1, SMTP_VERB_MAIL, "250 ok\r\n"));
+    struct event so_far = made(7, EVENT_PAYLOAD, 0, SMTP_VERB_END_OF_DATA, "");
+    so_far.octets = 321;
+    so_far.unfinished = true;
+    give(sessions, out, so_far);
     assert_true(sessions_stop(sessions, 2500000, out));
     assert_int_equal(fclose(out), 0);
     char *told = summary(lines);
-    assert_string_equal(told, "smtp unfinished - 0 - - session stopped 1/0");
+    assert_string_equal(told, "smtp unfinished - 321 - - session stopped 1/0");
     assert_int_equal(number_in(lines, "duration_ms"), 2500);
     assert_null(strstr(lines, "client_offset"));
     free(told);
@@ -609,6 +613,24 @@ static void test_what_is_complete(void **state)
     drive_free(drive);
 }
 
+/* A word of the filter's own is no line that was cut. */
+static void test_words_are_not_cut(void **state)
+{
+    (void)state;
+    char line[1024];
+    struct event event = made(1, EVENT_ANOMALY, 0, SMTP_VERB_UNKNOWN, "memory");
+    event.reason = "no-room";
+    for (int complete = 0; complete < 2; complete++) {
+        FILE *out = fmemopen(line, sizeof line, "w");
+        event.complete = complete;
+        assert_true(json_write_event(out, &event));
+        assert_int_equal(fclose(out), 0);
+        assert_non_null(strstr(line, complete ? "\"line\":\"memory\"" : "\"line\":\"memory\\\\...\""));
+        assert_non_null(
+            strstr(line, "\"anomaly\":{\"app_proto\":\"smtp\",\"type\":\"applayer\",\"event\":\"no-room\","));
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -617,6 +639,7 @@ int main(void)
         {"events: every line as it left, in pieces too", test_left, NULL, NULL, NULL},
         {"events: long lines that were changed are capped", test_long_changed_lines, NULL, NULL, NULL},
         {"what is told of the inside of a message is marked where it is cut", test_what_is_complete, NULL, NULL, NULL},
+        {"words of an anomaly are not marked as cut", test_words_are_not_cut, NULL, NULL, NULL},
         {"recipients beyond the list are counted", test_recipients_beyond_the_list, NULL, NULL, NULL},
         {"memory is bounded for all together, and given back", test_memory_is_bounded_and_given_back, NULL, NULL, NULL},
         {"events that were lost are told", test_lost_events_are_told, NULL, NULL, NULL},

@@ -251,6 +251,18 @@ static const struct row rows[] = {
       .turns = {GREET, EHLO, S("250 mail\r\n"), C("RCPT  TO:<c@example.com>\r\n"), S(OK), C("NOOP \0\r\n"),
                 S("250 ok\r\n"), END},
       .of_client = "@told=log EHLO RCPT !nul-in-command NOOP QUIT"}},
+    {"rule \"dialup\" { on = recipient helo = {\"*.dyn.example\", '/^\\[/'} action = log }\n"
+     "rule \"mail of it\" { on = line part = header helo = {\"*.dyn.example\"} match = {\"Subject*\"} action = log }\n"
+     "rule \"ours\" { on = sender helo = {\"mail.ours.example\"} action = log }",
+     {.label = "helo: the last name counts, at every later moment",
+      .turns = {GREET, C("EHLO a.DYN.example\r\n"), S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK),
+                C("DATA\r\n"), S("354 go\r\n"), C("Subject: x\r\n\r\n.\r\n"), S("250 queued\r\n"),
+                C("HELO mail.ours.example\r\n"), S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK)},
+      .of_client = "EHLO MAIL @dialup=log RCPT DATA @mail of it=log (17) HELO @ours=log MAIL RCPT"}},
+    {"rule \"dialup\" { on = recipient helo = {\"*.dyn.example\"} action = refuse code = 550 method = void }",
+     {.label = "helo: who is named so is refused",
+      .turns = {GREET, C("EHLO a.dyn.example\r\n"), S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .client_reads = {CHANGE("250 2.1.5 Recipient ok", "550")}}},
     {"dry-run = yes\nrule \"no\" { on = recipient action = refuse }\nrule \"mask\" { on = greeting action = strip }",
      {.label = "dry run: nothing is changed, what would have been is told",
       .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},

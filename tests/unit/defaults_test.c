@@ -70,6 +70,11 @@ static bool same_keywords(const struct conf *one, const struct conf *other)
     return a->count == b->count;
 }
 
+static bool same_event_types(const struct conf *one, const struct conf *other)
+{
+    return one->event_types == other->event_types;
+}
+
 static bool same_flow_memory(const struct conf *one, const struct conf *other)
 {
     return one->engine.flow_blocks_max == other->engine.flow_blocks_max;
@@ -110,6 +115,7 @@ static const struct {
 } taken[] = {
     {"ports", same_ports},
     {"strip", same_keywords},
+    {"event-types", same_event_types},
     {"flow-memory", same_flow_memory},
     {"memory", same_memory},
     {"on-lost-pairing", same_verdicts},

@@ -99,7 +99,7 @@ static void test_feed_copies_texts(void **state)
     (void)state;
     uint8_t text[] = "MAIL", shown[] = "NOOP";
     char reason[] = "no guests";
-    struct feed *feed = feed_new(4);
+    struct feed *feed = feed_new(4, UINT32_MAX);
     struct event event = event_of(EVENT_FLOW_START, 1, 1), got;
     feed_put(feed, &event);
     event = event_of(EVENT_COMMAND, 1, 1);
@@ -152,7 +152,7 @@ static void test_feed_never_loses_an_end(void **state)
     static struct told told[FLOWS + 1];
     static uint64_t at[PLACES + 1];
     static uint32_t sent[FLOWS + 1];
-    struct feed *feed = feed_new(PLACES);
+    struct feed *feed = feed_new(PLACES, UINT32_MAX);
     uint64_t flows = 0, put_count = 0, taken = 0;
     memset(told, 0, sizeof told);
     while (flows < FLOWS) {
@@ -192,7 +192,7 @@ static void test_feed_never_loses_an_end(void **state)
 static void test_feed_tells_what_is_not_followed(void **state)
 {
     (void)state;
-    struct feed *feed = feed_new(4);
+    struct feed *feed = feed_new(4, UINT32_MAX);
     struct event got;
     put(feed, EVENT_UNEDITED, 7, 2);
     assert_true(feed_take(feed, &got) && got.kind == EVENT_UNEDITED && got.flow_id == 7);
@@ -206,7 +206,7 @@ static void test_feed_tells_what_is_not_followed(void **state)
 static void test_feed_tells_of_guarded_mail_late(void **state)
 {
     (void)state;
-    struct feed *feed = feed_new(4);
+    struct feed *feed = feed_new(4, UINT32_MAX);
     struct event got;
     put(feed, EVENT_FLOW_START, 7, 2);
     put(feed, EVENT_FLOW_END, 7, 2);

@@ -1,6 +1,7 @@
 /* report/log: what a disk that is full, a reader that stops and a disk that hangs do to events; every one is counted.
  */
 #include "report/log.h"
+#include "report/types.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,16 +97,16 @@ static void wait_until_counted(struct fixture *fixture, uint64_t events)
     fail_msg("not all events were counted");
 }
 
-static void begin(struct fixture *fixture, bool fifo)
+static void begin_with(struct fixture *fixture, bool fifo, uint32_t types)
 {
     static unsigned number;
     char message[256];
     struct stat about;
-    *fixture = (struct fixture){.feed = feed_new(4)};
+    *fixture = (struct fixture){.feed = feed_new(4, types_logged(types))};
     snprintf(fixture->path, sizeof fixture->path, "/tmp/postern-log-test-%d-%u", (int)getpid(), number++);
     if (fifo)
         assert_int_equal(mkfifo(fixture->path, 0600), 0);
-    fixture->log = log_open(fixture->path, message, sizeof message);
+    fixture->log = log_open(fixture->path, types, message, sizeof message);
     assert_non_null(fixture->log);
     assert_int_equal(strstr(message, "nobody reads this FIFO") != NULL, fifo);
     assert_true(log_start(fixture->log, &fixture->feed, 1));
@@ -115,6 +116,11 @@ static void begin(struct fixture *fixture, bool fifo)
     atomic_store(&room, ALL);
     atomic_store(&hangs, false);
     atomic_store(&hanging, false);
+}
+
+static void begin(struct fixture *fixture, bool fifo)
+{
+    begin_with(fixture, fifo, TYPES_ALL);
 }
 
 /* Each line that is whole is JSON; how many of those there are, and of others that are not empty. */
@@ -250,12 +256,81 @@ static void test_a_disk_that_hangs(void **state)
     unlink(fixture.path);
 }
 
+/* A connection whose client authenticates, and says its password once more where a command belongs. */
+static void put_mistake(struct fixture *fixture)
+{
+    static const struct {
+        enum event_kind kind;
+        enum smtp_verb verb;
+        const char *text;
+    } events[] = {{EVENT_FLOW_START, SMTP_VERB_UNKNOWN, ""},         {EVENT_COMMAND, SMTP_VERB_AUTH, "AUTH LOGIN\r\n"},
+                  {EVENT_REPLY, SMTP_VERB_AUTH, "535 no\r\n"},       {EVENT_COMMAND, SMTP_VERB_UNKNOWN, "hunter2\r\n"},
+                  {EVENT_ANOMALY, SMTP_VERB_UNKNOWN, "hunter2\r\n"}, {EVENT_FLOW_END, SMTP_VERB_UNKNOWN, ""}};
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+        struct event event = {.kind = events[i].kind,
+                              .flow_id = 1,
+                              .flow_place = 1,
+                              .ip_version = 4,
+                              .verb = events[i].verb,
+                              .from_server = events[i].kind == EVENT_REPLY,
+                              .exchange = (uint32_t)i,
+                              .last = true,
+                              .text = span_of(events[i].text),
+                              .action = "",
+                              .reason = events[i].kind == EVENT_ANOMALY ? "ambiguous-response" : "closed"};
+        feed_put(fixture->feed, &event);
+    }
+    log_wake(fixture->log);
+}
+
+static void test_types_that_are_written(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[3];
+        unsigned events, lines;
+        const char *has;
+    } rows[] = {
+        {{"anomaly"}, 3, 1, "\"event_type\":\"anomaly\""},
+        {{"smtp-session"}, 6, 1, "\"event_type\":\"smtp-session\""},
+        {{"smtp"}, 6, 0, ""},
+        {{"greylist"}, 2, 0, ""},
+        {{"dialogue"}, 5, 5, "\"line\":\"[masked]\""},
+        {{"dialogue", "anomaly"}, 6, 6, "\"line\":\"[masked]\""},
+        {{"all"}, 6, 7, "\"event_type\":\"flow-end\""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fixture fixture;
+        struct log_counters counters;
+        unsigned whole, cut;
+        char text[8192] = "";
+        uint32_t types = 0;
+        for (size_t word = 0; word < 3 && rows[i].words[word]; word++)
+            assert_true(types_add(rows[i].words[word], &types));
+        begin_with(&fixture, false, types);
+        put_mistake(&fixture);
+        assert_true(log_close(fixture.log, 0, 1000, &counters));
+        assert_int_equal(counters.written, rows[i].events);
+        count_lines(fixture.path, &whole, &cut);
+        assert_int_equal(whole, rows[i].lines);
+        FILE *in = fopen(fixture.path, "r");
+        text[fread(text, 1, sizeof text - 1, in)] = '\0';
+        fclose(in);
+        assert_non_null(strstr(text, rows[i].has));
+        assert_null(strstr(text, "hunter2"));
+        unlink(fixture.path);
+        feed_free(fixture.feed);
+    }
+    assert_true((types_told(1u << EVENT_ANOMALY) >> EVENT_COMMAND & 1) &&
+                !(types_told(1u << EVENT_TARPIT) >> EVENT_REPLY & 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_disk),         cmocka_unit_test(test_nobody_reads),
         cmocka_unit_test(test_a_reader_that_stops), cmocka_unit_test(test_a_reader_that_is_slow),
-        cmocka_unit_test(test_a_disk_that_hangs),
+        cmocka_unit_test(test_a_disk_that_hangs),   cmocka_unit_test(test_types_that_are_written),
     };
     signal(SIGPIPE, SIG_IGN);
     cmocka_set_message_output(CM_OUTPUT_TAP);

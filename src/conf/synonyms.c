@@ -49,6 +49,7 @@ static const struct {
     {NULL, "ip source src address", "write client, or peer for whichever end is outside"},
     {NULL, "dest destination dst", "write server, or peer for whichever end is outside"},
     {NULL, "mynetworks local-networks networks internal", "write protected"},
+    {NULL, "proxy-protocol accept-proxy proxies trusted-proxies", "write balancers"},
     {NULL, "whitelist allowlist", "write exempt-clients, exempt-senders or exempt-recipients in greylist { }"},
     {NULL, "observe test-mode permissive", "write dry-run"},
     {NULL, "reject deny defer allow accept block drop bounce tempfail mask",

@@ -629,7 +629,9 @@ static bool next_header(struct smtp_session *session, const struct smtp_context 
         unit->whole = smtp_line_so_far(line, context->blocks);
     unit->octets = span_tail(unit->whole, line->left);
     unit->verb = SMTP_VERB_PROXY_HEADER;
-    unit->kind = status == SMTP_PROXY_GOOD ? SMTP_UNIT_PAYLOAD : SMTP_UNIT_FRAGMENT;
+    unit->kind = status == SMTP_PROXY_GOOD  ? SMTP_UNIT_PAYLOAD
+                 : status == SMTP_PROXY_BAD ? SMTP_UNIT_OPAQUE
+                                            : SMTP_UNIT_FRAGMENT;
     unit->ends_payload = status == SMTP_PROXY_GOOD;
     unit->anomaly = status == SMTP_PROXY_BAD ? SMTP_ANOMALY_PROXY_HEADER : SMTP_ANOMALY_NONE;
     return status != SMTP_PROXY_MORE || (release && unit->octets.len > 0);
@@ -646,7 +648,8 @@ static bool next_of_client(struct smtp_session *session, const struct smtp_conte
         return false;
     if (session->phase != SMTP_PHASE_COMMAND)
         return next_payload(session, context, bytes, unit);
-    session->proxied = session->proxied && !session->greeted;
+    /* A server that wants a header does not greet before; what has begun goes on. */
+    session->proxied = session->proxied && (!session->greeted || session->lines[unit->side].len > 0);
     bool header = session->proxied && next_header(session, context, bytes, release, unit);
     if (header || session->proxied)
         return header;

@@ -521,6 +521,8 @@ static bool must_reset(const struct smtp_session *session, const struct smtp_uni
 {
     if (action.kind == SMTP_ACTION_RESET)
         return true;
+    if (unit->anomaly == SMTP_ANOMALY_PROXY_HEADER && unit->kind == SMTP_UNIT_OPAQUE)
+        return action.kind != SMTP_ACTION_PASS; /* what ends nowhere cannot be covered */
     size_t left = smtp_unit_left_before(unit);
     struct span word = unit->command.word;
     bool voids = unit->anomaly == SMTP_ANOMALY_UNREADABLE_ADDRESS; /* what has left of MAIL and RCPT comes to nothing */

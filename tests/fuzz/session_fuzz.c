@@ -100,6 +100,12 @@ static bool is_line(const struct smtp_unit *unit)
     return unit->kind == SMTP_UNIT_COMMAND || unit->kind == SMTP_UNIT_REPLY || unit->kind == SMTP_UNIT_FRAGMENT;
 }
 
+/* A load balancer's PROXY header, or its beginning. */
+static bool is_header(const struct smtp_unit *unit)
+{
+    return unit->role == SMTP_CLIENT && unit->verb == SMTP_VERB_PROXY_HEADER && unit->kind != SMTP_UNIT_COMMAND;
+}
+
 static void check_unit(const struct play *play, const struct smtp_unit *unit)
 {
     const struct stream *stream = &play->streams[unit->side];
@@ -108,7 +114,9 @@ static void check_unit(const struct play *play, const struct smtp_unit *unit)
     MUST(span_equal(unit->octets, span_head(span_tail(said, stream->decided), unit->octets.len)));
     if (play->session.opaque)
         MUST(unit->kind == SMTP_UNIT_OPAQUE);
-    if (!is_line(unit))
+    if (is_header(unit)) /* it may have line ends */
+        MUST(span_equal(unit->whole, span_head(span_tail(said, stream->line_at), unit->whole.len)));
+    if (!is_line(unit) || is_header(unit))
         return;
     MUST(span_equal(unit->whole, span_head(span_tail(said, stream->line_at), unit->whole.len)));
     MUST(inside(unit->whole, unit->command.word) && inside(unit->whole, unit->command.argument));
@@ -187,6 +195,10 @@ static void note_unit(struct play *play, const struct smtp_unit *unit)
         add_entry(stream, (struct entry){'R', (uint8_t)unit->verb, (uint8_t)unit->anomaly, stream->line_at});
         break;
     case SMTP_UNIT_PAYLOAD:
+        if (is_header(unit)) {
+            add_entry(stream, (struct entry){'H', 0, 0, stream->line_at});
+            break;
+        }
         if (last != 'P')
             add_entry(stream, (struct entry){'P', 0, 0, stream->decided});
         if (unit->ends_payload)
@@ -307,6 +319,7 @@ static void play_all(struct play *play, const uint8_t *data, size_t size)
         .strict = play->policy != &observer,
     };
     smtp_session_init(&play->session);
+    play->session.proxied = data[0] & 32;
     for (struct span rest = {data + 2, size - 2}; rest.len >= RECORD && !play->reset;) {
         const uint8_t *record = rest.ptr;
         struct span octets = span_head(span_tail(rest, RECORD), record[1]);

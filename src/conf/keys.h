@@ -42,7 +42,7 @@ struct key {
     const char *words;    /* of WORD, separated by blanks */
     size_t at;            /* where its value is kept in the section's structure */
     uint8_t width;        /* octets of that; 0: taken by code of its own */
-    uint32_t unit_ms;     /* of a DURATION: 1, or 1000 for seconds */
+    uint16_t unit_ms;     /* of a DURATION: 1, or 1000 for seconds */
     enum key_narrows narrows;
     const char *about; /* a sentence or two for the reference */
 };

@@ -54,11 +54,11 @@ extern const struct store_backend store_lost; /* stands in for one that cannot b
 enum store_fault_of { FAULT_WRITING, FAULT_PLACE, FAULT_RECORDS, STORE_FAULTS };
 
 struct store {
+    struct table table;
     const struct store_backend *backend;
     void *state; /* the backend's */
     struct store_settings settings;
     uint8_t secret[STORE_SECRET_BYTES];
-    struct table table;
 
     _Atomic int64_t ahead_ms; /* of the steady clock: its clients' time (see store_now_s) */
     int64_t lag_s;            /* that its clients' time is ahead of its own (store/lag). Set by `open` */
@@ -66,10 +66,10 @@ struct store {
     pthread_t reader, writer;
     bool reading, writing; /* they were started */
     _Atomic bool ending;
-    struct store_waker asked, written; /* the thread that reads, and the one that writes */
     _Atomic bool down;                 /* there is nobody to ask: questions fail at once */
-    _Atomic uint64_t records;          /* behind the table */
     _Atomic uint32_t kinds;            /* store_kinds */
+    struct store_waker asked, written; /* the thread that reads, and the one that writes */
+    _Atomic uint64_t records;          /* behind the table */
     _Atomic uint64_t written_count, reconnects;
 
     pthread_mutex_t clients_lock;

@@ -97,7 +97,10 @@ static bool can_be_ruled(const struct subjects *subjects)
 {
     const struct greylist_attempt *attempt = &subjects->attempts[0];
     struct span text = attempt->sender.len ? attempt->sender : attempt->recipient;
-    const char *address = (const char *)text.ptr, *domain = strrchr(address, '@') + 1;
+    const char *address = (const char *)text.ptr, *at = address ? strrchr(address, '@') : NULL;
+    if (!at)
+        return false;
+    const char *domain = at + 1;
     bool whole = *domain && *domain != '.' && (address + 1 == domain || !strpbrk(address, "*?"));
     return whole && !strpbrk(domain, "*?/ ") && import_is_address(text);
 }

@@ -11,7 +11,7 @@
 
 enum format { AS_TEXT, AS_JSON, AS_HTML };
 
-static void print_top(const char *title, const json_t *counts)
+static void print_top(const char *title, json_t *counts)
 {
     struct report_entry top[REPORT_TOP_MAX];
     size_t count = report_top(counts, top);

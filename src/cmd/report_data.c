@@ -188,12 +188,12 @@ int64_t report_delay_s(const struct report *report, unsigned percent)
     return report->delays_s[at > 0 ? at - 1 : 0];
 }
 
-size_t report_top(const json_t *counts, struct report_entry top[REPORT_TOP_MAX])
+size_t report_top(json_t *counts, struct report_entry top[REPORT_TOP_MAX])
 {
     size_t used = 0;
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)counts, name, value)
+    json_object_foreach(counts, name, value)
     {
         json_int_t number = json_integer_value(value);
         size_t at = used;

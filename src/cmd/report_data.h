@@ -47,7 +47,7 @@ struct report_entry {
 };
 
 /* The largest of an object's counts, the largest first; returns how many, REPORT_TOP_MAX at most. */
-size_t report_top(const json_t *counts, struct report_entry top[REPORT_TOP_MAX]);
+size_t report_top(json_t *counts, struct report_entry top[REPORT_TOP_MAX]);
 
 /* The page: no script, nothing from elsewhere. False where it cannot be written. */
 bool report_write_html(const struct report *report, FILE *out);

@@ -37,7 +37,7 @@ static void write_bars(FILE *out, const char *title, const struct report_entry *
     fputs("</svg>\n", out);
 }
 
-static void write_top(FILE *out, const char *title, const json_t *counts)
+static void write_top(FILE *out, const char *title, json_t *counts)
 {
     struct report_entry top[REPORT_TOP_MAX];
     write_bars(out, title, top, report_top(counts, top));

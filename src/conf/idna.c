@@ -13,9 +13,9 @@ size_t idna_to_ascii(struct span domain, uint8_t *out, size_t room)
     text[domain.len] = '\0';
     if (idn2_to_ascii_8z(text, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
         return 0;
-    size_t len = strlen(ascii);
-    if (len <= room)
-        memcpy(out, ascii, len);
+    struct span form = span_of(ascii);
+    size_t len = form.len <= room ? form.len : 0;
+    memcpy(out, form.ptr, len);
     idn2_free(ascii);
-    return len <= room ? len : 0;
+    return len;
 }

@@ -156,11 +156,12 @@ static char *skip(char *at)
     int braces = 0;
     do {
         char octet = *at++;
-        for (char quote = octet == '"' || octet == '\'' ? octet : '\0'; quote && *at;)
-            if (*at++ == quote)
-                quote = '\0';
-            else if (at[-1] == '\\' && *at)
-                at++;
+        bool quoted = octet == '"' || octet == '\'';
+        while (quoted && *at) {
+            char next = *at++;
+            quoted = next != octet;
+            at += next == '\\' && *at;
+        }
         braces += (octet == '{') - (octet == '}');
     } while (braces > 0 && *at);
     return at;

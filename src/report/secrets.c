@@ -116,7 +116,8 @@ static size_t open_reply_octets(struct span line)
     size_t at = len;
     for (; at < line.len && at - len <= 9 && (ascii_is_digit(line.ptr[at]) || line.ptr[at] == '.'); at++)
         dots += line.ptr[at] == '.';
-    bool enhanced = dots == 2 && (at == line.len || line.ptr[at] == ' ') && memchr("245", line.ptr[len], 3);
+    bool enhanced = dots == 2 && (at == line.len || line.ptr[at] == ' ') &&
+                    (line.ptr[len] == '2' || line.ptr[len] == '4' || line.ptr[len] == '5');
     return enhanced ? at : len;
 }
 

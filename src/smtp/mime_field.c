@@ -194,11 +194,11 @@ static size_t decode_hex(struct span text, uint8_t sign, uint8_t *out)
 {
     size_t len = 0;
     for (size_t i = 0; i < text.len; i++) {
-        bool coded = text.ptr[i] == sign && text.len - i > 2 && hex_value(text.ptr[i + 1]) >= 0 &&
-                     hex_value(text.ptr[i + 2]) >= 0;
+        bool marked = text.ptr[i] == sign && text.len - i > 2;
+        int high = marked ? hex_value(text.ptr[i + 1]) : -1, low = marked ? hex_value(text.ptr[i + 2]) : -1;
         uint8_t octet = text.ptr[i] == '_' && sign == '=' ? ' ' : text.ptr[i];
-        if (coded) {
-            octet = (uint8_t)(hex_value(text.ptr[i + 1]) << 4 | hex_value(text.ptr[i + 2]));
+        if (high >= 0 && low >= 0) {
+            octet = (uint8_t)(high << 4 | low);
             i += 2;
         }
         out[len++] = octet;

@@ -36,6 +36,7 @@ static void spoil(struct conf *conf)
     conf->policy.defers_without_store = !conf->policy.defers_without_store;
     conf->policy.strip.count = 0;
     conf->store[0] = '\0';
+    conf->event_types = 0;
 }
 
 /* A file without a key that has a fallback. The section guard holds only where it is written, with what it needs. */
@@ -59,6 +60,11 @@ static bool same_ports(const struct conf *one, const struct conf *other)
 {
     return one->engine.ports_count == other->engine.ports_count &&
            memcmp(one->engine.ports, other->engine.ports, one->engine.ports_count * sizeof one->engine.ports[0]) == 0;
+}
+
+static bool same_event_types(const struct conf *one, const struct conf *other)
+{
+    return one->event_types == other->event_types;
 }
 
 static bool same_keywords(const struct conf *one, const struct conf *other)
@@ -122,6 +128,7 @@ static const struct {
     {"on-lost-store", same_lost_store},
     {"on-overload", same_overload},
     {"store", same_store},
+    {"event-types", same_event_types},
 };
 
 static bool same(const struct key *key, const struct conf *one, const struct conf *other)

@@ -52,7 +52,7 @@ static bool complete_address(const char *text, char address[INET6_ADDRSTRLEN], u
         dots += *at == '.';
     *prefix = v6 ? 128 : 8 * (dots + 1);
     if (!v6 && !slash && (dots == 1 || dots == 2))
-        strcat(address, dots == 2 ? ".0" : ".0.0");
+        memcpy(address + len, dots == 2 ? ".0" : ".0.0", dots == 2 ? sizeof ".0" : sizeof ".0.0");
     char *end = NULL;
     unsigned long most = v6 ? 128 : 32;
     if (slash)

@@ -143,16 +143,15 @@ static struct extent extent_of(const struct frame *frame)
 {
     struct extent extent = {.figures = ROW_FIGURES, .rules = RULES_SHOWN, .titles = true, .workers = true};
     while (height_of(frame, extent) > frame->lines) {
+        int figures_least = extent.titles || extent.rules > 0 ? 2 : 0;
         if (extent.workers)
             extent.workers = false;
-        else if (extent.figures > 2)
+        else if (extent.figures > figures_least)
             extent.figures--;
         else if (extent.titles)
             extent.titles = false;
         else if (extent.rules > 0)
             extent.rules--;
-        else if (extent.figures > 0)
-            extent.figures--;
         else
             break;
     }

@@ -214,8 +214,9 @@ static void print_ruling(const struct why *why, const struct greylist_attempt *a
     char said[GREYLIST_TIME_BYTES], until[GREYLIST_TIME_BYTES], text[STORE_TEXT_BYTES_MAX];
     char shown[TEXT_BYTES(GREYLIST_ADDRESS_BYTES_MAX)];
     struct span about = ruled_text(why, attempt, kind, text);
-    for (size_t i = 0; i < about.len; i++) /* between sender and recipient */
-        text[i] = text[i] == '\t' && kind == GREYLIST_RULED_MAIL ? ' ' : text[i];
+    for (size_t i = 0; i < about.len && kind == GREYLIST_RULED_MAIL; i++)
+        if (text[i] == '\t') /* between sender and recipient */
+            text[i] = ' ';
     const char *role = greylist_ruled_prefix(kind, 4)                                          ? "client"
                        : kind == GREYLIST_RULED_MAIL                                           ? "mail"
                        : kind == GREYLIST_RULED_SENDER || kind == GREYLIST_RULED_SENDER_DOMAIN ? "from"

@@ -194,7 +194,7 @@ struct network_place {
 static bool take_network(void *context, const struct where *where, const char *entry)
 {
     struct network_place *place = context;
-    struct network network;
+    struct network network = {0};
     if (!parse_network(where, entry, &network))
         return false;
     struct policy *policy = &place->conf->policy;

@@ -62,11 +62,6 @@ static bool same_ports(const struct conf *one, const struct conf *other)
            memcmp(one->engine.ports, other->engine.ports, one->engine.ports_count * sizeof one->engine.ports[0]) == 0;
 }
 
-static bool same_event_types(const struct conf *one, const struct conf *other)
-{
-    return one->event_types == other->event_types;
-}
-
 static bool same_keywords(const struct conf *one, const struct conf *other)
 {
     const struct smtp_keyword_set *a = &one->policy.strip, *b = &other->policy.strip;
@@ -121,7 +116,6 @@ static const struct {
 } taken[] = {
     {"ports", same_ports},
     {"strip", same_keywords},
-    {"event-types", same_event_types},
     {"flow-memory", same_flow_memory},
     {"memory", same_memory},
     {"on-lost-pairing", same_verdicts},

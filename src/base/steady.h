@@ -1,6 +1,6 @@
 /*
- * base/steady - to wait by the steady clock for a thread or a semaphore, also where the C library (musl) only knows how
- * to by the wall clock: who sets that meanwhile makes such a wait longer or shorter.
+ * base/steady - to wait by the steady clock: for a thread or a semaphore also where the C library (musl) only knows how
+ * to by the wall clock, when whoever sets that makes such a wait longer or shorter.
  *
  * For the outer rooms: the core waits for nothing.
  */
@@ -9,7 +9,20 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdint.h>
 #include <time.h>
+
+/* The time of CLOCK_MONOTONIC in so many milliseconds. */
+static inline struct timespec steady_after(int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return until;
+}
 
 #ifndef __GLIBC__
 static inline struct timespec steady_on_the_wall(const struct timespec *until)

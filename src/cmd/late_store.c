@@ -23,21 +23,10 @@ struct late_store {
     char message[STORE_MESSAGE_BYTES_MAX];
 };
 
-static struct timespec after_ms(int64_t ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    return until;
-}
-
 /* False where it ends meanwhile. */
 static bool pause_for(struct late_store *late, int64_t ms)
 {
-    struct timespec until = after_ms(ms);
+    struct timespec until = steady_after(ms);
     int code = 0;
     pthread_mutex_lock(&late->lock);
     while (!late->ending && code == 0)
@@ -114,7 +103,7 @@ void late_store_free(struct late_store *late)
 {
     if (!late)
         return;
-    struct timespec until = after_ms(JOIN_S * INT64_C(1000));
+    struct timespec until = steady_after(JOIN_S * INT64_C(1000));
     pthread_mutex_lock(&late->lock);
     late->ending = true;
     pthread_cond_signal(&late->end);

@@ -2,7 +2,7 @@
  * cmd/late_store - a store that could not be opened at the start, tried again until it can be.
  *
  * In:     its URI, and what was wrong.
- * Out:    a stand-in, whose questions fail at once; then the store.
+ * Out:    the store, once it is open; until then store/lost stands in.
  * Thread: the main one calls; one of its own tries, every second at first, each minute at last.
  */
 #ifndef POSTERN_CMD_LATE_STORE_H

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/steady.h"
 #include "cmd/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/watcher.h"
@@ -241,22 +242,9 @@ static void wake(const struct worker *worker)
         abort();
 }
 
-static struct timespec deadline(uint32_t wait_ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += wait_ms / 1000;
-    at.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 bool worker_ask(struct worker *worker, struct worker_status *status, uint32_t wait_ms)
 {
-    struct timespec until = deadline(wait_ms);
+    struct timespec until = steady_after(wait_ms);
     pthread_mutex_lock(&worker->lock);
     uint64_t asked = ++worker->asked;
     if (worker->started)

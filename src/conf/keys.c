@@ -29,8 +29,8 @@ const struct key keys[] = {
      "greylist see, and that events have as `client_ip`. The servers behind must expect the header. What others "
      "send as one tells nothing: version 1 passes, version 2 is the anomaly `proxy-header`."},
     {"", "ports", KEY_LIST, "{25, 587, 2525}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
-     "A connection to one of these TCP ports is SMTP. The iptables rules must send the same ports to the queues. Not "
-     "changed by a reload."},
+     "A connection to one of these TCP ports is SMTP. The rules of the kernel must send the same ports to the queues: "
+     "`postern setup -r` takes them from here. Not changed by a reload."},
     {"", "strip", KEY_LIST, "{XEXCH50, X-LINK2STATE}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
      "all the same uses what such a keyword offers (STARTTLS, AUTH, ETRN, VRFY, XEXCH50; CHUNKING: BDAT) is refused in "
@@ -44,7 +44,8 @@ const struct key keys[] = {
     {"", "order-hold", KEY_DURATION, "3s", 1, 60000, NULL, SETTING(engine.order_hold_ms), 1, NARROWS_NOT,
      "How long a segment that came too early may wait for the one before it. Not changed by a reload."},
     {"", "ask-hold", KEY_DURATION, "500ms", 10, 10000, NULL, SETTING(engine.ask_hold_ms), 1, NARROWS_NOT,
-     "How long a line waits for the greylist's store to answer; then on-lost-store holds. Not changed by a reload."},
+     "How long a line waits for the greylist's store to answer; then on-lost-store holds. And how long it waits for a "
+     "client's name; then rules with `client-name` do not hold. Not changed by a reload."},
     {"", "idle-timeout", KEY_DURATION, "1h", 660000, DAYS(5), NULL, SETTING(engine.idle_s), 1000, NARROWS_NOT,
      "How long a connection is followed after its last packet. A client may be silent for ten minutes (RFC 5321 "
      "4.5.3.2.6). Not changed by a reload."},
@@ -125,7 +126,7 @@ const struct key keys[] = {
     {"greylist", "patience-attempts", KEY_NUMBER, "3", 0, 100, NULL, OF_GREYLIST(patience.attempts), 0, NARROWS_NOT,
      "So many refusals read to their end pass before the delay is over; 0: patience is of no use."},
     {"greylist", "patience-wait", KEY_DURATION, "20s", 0, 240000, NULL, OF_GREYLIST(patience.wait_ms), 1, NARROWS_NOT,
-     "A refusal counts that was read for at least so long."},
+     "The least time that a client must wait for a delayed refusal for it to count."},
     {"greylist", "patience-total", KEY_DURATION, "75s", 0, 3600000, NULL, OF_GREYLIST(patience.total_ms), 1,
      NARROWS_NOT, "And all of them together."},
     {"greylist", "patience-uneven", KEY_NUMBER, "3", 1, 1000, NULL, OF_GREYLIST(patience.uneven_times), 0, NARROWS_NOT,
@@ -205,12 +206,13 @@ const struct key keys[] = {
      "Networks that it must not be in."},
     {"rule", "helo", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
      "The name that the client gave last in EHLO, HELO or LHLO: patterns, expressions, or `file:PATH`. Not with "
-     "connect and greeting. Any client can give any name."},
+     "connect and greeting. Any client can give any name. At most 32 rules may have it."},
     {"rule", "client-name", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
      "The client's name in the DNS, which counts where it has the client's address, too: `example.net` (and all below "
-     "it), `.example.net` (only below), patterns, expressions, `file:PATH`. It is asked when the connection begins; "
-     "RCPT and STARTTLS wait for it as long as `ask-hold` says. Until it is known, or where there is none, the rule "
-     "does not hold. Not with connect and greeting."},
+     "it), `.example.net` (only below), patterns, expressions, `file:PATH`. It is asked when the connection begins, "
+     "unless a protected server begins it; RCPT and STARTTLS wait for it as long as `ask-hold` says. Until it is "
+     "known, or where there is none, the rule does not hold. Not with connect and greeting. At most 32 rules may have "
+     "it."},
     {"rule", "direction", KEY_WORD, NULL, NO_RANGE, "any inbound outbound internal", BY_ITS_OWN, 0, NARROWS_WORD,
      "To a protected server, from one, or both."},
     {"rule", "client-known", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(known), 0, NARROWS_WORD,
@@ -259,8 +261,8 @@ const struct key keys[] = {
     {"rule", "delay-max", KEY_DURATION, NULL, 1, 240000, NULL, OF_RULE(delay_max_ms), 1, NARROWS_NOT,
      "With delay-step: up to this."},
     {"rule", "mark", KEY_NUMBER, NULL, 1, UINT32_MAX, NULL, OF_RULE(mark), 0, NARROWS_NOT,
-     "The connection is marked with this number, whatever the action; iptables rules see it as the mark of its "
-     "packets."},
+     "The connection is marked with this number, whatever the action; rules of iptables and nftables see it as the "
+     "mark of its packets."},
     {"rule", "log", KEY_CHOICE, NULL, NO_RANGE, NULL, OF_RULE(logs), 0, NARROWS_NOT,
      "An event of the type `rule` tells of each match, whatever the action."},
     {"rule", "continue", KEY_CHOICE, NULL, NO_RANGE, NULL, OF_RULE(goes_on), 0, NARROWS_NOT,

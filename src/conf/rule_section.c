@@ -310,8 +310,10 @@ static bool take_names(struct rule_draft *draft, const char *key, uint8_t count,
         snprintf(text, sizeof text, "'%s' belongs to a moment behind EHLO: the client's name is not known yet", key);
         return wrong(cfg, text);
     }
-    if (count == POLICY_NAMES_MAX)
-        return wrong(cfg, "more than 32 rules with names of the client");
+    if (count == POLICY_NAMES_MAX) {
+        snprintf(text, sizeof text, "more than %d rules have '%s'; join those that do the same", POLICY_NAMES_MAX, key);
+        return wrong(cfg, text);
+    }
     names.rule = rule_of("", RULE_ON_ARGUMENT);
     for (unsigned i = 0; i < cfg_size(cfg, key); i++)
         good = entries_take_word(&names, cfg_getnstr(cfg, key, i), false) && good;

@@ -25,8 +25,8 @@ size_t inquiry_questions_bytes(const struct engine_settings *settings);
 void inquiry_init(struct engine *engine, void *storage, void *buckets, void *questions);
 
 /*
- * An action that depends on an answer: true where the unit must wait for it, its side is paused then. Else *action is
- * what is to be done without one. `release`: it leaves though its end has not come.
+ * Asks what the action for this unit depends on. True: its side is paused until the answer. False: *action is what is
+ * to be done without one. `release`: the unit leaves though its end has not come.
  */
 bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit *unit, bool release,
                    struct smtp_action *action);

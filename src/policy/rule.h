@@ -102,10 +102,9 @@ struct rule {
     bool logs;                         /* it is told of */
     bool goes_on;                      /* the rules behind it are looked at, too */
     struct rule_patterns client_names; /* domains of the client's name in the DNS, and patterns */
-    uint8_t name_number;               /* of that condition, in policy_facts.name_holds as the next */
-    struct rule_patterns helo;         /* patterns of the name that the client gave last, in EHLO or HELO */
-    uint8_t
-        helo_number;  /* of that condition, from 1: bit helo_number - 1 of policy_facts.helo_holds; 0: there is none */
+    struct rule_patterns helo;         /* patterns of the name that the client gave last in EHLO, HELO or LHLO */
+    /* Of these two conditions, from 1: bit number - 1 of policy_facts.name_holds and .helo_holds; 0: there is none. */
+    uint8_t name_number, helo_number;
     uint8_t variant;  /* action.ask: by which named section of the greylist, from 1; 0: none */
     bool for_session; /* RULE_ON_CONNECT: no rule behind it, and no verdict, is for this connection */
     uint32_t mark;
@@ -145,7 +144,8 @@ bool rule_means(const struct rule *rule, struct span text, bool named);
  */
 bool rule_pattern_matches(struct span pattern, struct span text);
 
-/* Whether the condition on the client's name holds; a rule that restricts holds where that cannot be decided. */
+/* Whether the condition on the name that the client gives holds. A rule that restricts holds where that cannot be
+   decided. */
 bool rule_names_helo(const struct rule *rule, struct span name);
 
 /* The same of its name in the DNS: an entry names what is below it, too. */

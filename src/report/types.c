@@ -8,7 +8,7 @@
 /* These show lines of the client's or the server's; the lines before tell what of them is secret (report/secrets). */
 #define SHOW_LINES (BIT(EVENT_ANOMALY) | BIT(EVENT_RULE))
 
-/* Of no line of its own. */
+/* All kinds of events. */
 #define EVENTS (BIT(EVENT_KINDS) - 1)
 
 static const struct {

@@ -255,7 +255,7 @@ static bool next_of_long(struct smtp_session *session, const struct smtp_context
     return unit->octets.len > 0;
 }
 
-/* Verbs of which something may have to become, so that they should wait until the line is whole. */
+/* Verbs that may have to be rewritten, so that they should wait until the line is whole. */
 static uint64_t verbs_that_matter(const struct smtp_session *session, const struct smtp_context *context)
 {
     static const uint64_t of_void =

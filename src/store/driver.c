@@ -27,12 +27,7 @@ void driver_wake(struct store_waker *waker)
 static void sleep_for(struct store_waker *waker, int64_t wait_ms, bool (*has_work)(struct store *store),
                       struct store *store)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += wait_ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = steady_after(wait_ms);
     atomic_store(&waker->asleep, true);
     if (!atomic_load(&store->ending) && !(has_work && has_work(store)))
         while (steady_wait(&waker->calls, &until) != 0 && errno == EINTR)

@@ -326,7 +326,7 @@ static const struct row rows[] = {
       .live_only = true,
       .asked = "a@xn--spm-rla.example>b@xn--spm-rla.example"}},
     {BALANCED TOLD,
-     {.label = "case 13: balancers: rules see the client that a PROXY v1 header tells",
+     {.label = "case 13, balancers: rules see the client that a PROXY v1 header tells",
       .turns = {C(PROXIED), GREET, EHLO, S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(DONE), END},
       .client_reads = {CHANGE(DONE, "550 5.7.1 Not from there\r\n")},
       .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},

@@ -306,7 +306,7 @@ static void test_blinds(void **state)
 }
 
 /* A PROXY header of a stranger, before the greeting: to servers that want none there are commands in it. */
-static void test_case_13_proxy_header(void **state)
+static void test_proxy_header(void **state)
 {
     (void)state;
     static const struct span header =
@@ -530,7 +530,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         {"a domain is one, in U-labels and A-labels", test_domains, NULL, NULL, NULL},
         {"what made the filter blind does so no more", test_blinds, NULL, NULL, NULL},
-        {"a PROXY header of a stranger hides nothing", test_case_13_proxy_header, NULL, NULL, NULL},
+        {"case 13: a PROXY header of a stranger hides nothing", test_proxy_header, NULL, NULL, NULL},
         {"no way to write an address is a way around a rule", test_spellings, NULL, NULL, NULL},
         {"any client, any server", test_any_client, NULL, NULL, NULL},
     };

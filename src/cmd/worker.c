@@ -347,7 +347,6 @@ static bool serve(struct worker *worker)
         {.fd = worker->wake, .events = POLLIN},
         {.events = POLLIN},
         {.events = POLLIN},
-        {.fd = worker->watcher ? watcher_fd(worker->watcher) : -1, .events = POLLIN},
         {.fd = resolver_fd(worker->settings.names), .events = POLLIN},
     };
     while (!atomic_load(&worker->stop)) {

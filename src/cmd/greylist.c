@@ -191,7 +191,7 @@ int cmd_greylist(int argc, char **argv)
 
 int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt)
 {
-    static uint8_t rooms[2][WORD_BYTES_MAX];
+    static uint8_t rooms[2][ADDRESS_BYTES_MAX];
     uint8_t prefix;
     *attempt = (struct greylist_attempt){0};
     if (strchr(words[0], '/') || !keep_read_network(span_of(words[0]), &attempt->ip_version, attempt->client, &prefix))

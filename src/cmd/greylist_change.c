@@ -77,7 +77,7 @@ static int take_address(const char *word, bool sender, struct subjects *subjects
     const uint8_t *at = memchr(text.ptr, '@', text.len);
     if (!at && !memchr(text.ptr, '.', text.len) && text.ptr[0] != '[')
         return cmd_complain(CMD_USAGE, "'%.40s' is no address and no domain; " ADDRESS_ADVICE, word);
-    uint8_t compared[WORD_BYTES_MAX];
+    uint8_t compared[ADDRESS_BYTES_MAX];
     text = address_word(idna_to_ascii, at ? WORD_EXACT : WORD_DOMAIN, text, compared);
     if (text.len >= size)
         return cmd_complain(CMD_USAGE, "'%.40s' is longer than any address", word);

@@ -499,7 +499,7 @@ static bool same_address(const char *wanted, struct span address)
     struct span plain = span_of(wanted);
     if (plain.len > 1 && wanted[0] == '<' && wanted[plain.len - 1] == '>')
         plain = span_head(span_tail(plain, 1), plain.len - 2);
-    uint8_t a_room[GREYLIST_ADDRESS_BYTES_MAX], b_room[GREYLIST_ADDRESS_BYTES_MAX], room[WORD_BYTES_MAX];
+    uint8_t a_room[GREYLIST_ADDRESS_BYTES_MAX], b_room[GREYLIST_ADDRESS_BYTES_MAX], room[ADDRESS_BYTES_MAX];
     plain = address_compared(idna_to_ascii, plain, room);
     if (plain.len > sizeof a_room)
         return false;

@@ -381,7 +381,7 @@ static bool take_exempt(void *context, const struct where *where, const char *en
         return false;
     if (word.len == 0 || word.len > WORD_BYTES_MAX)
         return wrong(where, "an entry of %zu octets; write 1 to %d", word.len, WORD_BYTES_MAX);
-    uint8_t room[WORD_BYTES_MAX];
+    uint8_t room[ADDRESS_BYTES_MAX];
     word = address_word(place->conf->policy.domain_to_ascii, kind, word, room);
     return greylist_exempt_word(place->exempt, arena, list, kind, word) || no_room(where);
 }

@@ -412,7 +412,9 @@ static bool restore_dialogue(struct engine *engine, uint32_t index, const struct
     if (dialogue->told.ip_version == 4 || dialogue->told.ip_version == 6)
         client_set_told(engine, flow, &dialogue->told);
     judge_facts(engine, flow);
-    policy_note_helo(policy, (struct span){dialogue->question.helo, dialogue->question.helo_len}, &flow->facts);
+    if (dialogue->question.helo_len > 0)
+        policy_note_helo(policy, (struct span){dialogue->question.helo, dialogue->question.helo_len}, &flow->facts);
+    flow->facts.helo_before = flow->facts.helo_holds;
     names_ask(engine, index);
     flow->facts.commands = dialogue->facts.commands;
     flow->facts.errors = dialogue->facts.errors;

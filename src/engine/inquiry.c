@@ -145,9 +145,14 @@ static struct span text_of(const struct question_said *said)
     return (struct span){said->text, said->len};
 }
 
+/* Of an address that is longer than a path may be its end: whose domain it is must not depend on what stands before. */
+static struct span end_of_address(struct span address)
+{
+    return span_tail(address, address.len > QUESTION_TEXT_BYTES_MAX ? address.len - QUESTION_TEXT_BYTES_MAX : 0);
+}
+
 static struct span keep(struct question_entry *entry, size_t *used, struct span text)
 {
-    text = span_head(text, QUESTION_TEXT_BYTES_MAX);
     uint8_t *copy = entry->text + *used;
     if (text.len)
         memcpy(copy, text.ptr, text.len);
@@ -177,10 +182,11 @@ static struct question *add(struct engine *engine, uint32_t index, enum question
     question->early_talker = flow->smtp.early_told;
     question->outbound = is_outbound(flow);
     question->helo = keep(entry, &used, text_of(&inquiry->helo));
-    uint8_t room[WORD_BYTES_MAX];
+    uint8_t room[ADDRESS_BYTES_MAX];
     address_to_ascii *to_ascii = policy_of(engine, flow)->domain_to_ascii;
-    question->sender = keep(entry, &used, address_compared(to_ascii, text_of(&inquiry->sender), room));
-    question->recipient = keep(entry, &used, address_compared(to_ascii, recipient, room));
+    struct span sender = address_compared(to_ascii, text_of(&inquiry->sender), room);
+    question->sender = keep(entry, &used, end_of_address(sender));
+    question->recipient = keep(entry, &used, end_of_address(address_compared(to_ascii, recipient, room)));
     return question;
 }
 
@@ -232,7 +238,9 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
     if (recipient) {
         const struct question_said *sender = &inquiry_of(engine, index)->sender;
         question->transaction = sender->exchange;
-        question->unread = sender->unread || !smtp_path_parse(unit->command.argument).good;
+        question->unread = sender->unread || !smtp_path_parse(unit->command.argument).good ||
+                           question->sender.len == QUESTION_TEXT_BYTES_MAX ||
+                           question->recipient.len == QUESTION_TEXT_BYTES_MAX;
     }
     engine->counters.questions++;
     return true;
@@ -517,12 +525,11 @@ static void note_addressed(struct engine *engine, uint32_t index, const struct s
  * the server has accepted it.
  */
 static void note_said(struct inquiry *inquiry, struct question_said *place, bool replaces, uint32_t exchange,
-                      struct span text, size_t room, bool unread)
+                      struct span text, bool unread)
 {
     struct question_said *said = place->known && !replaces ? &inquiry->proposed : place;
     if (said == &inquiry->proposed)
         inquiry->proposed_is_helo = place == &inquiry->helo;
-    text = span_head(text, room);
     said->known = true;
     said->unread = unread;
     said->exchange = exchange;
@@ -543,12 +550,13 @@ void inquiry_note_command(struct engine *engine, uint32_t index, const struct sm
         inquiry_of(engine, index)->sender.known &= flow->smtp.mail_open;
     } else if (verb == SMTP_VERB_MAIL) {
         struct inquiry *inquiry = inquiry_of(engine, index);
-        note_said(inquiry, &inquiry->sender, !flow->smtp.mail_nested, exchange,
-                  smtp_path_address(unit->command.argument, plain, sizeof plain), sizeof inquiry->sender.text,
-                  !smtp_path_parse(unit->command.argument).good);
+        struct span address = smtp_path_address(unit->command.argument, plain, sizeof plain);
+        bool unread = !smtp_path_parse(unit->command.argument).good || address.len > QUESTION_TEXT_BYTES_MAX;
+        note_said(inquiry, &inquiry->sender, !flow->smtp.mail_nested, exchange, end_of_address(address), unread);
     } else if (smtp_verb_is(verb, SMTP_TRAIT_HELLO) && !refused) {
         struct inquiry *inquiry = inquiry_of(engine, index);
-        note_said(inquiry, &inquiry->helo, false, exchange, unit->command.argument, QUESTION_HELO_BYTES_MAX, false);
+        note_said(inquiry, &inquiry->helo, false, exchange, span_head(unit->command.argument, QUESTION_HELO_BYTES_MAX),
+                  false);
     } else if (verb == SMTP_VERB_RCPT && !refused && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED)) {
         note_addressed(engine, index, unit, exchange);
     }

@@ -31,6 +31,7 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .observes = policy->dry_run,
         .by_keyword = !(engine->settings.events >> EVENT_REPLY & 1) && flow->tarpit == POOL_NONE && !policy->dry_run &&
                       !policy_looks_at(policy, RULE_ON_KEYWORD) && !flow->facts.exempt_from,
+        .awaits_helo = policy->helo_count > 0,
         .holds = policy->watched && !policy->dry_run && engine->settings.peers == ENGINE_PEERS_LIVE,
     };
 }
@@ -123,8 +124,10 @@ static void judge_client(struct engine *engine, uint32_t index)
     struct policy_decision decision;
     judge_facts(engine, flow);
     flow->client_sought = false;
+    flow->smtp.may_begin = offer_stands(engine, flow);
     engine->counters.flows_by_direction[flow->facts.direction]++;
-    names_ask(engine, index);
+    if (flow->answered)
+        names_ask(engine, index); /* else once it has: anybody can send a SYN in its name */
     inquiry_client(engine, index);
     if (!policy_looks_at(policy, RULE_ON_CONNECT))
         return;
@@ -365,6 +368,20 @@ static bool is_kept_back(const struct engine *engine, const struct flow *flow, c
            smtp_slot_verb(smtp_ledger_at(ledger, &engine->blocks, ledger->count - 1)) != unit->command.verb;
 }
 
+/* The client's name is the last one that it gave and the server took (RFC 5321 4.1.4); `answers`: this is a reply. */
+static void note_helo(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action action,
+                      bool answers)
+{
+    struct policy_facts *facts = &flow->facts;
+    bool says = unit->kind == SMTP_UNIT_COMMAND && smtp_verb_is(unit->command.verb, SMTP_TRAIT_HELLO);
+    if (says && !is_kept_back(engine, flow, unit, action)) {
+        facts->helo_before = facts->helo_holds;
+        policy_note_helo(policy_of(engine, flow), unit->command.argument, facts);
+    } else if (answers && smtp_verb_is(unit->verb, SMTP_TRAIT_HELLO) && unit->reply.code >= 400) {
+        facts->helo_holds = facts->helo_before;
+    }
+}
+
 /* Whether what `side` says may become shorter or longer (law 3). */
 static bool may_resize(struct engine *engine, const struct flow *flow, enum smtp_side side)
 {
@@ -423,9 +440,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         guard_note(engine, index, unit, action, &before);
     if (unit->role == SMTP_SERVER && !change->changed)
         offer_note(engine, flow, unit);
-    if (unit->kind == SMTP_UNIT_COMMAND && smtp_verb_is(unit->command.verb, SMTP_TRAIT_HELLO) &&
-        policy_of(engine, flow)->helo_count)
-        policy_note_helo(policy_of(engine, flow), unit->command.argument, &flow->facts);
+    if (policy_of(engine, flow)->helo_count)
+        note_helo(engine, flow, unit, action, flow->smtp.answered != before.answered);
     if (unit->role == SMTP_CLIENT)
         inquiry_note_command(engine, index, unit, before.exchange, is_kept_back(engine, flow, unit, action));
     else if (flow->smtp.answered != before.answered)
@@ -476,7 +492,7 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
     bool changed = false;
     struct smtp_unit unit;
     struct flow *flow = flow_at(&engine->table, index);
-    const struct smtp_context context = judge_context(engine, flow);
+    struct smtp_context context = judge_context(engine, flow);
     struct half *half = &flow->halves[side];
     half->next += (uint32_t)octets.len;
     while (!half_stops(half) && (octets.len || !smtp_session_is_drained(&flow->smtp, side))) {
@@ -485,8 +501,10 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
         if (!smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
             break;
         struct smtp_action action;
-        if (flow->client_sought)
+        if (flow->client_sought) {
             seek_client(engine, index, &unit);
+            context = judge_context(engine, flow); /* what follows is this client's */
+        }
         if (!inquiry_take(engine, flow, &unit, &action)) {
             if (inquiry_waits_for_name(engine, index, &unit)) {
                 smtp_session_put_back(&flow->smtp, &context, &unit);

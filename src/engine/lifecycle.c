@@ -9,7 +9,6 @@
 #include "engine/judge.h"
 #include "engine/message.h"
 #include "engine/names.h"
-#include "engine/offer.h"
 #include "engine/promise.h"
 #include "engine/room.h"
 #include "engine/tarpit.h"
@@ -385,7 +384,6 @@ static void open_flow(struct engine *engine, uint32_t index)
         client->window_shift = server->window_shift = 0;
     flow->state = FLOW_OPEN;
     smtp_session_init(&flow->smtp);
-    flow->smtp.may_begin = offer_stands(engine, flow);
     engine->counters.flows_created++;
     tell(engine, EVENT_FLOW_START, flow);
     flow->owes_end = true;

@@ -1,8 +1,9 @@
 /*
  * engine/names - clients whose names in the DNS rules want to know.
  *
- * Asked when a connection begins whose rules have a condition on the name. Until the answer has come such a condition
- * does not hold; only a line about a recipient, or STARTTLS, waits for it, as for an answer of the greylist.
+ * Asked once the client of a connection has answered the server's SYN, where rules have a condition on the name. Until
+ * the answer has come such a condition does not hold; only a line about a recipient, or STARTTLS, waits for it, as for
+ * an answer of the greylist.
  *
  * Limits: ENGINE_NAME_QUERIES_MAX that nobody has fetched; what does not fit is not asked.
  */
@@ -11,7 +12,7 @@
 
 #include "engine/state.h"
 
-/* A connection begins, or was taken over. */
+/* The client has answered, or was told by a balancer; or the connection was taken over. */
 void names_ask(struct engine *engine, uint32_t index);
 
 /* See engine_next_name_query and engine_name. */

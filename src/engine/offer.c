@@ -1,6 +1,7 @@
 #include "engine/offer.h"
 
 #include "base/siphash.h"
+#include "engine/client.h"
 
 /* Who may talk to a server before its greeting. */
 struct offer {
@@ -23,9 +24,10 @@ static uint64_t pair_of(const struct engine *engine, const struct flow *flow)
     uint8_t addresses[2 * sizeof flow->ends[SMTP_CLIENT].address]; /* zero behind an IPv4 address */
     uint64_t pair;
     memcpy(key, &engine->settings.seed, sizeof engine->settings.seed);
-    for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)
-        memcpy(addresses + (size_t)side * sizeof flow->ends[side].address, flow->ends[side].address,
-               sizeof flow->ends[side].address);
+    struct event_client client = client_of(engine, flow);
+    memcpy(addresses, client.end.address, sizeof client.end.address);
+    memcpy(addresses + sizeof client.end.address, flow->ends[SMTP_SERVER].address,
+           sizeof flow->ends[SMTP_SERVER].address);
     siphash128(key, (struct span){addresses, sizeof addresses}, hash);
     memcpy(&pair, hash, sizeof pair);
     return pair;

@@ -2,6 +2,7 @@
 
 #include "engine/budget.h"
 #include "engine/judge.h"
+#include "engine/names.h"
 #include "engine/promise.h"
 #include "engine/tarpit.h"
 #include "engine/tell.h"
@@ -104,6 +105,8 @@ static bool take_acknowledgment(struct engine *engine, uint32_t index, enum smtp
     other->window_end_egress = seq_max(other->window_end_egress, ack + window);
     other->window_least = window < other->window_least ? window : other->window_least;
     bool heard_out = flow->heard_out || (other->closed && ack == other->sent_egress);
+    if (side == SMTP_CLIENT && !flow->answered && !flow->client_sought)
+        names_ask(engine, index);
     if (side == SMTP_CLIENT && (!flow->answered || heard_out != flow->heard_out)) {
         flow->answered = true;
         flow->heard_out = heard_out;

@@ -113,7 +113,7 @@ const char *policy_keep(struct policy *policy, struct span text)
 
 bool policy_name_word(struct policy *policy, struct rule *rule, enum word_kind kind, struct span text, bool except)
 {
-    uint8_t room[WORD_BYTES_MAX];
+    uint8_t room[ADDRESS_BYTES_MAX];
     text = address_word(policy->domain_to_ascii, kind, text, room);
     if (!except)
         rule->has_words = true;
@@ -435,11 +435,13 @@ static void look_for(struct look *look, const struct rule_case *what, const stru
 {
     const struct policy *policy = look->policy;
     struct rule_marks marks = {0};
-    uint8_t room[WORD_BYTES_MAX];
+    uint8_t room[ADDRESS_BYTES_MAX];
     look->cases[what->event] = *what;
-    if (is_address(what->event))
-        words_find_address(&policy->words, address_compared(policy->domain_to_ascii, what->text, room), &marks);
-    else if (what->text.len)
+    if (is_address(what->event)) {
+        words_find_address(&policy->words, address_compared(policy->domain_to_ascii, what->written, room), &marks);
+        if (what->text.ptr != what->written.ptr)
+            words_find_address(&policy->words, address_compared(policy->domain_to_ascii, what->text, room), &marks);
+    } else if (what->text.len)
         words_find(&policy->words, what->text, &marks);
     for (uint32_t i = 0; i < words_in_use(policy); i++) {
         uint64_t by_text = (marks.match.words[i] | ~policy->by_table.words[i]) & ~marks.except.words[i];
@@ -544,29 +546,34 @@ void policy_judge_case(const struct policy *policy, const struct rule_case *what
 }
 
 /* The address of MAIL or RCPT; what cannot be read as one is compared as it is written. */
-static struct span address_of(struct span argument, uint8_t plain[SMTP_LINE_BYTES_MAX], bool *unread)
+static struct span address_of(struct span argument, uint8_t plain[ADDRESS_BYTES_MAX], bool *unread)
 {
     struct smtp_path path = smtp_path_parse(argument);
     *unread = !path.good;
     if (!path.good)
         return argument;
-    struct span address = smtp_path_plain(&path, plain, SMTP_LINE_BYTES_MAX);
+    struct span address = smtp_path_plain(&path, plain, ADDRESS_BYTES_MAX);
     return address.len ? address : span_of("<>");
 }
 
+/* Room for an address, plain and folded, for as long as it is looked at. */
+struct rooms {
+    uint8_t plain[ADDRESS_BYTES_MAX], folded[ADDRESS_BYTES_MAX];
+};
+
 static void look_at_address(struct look *look, const struct smtp_unit *unit, enum rule_event event, uint16_t recipients,
-                            uint8_t plain[SMTP_LINE_BYTES_MAX])
+                            struct rooms *rooms)
 {
     if (!policy_looks_at(look->policy, event))
         return;
     struct rule_case what = {.event = event, .verb = unit->command.verb, .recipients = recipients};
-    what.text = address_of(unit->command.argument, plain, &what.unread);
-    what.length = what.text.len;
+    what.written = address_of(unit->command.argument, rooms->plain, &what.unread);
+    what.text = address_folded(what.written, rooms->folded);
+    what.length = what.written.len;
     look_at(look, &what);
 }
 
-static void look_at_command(struct look *look, const struct smtp_unit *unit, uint16_t recipients,
-                            uint8_t plain[SMTP_LINE_BYTES_MAX])
+static void look_at_command(struct look *look, const struct smtp_unit *unit, uint16_t recipients, struct rooms *rooms)
 {
     bool whole = unit->kind == SMTP_UNIT_COMMAND; /* before that there is no argument to be judged */
     enum smtp_verb verb = unit->command.verb;
@@ -587,9 +594,9 @@ static void look_at_command(struct look *look, const struct smtp_unit *unit, uin
         look_at(look, &what);
     }
     if (whole && verb == SMTP_VERB_MAIL)
-        look_at_address(look, unit, RULE_ON_SENDER, recipients, plain);
+        look_at_address(look, unit, RULE_ON_SENDER, recipients, rooms);
     if (whole && verb == SMTP_VERB_RCPT)
-        look_at_address(look, unit, RULE_ON_RECIPIENT, (uint16_t)(recipients + 1), plain);
+        look_at_address(look, unit, RULE_ON_RECIPIENT, (uint16_t)(recipients + 1), rooms);
 }
 
 static bool is_line(const struct smtp_unit *unit)
@@ -601,14 +608,14 @@ static bool is_line(const struct smtp_unit *unit)
 static bool judge_by_rules(const struct policy *policy, const struct smtp_unit *unit, const struct policy_facts *facts,
                            uint16_t recipients, struct policy_decision *decision)
 {
-    uint8_t plain[SMTP_LINE_BYTES_MAX];
+    struct rooms rooms;
     struct look look = {.policy = policy, .facts = facts};
     if (unit->anomaly) {
         struct rule_case what = {.event = RULE_ON_ANOMALY, .anomaly = unit->anomaly};
         look_at(&look, &what);
     }
     if (unit->role == SMTP_CLIENT && is_line(unit) && !unit->judged)
-        look_at_command(&look, unit, recipients, plain);
+        look_at_command(&look, unit, recipients, &rooms);
     return decide(&look, decision);
 }
 

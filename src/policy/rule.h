@@ -121,7 +121,8 @@ struct rule_case {
     enum rule_part part;
     uint16_t code;
     uint16_t recipients; /* accepted in this transaction */
-    struct span text;
+    struct span text;    /* an address folded, see policy/address */
+    struct span written; /* an address as it is written, elsewhere nothing; the same octets where nothing folds */
     bool unread;   /* `text` is an argument whose address cannot be read in one way: named, it does not pass by it */
     size_t length; /* octets that length_over is about */
     uint64_t size; /* of the message */

@@ -145,7 +145,7 @@ void words_find(const struct word_table *table, struct span text, struct rule_ma
 
 void words_find_address(const struct word_table *table, struct span address, struct rule_marks *marks)
 {
-    if (table->count == 0 || address.len > WORD_BYTES_MAX)
+    if (table->count == 0)
         return;
     uint32_t hash = HASH_BEGIN;
     size_t at = address.len;

@@ -5,7 +5,7 @@
  * Out:    what all rules say of it.
  * Owner:  the table and its texts live in its caller's arena.
  * Thread: read only once it is filled.
- * Limits: WORD_BYTES_MAX; longer texts are in no table.
+ * Limits: WORD_BYTES_MAX; longer texts are in no table. Of a longer address the domain is found.
  * Cost:   a look-up takes time by the length of the text and the labels of its domain, not by the number of entries.
  */
 #ifndef POSTERN_POLICY_WORDS_H

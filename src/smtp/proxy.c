@@ -167,7 +167,18 @@ static enum smtp_proxy_status parse_binary(struct span octets, struct smtp_proxy
     return SMTP_PROXY_GOOD;
 }
 
-enum smtp_proxy_status smtp_proxy_parse(struct span octets, struct smtp_proxy *proxy)
+/* An IPv4 address in IPv6's form (RFC 4291 2.5.5.2): so a balancer tells it whose socket is for both. */
+static void unmap(struct smtp_proxy *proxy)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (proxy->ip_version != 6 || memcmp(proxy->address, mapped, sizeof mapped) != 0)
+        return;
+    proxy->ip_version = 4;
+    memcpy(proxy->address, proxy->address + sizeof mapped, 4);
+    memset(proxy->address + 4, 0, sizeof proxy->address - 4);
+}
+
+static enum smtp_proxy_status parse(struct span octets, struct smtp_proxy *proxy)
 {
     *proxy = (struct smtp_proxy){.len = octets.len + 1};
     if (octets.len == 0)
@@ -177,4 +188,11 @@ enum smtp_proxy_status smtp_proxy_parse(struct span octets, struct smtp_proxy *p
     if (!is_like(octets, signature, sizeof signature))
         return octets.ptr[0] == signature[0] ? SMTP_PROXY_BAD : SMTP_PROXY_NONE;
     return parse_binary(octets, proxy);
+}
+
+enum smtp_proxy_status smtp_proxy_parse(struct span octets, struct smtp_proxy *proxy)
+{
+    enum smtp_proxy_status status = parse(octets, proxy);
+    unmap(proxy);
+    return status;
 }

@@ -23,7 +23,8 @@ enum smtp_proxy_status {
 
 struct smtp_proxy {
     size_t len;          /* octets of the header */
-    uint8_t ip_version;  /* 4 or 6 of the client that it tells; 0: it tells none (UNKNOWN, LOCAL, no TCP) */
+    uint8_t ip_version;  /* 4 or 6 of the client that it tells, 4 of ::ffff:192.0.2.1, too; 0: it tells none (UNKNOWN,
+                            LOCAL, no TCP) */
     uint8_t address[16]; /* network byte order; of IPv4 the first four */
     uint16_t port;       /* host byte order */
 };

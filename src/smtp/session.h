@@ -178,6 +178,7 @@ struct smtp_context {
     bool would_act;     /* the same, or would act if it were in force */
     bool observes;      /* nothing waits, since nothing will be changed */
     bool holds;         /* octets of the client that a reply gives their meaning wait for it, see smtp_session_awaits */
+    bool awaits_helo;   /* likewise those behind EHLO, HELO, LHLO: something depends on the name that the server took */
     bool by_keyword; /* what becomes of a line of an EHLO reply depends on whether its keyword is in `keywords` alone,
                            and nobody is told of lines: see smtp_session_take_lines */
 };
@@ -351,8 +352,8 @@ static inline unsigned smtp_session_promises(const struct smtp_session *session)
 /*
  * Whether the next octets of `side` are not read before the other side has replied to all that went to it: they mean
  * one thing or another (SMTP_TRAIT_AWAITS; BDAT, while the server has yet to say whether it takes chunks; MAIL, EHLO
- * and the like in a transaction), or it owes as many replies as can be noted. smtp_session_next then gives out none. A
- * client that keeps to its RFCs is silent meanwhile.
+ * and the like in a transaction; EHLO where something depends on the client's name), or it owes as many replies as can
+ * be noted. smtp_session_next then gives out none. A client that keeps to its RFCs is silent meanwhile.
  */
 bool smtp_session_awaits(const struct smtp_session *session, enum smtp_side side);
 

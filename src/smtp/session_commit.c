@@ -19,8 +19,9 @@ static void owe(struct smtp_session *session, const struct smtp_context *context
     if (!smtp_ledger_push(&session->ledger, context->blocks, smtp_slot_of(verb, fate, refusal)))
         smtp_session_give_up(session, context->blocks);
     bool asks = fate == SMTP_FATE_PASS || fate == SMTP_FATE_REPLACE_IF_BARE;
-    session->awaits =
-        context->holds && asks && (smtp_verb_is(verb, SMTP_TRAIT_AWAITS) || decides_transaction(session, verb));
+    bool names = context->awaits_helo && smtp_verb_is(verb, SMTP_TRAIT_HELLO);
+    session->awaits = context->holds && asks &&
+                      (smtp_verb_is(verb, SMTP_TRAIT_AWAITS) || names || decides_transaction(session, verb));
     if (verb == SMTP_VERB_MAIL) {
         session->mail_nested = session->mail_open;
         session->mail_open = true;

@@ -12,7 +12,13 @@
 
 #include "sys/ring.h"
 
-enum { TRIES = 2, TIMEOUT_MS = 1500, RING_BYTES = 65536 };
+enum {
+    TRIES = 2,
+    TIMEOUT_MS = 1500,
+    ASKED_BYTES = 65536,
+    ANSWERS_BYTES = 524288, /* to all that may be asked at once */
+    NETWORK_MAX = RESOLVER_PENDING_MAX / 8,
+};
 
 struct resolver_client {
     struct resolver *resolver;
@@ -24,6 +30,7 @@ struct resolver_client {
 /* A name under way, in two steps. */
 struct lookup {
     struct lookup *next_free;
+    bool runs;
     struct resolver_client *client;
     struct resolver_answer answer;
 };
@@ -74,6 +81,7 @@ static void finish(struct lookup *lookup, bool verified)
     if (!verified)
         lookup->answer.len = 0;
     answer(lookup->client, &lookup->answer);
+    lookup->runs = false;
     lookup->next_free = resolver->free;
     resolver->free = lookup;
 }
@@ -108,6 +116,12 @@ static bool keep_name(struct resolver_answer *to, const char *name)
     if (len > 1 && name[len - 1] == '.')
         len--;
     if (len == 0 || len > RESOLVER_NAME_BYTES_MAX)
+        return false;
+    /* c-ares takes an address in the place of a name for its own address, and asks nobody. */
+    bool digits = true;
+    for (size_t i = len; i-- > 0 && name[i] != '.';)
+        digits = digits && name[i] >= '0' && name[i] <= '9';
+    if (digits)
         return false;
     for (size_t i = 0; i < len; i++) {
         char octet = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
@@ -148,15 +162,30 @@ static bool open_channel(struct resolver *resolver)
     return resolver->has_channel;
 }
 
+/* Whether a client's network, whose name servers may be slow, has its share of the lookups. */
+static bool has_its_share(const struct resolver *resolver, const struct resolver_query *query)
+{
+    enum { V4_BYTES = 3, V6_BYTES = 8 };
+    unsigned count = 0;
+    for (unsigned i = 0; i < RESOLVER_PENDING_MAX; i++) {
+        const struct lookup *lookup = &resolver->lookups[i];
+        const struct resolver_query *other = &lookup->answer.query;
+        count += lookup->runs && other->ip_version == query->ip_version &&
+                 memcmp(other->address, query->address, query->ip_version == 4 ? V4_BYTES : V6_BYTES) == 0;
+    }
+    return count >= NETWORK_MAX;
+}
+
 static void begin_lookup(struct resolver_client *client, const struct resolver_query *query)
 {
     struct resolver *resolver = client->resolver;
     struct lookup *lookup = resolver->free;
-    if (!lookup || !open_channel(resolver)) {
+    if (!lookup || has_its_share(resolver, query) || !open_channel(resolver)) {
         answer(client, &(struct resolver_answer){.query = *query});
         return;
     }
     resolver->free = lookup->next_free;
+    lookup->runs = true;
     lookup->client = client;
     lookup->answer = (struct resolver_answer){.query = *query};
     ares_gethostbyaddr(resolver->channel, lookup->answer.query.address, address_bytes(query), family_of(query),
@@ -230,8 +259,8 @@ static void *run(void *argument)
 static bool init_client(struct resolver *resolver, struct resolver_client *client)
 {
     *client = (struct resolver_client){.resolver = resolver,
-                                       .asked = ring_new(RING_BYTES),
-                                       .answers = ring_new(RING_BYTES),
+                                       .asked = ring_new(ASKED_BYTES),
+                                       .answers = ring_new(ANSWERS_BYTES),
                                        .ready = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     return client->asked && client->answers && client->ready >= 0;
 }

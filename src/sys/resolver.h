@@ -6,7 +6,8 @@
  * Owner:  a resolver owns its thread and its clients; resolver_free ends all.
  * Thread: each client is one thread's. Nothing of a client waits for the DNS: that does the resolver's own thread, with
  *         c-ares.
- * Limits: RESOLVER_PENDING_MAX under way at once, some seconds for each; what is more is not asked.
+ * Limits: RESOLVER_PENDING_MAX under way at once, an eighth of them for one network (/24, /64), some seconds for each;
+ *         what is more is not asked.
  */
 #ifndef POSTERN_SYS_RESOLVER_H
 #define POSTERN_SYS_RESOLVER_H

@@ -637,7 +637,8 @@ static struct span last_line(const struct endpoint *end, uint32_t to)
 
 /*
  * Whether what an end says now may wait until the other has replied: it is BDAT, or it has said before, as its last
- * line that has arrived, a command whose reply says what follows, or a response to a 334.
+ * line that has arrived, a command whose reply says what follows, or a response to a 334; or its name, and rules ask
+ * for that.
  */
 static bool may_wait(const struct drive *drive, enum smtp_side side)
 {
@@ -647,6 +648,8 @@ static bool may_wait(const struct drive *drive, enum smtp_side side)
     bool waits = line.len && span_equal(span_head(last_line(other, other->said_len), 3), span_of("334"));
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         waits = waits || span_equal_nocase(span_head(line, strlen(verbs[i])), span_of(verbs[i]));
+    if (drive->plan.policy && drive->plan.policy->helo_count)
+        waits = waits || smtp_verb_is(smtp_command_parse(line).verb, SMTP_TRAIT_HELLO);
     uint32_t from = end->acknowledged; /* the line that goes on there */
     while (from > 0 && end->said[from - 1] != '\n')
         from--;

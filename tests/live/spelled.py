@@ -25,7 +25,7 @@ LOCALS = [b'SPOIL1', b'Spoil1', b'"spoil1"', b'"SPOIL1"', b'spo\\il1', b'\\spoil
           b'spoil1\t', b'\rspoil1', b'spoil1\r', b'\vspoil1', b'spoil1\v', b'\fspoil1', b'spoil1\f', b'\0spoil1', b'spoil1\0', b'spo\0il1',
           b'spoil1\x7f', b'\x01spoil1', b'spo\x08il1', b'spoil1.', b'.spoil1', b'spoil1\\', b'"spoil1" ', b' "spoil1"', b'"spoil1\\"',
           b'"spoil1', b'=?utf-8?q?spoil1?=', b'=?utf-8?b?c3BvaWwx?=', b'=?us-ascii?q?spoil=31?=', b'mailto:spoil1', b'smtp:spoil1',
-          b'x:spoil1', b'|spoil1', b'/spoil1', b'\xef\xbd\x93poil1', b'spoil\xc2\xb9', b's\xc2\xadpoil1', b'\xe2\x80\x8bspoil1', b'spoil1\xa0',
+          b'x:spoil1', b'|spoil1', b'/spoil1', b'\xef\xbd\x93poil1', b'\xc5\xbfpoil1', b'spoil\xc2\xb9', b's\xc2\xadpoil1', b'\xe2\x80\x8bspoil1', b'spoil1\xa0',
           b'\xa0spoil1', b'"spoil1"(c)', b'(' + b'c' * 500 + b')spoil1', b'spoil1,', b'spoil1;', b"'spoil1'", b'spoil%31',
           b'spo"i"l1', b'a spoil1', b'"" spoil1', b'spoil1 (c) ']
 ATS = [b'\\@', b' @', b'@ ', b' @ ', b'\t@\t', b'@(c)', b'(c)@', b'@@', b'%', b'!', b'\xef\xbc\xa0', b'"@"', b'@\0', b'@\r', b'@.', b'.@', b'%40']

@@ -271,6 +271,25 @@ static void test_case_29_who_was_offered_it(void **state)
     engines_free(world.engine);
 }
 
+/* Behind a load balancer it is the client of whom that tells: one that was told does not speak for the others. */
+static void test_case_29_behind_a_balancer(void **state)
+{
+    (void)state;
+    static const struct dialogue_turn waiting[] = {C("PROXY TCP4 192.0.2.1 10.1.0.2 1 25\r\n"), S(GREETING), C(EHLO),
+                                                   S(OFFER)};
+    static const struct dialogue_turn told[] = {C("PROXY TCP4 192.0.2.1 10.1.0.2 1 25\r\n" EHLO)};
+    static const struct dialogue_turn other[] = {C("PROXY TCP4 192.0.2.2 10.1.0.2 1 25\r\n" EHLO)};
+    static const uint8_t balancer[] = {10, 1, 0, 1};
+    static struct policy balanced;
+    policy_init_default(&balanced);
+    assert_true(policy_name_balancer(&balanced, network_of(4, balancer, 32)) && policy_seal(&balanced));
+    struct world world = new_world(&balanced);
+    assert_int_equal(converse(&world, 1, 2, waiting, 4), 0);
+    assert_int_equal(converse(&world, 1, 2, told, 1), 0);
+    assert_int_equal(converse(&world, 1, 2, other, 1), 1);
+    engines_free(world.engine);
+}
+
 static void test_case_29_stripped(void **state)
 {
     (void)state;
@@ -288,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_closed),
         cmocka_unit_test(test_hangs_up),
         cmocka_unit_test(test_case_29_who_was_offered_it),
+        cmocka_unit_test(test_case_29_behind_a_balancer),
         cmocka_unit_test(test_case_29_stripped),
     };
     fill_policies();

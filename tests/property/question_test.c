@@ -4,7 +4,11 @@
  *
  * Case numbers are those of smtp-cases.md.
  */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "../lib/dialogue.h"
+#include "../lib/engines.h"
 #include "../lib/rules.h"
 
 #define GREET     S("220 mail.example.com ESMTP\r\n")
@@ -551,6 +555,78 @@ static void test_a_name_is_waited_for(void **state)
     }
 }
 
+/* Nobody's name is asked for a SYN, which anybody can send in his name: only once he has answered the server's. */
+static void test_a_name_is_asked_of_who_answers(void **state)
+{
+    (void)state;
+    static struct policy named;
+    policy_init_default(&named);
+    rules_add(&named, "named", RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "550 5.7.1 Named");
+    named.rules[0].name_number = named.name_count = 1;
+    struct engine_settings settings = engine_settings_default();
+    settings.flows_max = settings.blocks_max = settings.held_max = 64;
+    struct engine *engine = engines_new(&settings, &named);
+    const struct segment segments[] = {
+        {.source = 1, .destination = 2, .source_port = 2000, .destination_port = 25, .flags = PACKET_SYN, .seq = 1},
+        {.source = 2,
+         .destination = 1,
+         .source_port = 25,
+         .destination_port = 2000,
+         .flags = PACKET_SYN | PACKET_ACK,
+         .seq = 7,
+         .ack = 2},
+        {.source = 1,
+         .destination = 2,
+         .source_port = 2000,
+         .destination_port = 25,
+         .flags = PACKET_ACK,
+         .seq = 2,
+         .ack = 8},
+    };
+    enum { SEGMENTS = sizeof segments / sizeof segments[0] };
+    for (int i = 0; i < SEGMENTS; i++) {
+        uint32_t len;
+        uint8_t *bytes = segment_build(&segments[i], &len);
+        struct engine_packet packet = {.bytes = bytes, .len = len, .room = len, .checksum = ENGINE_CHECKSUM_GOOD};
+        struct engine_verdict verdict;
+        struct engine_name_query query;
+        engine_packet(engine, &packet, 1 + i);
+        while (engine_next_verdict(engine, &verdict))
+            assert_int_equal(verdict.action, ENGINE_ACCEPT);
+        assert_int_equal(engine_next_name_query(engine, &query), i + 1 == SEGMENTS);
+        assert_false(engine_next_name_query(engine, &query));
+        free(bytes);
+    }
+    engines_free(engine);
+}
+
+/* Of an address that is longer than any the domain is asked about, and nothing is exempt for what stands before it. */
+static void test_a_long_address(void **state)
+{
+    (void)state;
+    char sender[400], recipient[400], line[500];
+    snprintf(sender, sizeof sender, "%0*d@partner.example.evil.example", 240, 0);
+    snprintf(recipient, sizeof recipient, "%0*d@b", 300, 0);
+    struct drive_plan plan = {.name = "long", .policy = &policy, .seed = 7, .questions = ALL_KINDS, .answer = answer};
+    struct drive *drive = drive_new(&plan);
+    drive_handshake(drive);
+    drive_say_text(drive, SMTP_SERVER, "220 hi\r\n");
+    snprintf(line, sizeof line, "MAIL FROM:<%s>\r\n", sender);
+    drive_say_text(drive, SMTP_CLIENT, line);
+    drive_say_text(drive, SMTP_SERVER, "250 ok\r\n");
+    snprintf(line, sizeof line, "RCPT TO:<%s>\r\n", recipient);
+    drive_say_text(drive, SMTP_CLIENT, line);
+    const struct question *question = NULL;
+    for (size_t i = 0; i < drive_question_count(drive); i++)
+        if (drive_question(drive, i)->kind == QUESTION_RECIPIENT)
+            question = drive_question(drive, i);
+    assert_non_null(question);
+    assert_true(question->unread);
+    assert_true(span_equal(question->sender, span_of(sender + strlen(sender) - question->sender.len)));
+    assert_true(span_equal(question->recipient, span_of(recipient + strlen(recipient) - question->recipient.len)));
+    end(drive);
+}
+
 int main(void)
 {
     static const struct CMUnitTest more[] = {
@@ -558,7 +634,8 @@ int main(void)
         cmocka_unit_test(test_nobody_answers),          cmocka_unit_test(test_stop_while_a_line_waits),
         cmocka_unit_test(test_ends_while_a_line_waits), cmocka_unit_test(test_starttls_without_an_end),
         cmocka_unit_test(test_a_question_says_who),     cmocka_unit_test(test_an_answer_is_told),
-        cmocka_unit_test(test_a_name_is_waited_for),
+        cmocka_unit_test(test_a_name_is_waited_for),    cmocka_unit_test(test_a_name_is_asked_of_who_answers),
+        cmocka_unit_test(test_a_long_address),
     };
     fill_policy(&policy);
     fill_policy(&strict);

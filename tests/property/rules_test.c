@@ -36,6 +36,11 @@ static enum answer is_told(const struct question *question, int64_t *later_us)
     return question->ip_version == 4 && memcmp(question->client, told, sizeof told) == 0 ? ANSWER_PASS : ANSWER_DEFER;
 }
 
+/* A local part of 320 octets: longer than any that may be (RFC 5321 4.5.3.1.1), and taken by servers all the same. */
+#define TEN   "xxxxxxxxxx"
+#define FORTY TEN TEN TEN TEN
+#define LONG  FORTY FORTY FORTY FORTY FORTY FORTY FORTY FORTY
+
 #define LISTED "/proc/self/fd/100" /* a list file */
 
 struct row {
@@ -263,6 +268,19 @@ static const struct row rows[] = {
      {.label = "helo: who is named so is refused",
       .turns = {GREET, C("EHLO a.dyn.example\r\n"), S("250 mail\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
       .client_reads = {CHANGE("250 2.1.5 Recipient ok", "550")}}},
+    {"rule \"ours\" { on = recipient helo = {\"mail.ours.example\"} action = pass }\n"
+     "rule \"others\" { on = recipient action = refuse code = 550 method = void }",
+     {.label = "helo: a name that the server does not take does not count",
+      .turns = {GREET, C("EHLO a.example\r\n"), S("250 mail\r\n"), C("EHLO mail.ours.example\r\n"),
+                S("550 5.7.1 You are not\r\n"), C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
+      .client_reads = {CHANGE("250 2.1.5 Recipient ok", "550")}}},
+    {"rule \"ours\" { on = recipient helo = {\"mail.ours.example\"} action = pass }\n"
+     "rule \"others\" { on = recipient action = refuse code = 550 method = void }",
+     {.label = "helo: what comes with a name waits until the server has taken it or not",
+      .turns = {GREET, C("HELO mail.ours.example\r\n" MAIL RCPT), S("550 5.7.1 You are not\r\n"), S("250 ok\r\n" OK),
+                END},
+      .client_reads = {CHANGE("250 2.1.5 Recipient ok", "550")},
+      .live_only = true}},
     {"dry-run = yes\nrule \"no\" { on = recipient action = refuse }\nrule \"mask\" { on = greeting action = strip }",
      {.label = "dry run: nothing is changed, what would have been is told",
       .turns = {GREET, EHLO, OFFER, C(MAIL), S("250 ok\r\n"), C(RCPT), S(OK), END},
@@ -314,6 +332,27 @@ static const struct row rows[] = {
                        CHANGE("MAIL FROM:<a@x.XN--SPM-RLA.example>", "NOOP                               "),
                        CHANGE("RCPT TO:<b@b\xc3\xbc\x63her.example>", "NOOP                       "),
                        CHANGE("RCPT TO:<b@XN--BCHER-KVA.example>", "NOOP                             ")}}},
+    {"rule \"from\" { on = sender match = {\"b\xc3\xbc\x63her.example\"} action = log }\n"
+     "rule \"to\" { on = recipient match = {\"example.com\"} action = log }",
+     {.label = "domains: those of an address that is longer than any",
+      .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM:<" LONG "@b\xc3\xbc\x63her.example> SMTPUTF8\r\n"),
+                S("250 ok\r\n"), C("RCPT TO:<" LONG "@example.com>\r\n"), S(OK), END},
+      .of_client = "EHLO @from=log MAIL @to=log RCPT QUIT"}},
+    {"rule \"to\" { on = recipient match = {\"office@example.com\", \"kiss@\", \"mass.example\", "
+     "\"*@test.example\", \"mas*@example.com\", '/^boss@/'} action = log }",
+     {.label = "addresses: letters that servers take for those of ASCII",
+      .turns = {GREET,           EHLO,
+                S(PLAIN),        C(MAIL),
+                S("250 ok\r\n"), C("RCPT TO:<o\xef\xac\x83\x63\x65@example.com>\r\n"),
+                S(OK),           C("RCPT TO:<\xe2\x84\xaai\xc3\x9f@example.net>\r\n"),
+                S(OK),           C("RCPT TO:<ma\xc5\xbfx@example.com>\r\n"),
+                S(OK),           C("RCPT TO:<bo\xe1\xba\x9e@example.com>\r\n"),
+                S(OK),           C("RCPT TO:<x@ma\xc3\x9f.example>\r\n"),
+                S(OK),           C("RCPT TO:<x@te\xef\xac\x86.example>\r\n"),
+                S(OK),           C("RCPT TO:<mas\xc3\xbf@example.net>\r\n"),
+                S(OK),           END},
+      .of_client =
+          "EHLO MAIL @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT RCPT QUIT"}},
     {"rule \"told\" { on = sender match = {\"xn--spm-rla.example.\"} action = log }",
      {.label = "domains: a final dot in a rule file, and one that nothing takes away",
       .turns = {GREET, EHLO, S(PLAIN), C("MAIL FROM:<a@sp\xc3\xa4m.example.> SMTPUTF8\r\n"), S("250 ok\r\n"), END},
@@ -343,6 +382,19 @@ static const struct row rows[] = {
       .turns = {C("PROXY TCP6 2001:db8:7::1 ::ffff:10.1.0.2 40000 25\r\n"), GREET, EHLO, S("250 mail\r\n"), C(MAIL),
                 S("250 ok\r\n"), C(RCPT), S(OK), END},
       .of_client = "EHLO MAIL RCPT QUIT"}},
+    {BALANCED TOLD,
+     {.label = "balancers: a client of IPv4, told in the form of IPv6",
+      .turns = {C("PROXY TCP6 ::ffff:192.0.2.7 ::ffff:10.1.0.2 40000 25\r\n"), GREET, EHLO, S("250 mail\r\n"), C(MAIL),
+                S("250 ok\r\n"), C(RCPT), S(DONE), END},
+      .client_reads = {CHANGE(DONE, "550 5.7.1 Not from there\r\n")},
+      .server_reads = {CHANGE("RCPT TO:<b@example.com>", "NOOP                   ")},
+      .of_client = "@seen=log EHLO MAIL RCPT~ QUIT"}},
+    {BALANCED "protected = {\"10.1.0.0/24\", \"2001:db8::/64\"}\nstrip = {}\n"
+              "rule \"in\" { on = sender direction = inbound match = {\"a@example.net\"} action = refuse }",
+     {.label = "balancers: rules for the client are in force from the very end of the header on",
+      .turns = {C(PROXIED "MAIL FROM:<a(c)@example.net>\r\n"), S("220 hi\r\n" DONE), END},
+      .server_reads = {CHANGE("MAIL FROM:<a(c)@example.net>", "NOOP                        ")},
+      .client_reads = {CHANGE(DONE, "450 4.7.1 Try again later\r\n")}}},
     {BALANCED TOLD,
      {.label = "balancers: an EHLO that the server refuses is no reply to the header",
       .turns = {C("PROXY UNKNOWN\r\n"), GREET, EHLO, S("502 5.5.1 not here\r\n"), C("HELO x\r\n"), S("250 mail\r\n"),

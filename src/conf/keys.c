@@ -207,12 +207,13 @@ const struct key keys[] = {
     {"rule", "helo", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
      "The name that the client gave last in EHLO, HELO or LHLO, and the server took: patterns, expressions, or "
      "`file:PATH`. What follows such a command waits for its reply. Not with connect and greeting. Any client can give "
-     "any name. At most 32 rules may have it."},
+     "any name. At most 16 rules may have it."},
     {"rule", "client-name", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_LIST,
      "The client's name in the DNS, which counts where it has the client's address, too: `example.net` (and all below "
      "it), `.example.net` (only below), patterns, expressions, `file:PATH`. It is asked once the client has completed "
-     "the handshake, unless a protected server begins it; RCPT and STARTTLS wait for it as long as `ask-hold` says. Until it is known, or where there is "
-     "none, the rule does not hold. Not with connect and greeting. At most 32 rules may have it."},
+     "the handshake, unless a protected server begins it; RCPT and STARTTLS wait for it as long as `ask-hold` says. "
+     "Until it is known, or where there is none, the rule does not hold. Not with connect and greeting. At most 16 "
+     "rules may have it."},
     {"rule", "direction", KEY_WORD, NULL, NO_RANGE, "any inbound outbound internal", BY_ITS_OWN, 0, NARROWS_WORD,
      "To a protected server, from one, or both."},
     {"rule", "client-known", KEY_WORD, NULL, NO_RANGE, "either yes no", OF_RULE(known), 0, NARROWS_WORD,

@@ -371,7 +371,7 @@ void policy_note_helo(const struct policy *policy, struct span name, struct poli
     for (uint32_t i = 0; policy->helo_count && i < policy->rule_count; i++) {
         const struct rule *rule = &policy->rules[i];
         if (rule->helo_number && rule_names_helo(rule, name))
-            facts->helo_holds |= UINT32_C(1) << (rule->helo_number - 1);
+            facts->helo_holds = (uint16_t)(facts->helo_holds | 1u << (rule->helo_number - 1));
     }
 }
 
@@ -381,7 +381,7 @@ void policy_note_name(const struct policy *policy, struct span name, struct poli
     for (uint32_t i = 0; policy->name_count && i < policy->rule_count; i++) {
         const struct rule *rule = &policy->rules[i];
         if (rule->name_number && rule_names_client(rule, name))
-            facts->name_holds |= UINT32_C(1) << (rule->name_number - 1);
+            facts->name_holds = (uint16_t)(facts->name_holds | 1u << (rule->name_number - 1));
     }
 }
 

@@ -20,7 +20,7 @@
 #define POLICY_KEYWORD_BYTES_MAX 64
 #define POLICY_OWN_BYTES         131072
 #define POLICY_TAKEN_MAX         16
-#define POLICY_NAMES_MAX         32 /* rules with a condition on a name of the client, of each kind */
+#define POLICY_NAMES_MAX         16 /* rules with a condition on a name of the client, of each kind */
 
 /* What happens to a session behind something that loses the pairing of commands and replies. */
 enum policy_lost {

@@ -3,7 +3,7 @@
  *
  * In:     what a client sends, or a list names, without brackets and quotes.
  * Out:    the same with its domain in A-labels (RFC 5890 2.3.2.1) and without a final dot; letters of the local part
- *         that fold to ASCII's are those, for so servers look mailboxes up; case is left as it is.
+ *         beyond ASCII are folded, for so servers look mailboxes up; case of ASCII is left as it is.
  * Owner:  the result is a span into the text or into the caller's room.
  * Limits: ADDRESS_BYTES_MAX; what is longer, and what has no A-labels, stays as it is written. A word of a list has
  *         WORD_BYTES_MAX at most.

@@ -65,6 +65,16 @@ static enum rule_match any_matches(const struct rule_patterns *patterns, struct 
     return any;
 }
 
+/* Of an address as it is folded, or as it is written. */
+static enum rule_match any_matches_case(const struct rule_patterns *patterns, const struct rule_case *what)
+{
+    enum rule_match folded = any_matches(patterns, what->text);
+    if (folded == RULE_MATCH_YES || what->written.len == 0 || what->written.ptr == what->text.ptr)
+        return folded;
+    enum rule_match written = any_matches(patterns, what->written);
+    return written == RULE_MATCH_NO ? folded : written;
+}
+
 static bool code_matches(const struct rule_codes *codes, uint16_t code)
 {
     for (uint32_t i = 0; i < codes->count; i++)
@@ -155,8 +165,8 @@ static bool text_matches(const struct rule *rule, const struct rule_case *what, 
     bool any = rule->on == RULE_ON_COMMAND || (!rule->has_words && rule->match.count == 0);
     if (what->unread && !any && !restricts)
         return false;
-    enum rule_match match = any || named ? RULE_MATCH_YES : any_matches(&rule->match, what->text);
-    enum rule_match except = match == RULE_MATCH_NO ? RULE_MATCH_NO : any_matches(&rule->except, what->text);
+    enum rule_match match = any || named ? RULE_MATCH_YES : any_matches_case(&rule->match, what);
+    enum rule_match except = match == RULE_MATCH_NO ? RULE_MATCH_NO : any_matches_case(&rule->except, what);
     if (match == RULE_MATCH_NO || except == RULE_MATCH_YES)
         return false;
     if (match == RULE_MATCH_YES && except == RULE_MATCH_NO)

@@ -21,7 +21,7 @@
 
 #include "drive.h"
 
-enum { DIALOGUE_TURNS_MAX = 24, DIALOGUE_CHANGES_MAX = 6 };
+enum { DIALOGUE_TURNS_MAX = 26, DIALOGUE_CHANGES_MAX = 6 };
 
 struct dialogue_turn {
     enum smtp_side side;

@@ -338,12 +338,14 @@ static const struct row rows[] = {
       .turns = {GREET, EHLO, S("250 mail\r\n"), C("MAIL FROM:<" LONG "@b\xc3\xbc\x63her.example> SMTPUTF8\r\n"),
                 S("250 ok\r\n"), C("RCPT TO:<" LONG "@example.com>\r\n"), S(OK), END},
       .of_client = "EHLO @from=log MAIL @to=log RCPT QUIT"}},
-    {"rule \"to\" { on = recipient match = {\"office@example.com\", \"kiss@\", \"mass.example\", "
-     "\"*@test.example\", \"mas*@example.com\", '/^boss@/'} action = log }",
+    {"rule \"to\" { on = recipient match = {\"office@example.com\", \"kiss@\", \"m\xc3\xbcller@\", "
+     "\"B\xc3\x84*@*\", \"mass.example\", \"*@test.example\", \"mas*@example.com\", '/^boss@/'} action = log }",
      {.label = "addresses: letters that servers take for those of ASCII",
       .turns = {GREET,           EHLO,
                 S(PLAIN),        C(MAIL),
-                S("250 ok\r\n"), C("RCPT TO:<o\xef\xac\x83\x63\x65@example.com>\r\n"),
+                S("250 ok\r\n"), C("RCPT TO:<M\xc3\x9cLLER@example.com>\r\n"),
+                S(OK),           C("RCPT TO:<B\xc3\x84r@example.com>\r\n"),
+                S(OK),           C("RCPT TO:<o\xef\xac\x83\x63\x65@example.com>\r\n"),
                 S(OK),           C("RCPT TO:<\xe2\x84\xaai\xc3\x9f@example.net>\r\n"),
                 S(OK),           C("RCPT TO:<ma\xc5\xbfx@example.com>\r\n"),
                 S(OK),           C("RCPT TO:<bo\xe1\xba\x9e@example.com>\r\n"),
@@ -352,7 +354,8 @@ static const struct row rows[] = {
                 S(OK),           C("RCPT TO:<mas\xc3\xbf@example.net>\r\n"),
                 S(OK),           END},
       .of_client =
-          "EHLO MAIL @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT RCPT QUIT"}},
+          "EHLO MAIL @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT @to=log RCPT "
+          "@to=log RCPT RCPT QUIT"}},
     {"rule \"told\" { on = sender match = {\"xn--spm-rla.example.\"} action = log }",
      {.label = "domains: a final dot in a rule file, and one that nothing takes away",
       .turns = {GREET, EHLO, S(PLAIN), C("MAIL FROM:<a@sp\xc3\xa4m.example.> SMTPUTF8\r\n"), S("250 ok\r\n"), END},

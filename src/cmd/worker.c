@@ -330,27 +330,28 @@ static int timeout_ms(const struct worker *worker)
 
 static bool serve(struct worker *worker)
 {
-    struct pollfd fds[] = {
-        {.fd = nfqueue_fd(worker->queue), .events = POLLIN},
-        {.fd = worker->wake, .events = POLLIN},
-        {.events = POLLIN},
-        {.events = POLLIN},
-        {.fd = resolver_fd(worker->settings.names), .events = POLLIN},
+    enum { QUEUE_FD, WAKE_FD, ANSWERS_FD, WATCHER_FD, NAMES_FD, FDS };
+    struct pollfd fds[FDS] = {
+        [QUEUE_FD] = {.fd = nfqueue_fd(worker->queue), .events = POLLIN},
+        [WAKE_FD] = {.fd = worker->wake, .events = POLLIN},
+        [ANSWERS_FD] = {.events = POLLIN},
+        [WATCHER_FD] = {.events = POLLIN},
+        [NAMES_FD] = {.fd = resolver_fd(worker->settings.names), .events = POLLIN},
     };
     while (!atomic_load(&worker->stop)) {
-        fds[2].fd = worker->answers ? answers_fd(worker->answers) : -1;
-        fds[3].fd = worker->watcher ? watcher_fd(worker->watcher) : -1;
-        if (poll(fds, sizeof fds / sizeof fds[0], timeout_ms(worker)) < 0 && errno != EINTR) {
+        fds[ANSWERS_FD].fd = worker->answers ? answers_fd(worker->answers) : -1;
+        fds[WATCHER_FD].fd = worker->watcher ? watcher_fd(worker->watcher) : -1;
+        if (poll(fds, FDS, timeout_ms(worker)) < 0 && errno != EINTR) {
             cmd_complain(CMD_FAILED, "cannot wait for packets: %m");
             return false;
         }
-        if (fds[0].revents && !take_packets(worker)) {
+        if (fds[QUEUE_FD].revents && !take_packets(worker)) {
             cmd_complain(CMD_FAILED, "the queue's socket failed: %m");
             return false;
         }
-        if (fds[1].revents)
+        if (fds[WAKE_FD].revents)
             take_requests(worker);
-        if (fds[4].revents)
+        if (fds[NAMES_FD].revents)
             give_names(worker);
         int64_t now = clock_now_us();
         if (engine_next_due(worker->engine) <= now) {

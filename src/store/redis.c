@@ -320,7 +320,6 @@ static void go_up(struct store *store)
     redis->pause_ms = PAUSE_LEAST_MS;
     redis->writes_from_ms = 0;
     table_outdate(&store->table);
-    table_outdate(&store->table);
     store_set_fault(store, FAULT_WRITING, NULL);
     store_set_fault(store, FAULT_PLACE, NULL);
     atomic_store(&store->down, false);

@@ -124,11 +124,13 @@ static bool keep_name(struct resolver_answer *to, const char *name)
     if (digits)
         return false;
     for (size_t i = 0; i < len; i++) {
-        char octet = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
-        bool good = (octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9') || strchr("-._", octet);
+        uint8_t octet = (uint8_t)name[i];
+        if (octet >= 'A' && octet <= 'Z')
+            octet = (uint8_t)(octet - 'A' + 'a');
+        bool good = (octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9') || memchr("-._", octet, 3);
         if (!good)
             return false;
-        to->name[i] = (uint8_t)octet;
+        to->name[i] = octet;
     }
     to->len = len;
     return true;

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/span.h"
 #include "sys/ring.h"
 
 enum {
@@ -127,7 +128,7 @@ static bool keep_name(struct resolver_answer *to, const char *name)
         uint8_t octet = (uint8_t)name[i];
         if (octet >= 'A' && octet <= 'Z')
             octet = (uint8_t)(octet - 'A' + 'a');
-        bool good = (octet >= 'a' && octet <= 'z') || (octet >= '0' && octet <= '9') || memchr("-._", octet, 3);
+        bool good = ascii_is_alnum(octet) || octet == '-' || octet == '.' || octet == '_';
         if (!good)
             return false;
         to->name[i] = octet;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/lines.h"
 #include "sys/program.h"
 
 bool nft_load(const char *commands, bool test, char *message, size_t message_size)
@@ -37,26 +38,11 @@ char *nft_list(char *message, size_t message_size)
 
 /* ---- lines ---- */
 
-struct line {
-    const char *at;
-    size_t len;
-};
-
 /* Without the blanks before it. */
 static bool next_line(const char **text, struct line *line)
 {
     *text += strspn(*text, " \t\n");
-    if (!**text)
-        return false;
-    line->at = *text;
-    line->len = strcspn(*text, "\n");
-    *text += line->len;
-    return true;
-}
-
-static bool begins(struct line line, const char *with)
-{
-    return line.len >= strlen(with) && memcmp(line.at, with, strlen(with)) == 0;
+    return line_next(text, line);
 }
 
 static bool ends(struct line line, char with)
@@ -75,13 +61,13 @@ static void flatten(FILE *out, const char *table, bool hooks, bool others)
 {
     struct line line, block = {0};
     while (next_line(&table, &line)) {
-        if ((begins(line, "chain ") || begins(line, "set ")) && ends(line, '{')) {
+        if ((line_begins(line, "chain ") || line_begins(line, "set ")) && ends(line, '{')) {
             block = (struct line){line.at, line.len - 2};
-        } else if (block.len && begins(line, "}")) {
+        } else if (block.len && line_begins(line, "}")) {
             block.len = 0;
-        } else if (block.len && !begins(line, "#") && (is_hook(line) ? hooks : others)) {
+        } else if (block.len && !line_begins(line, "#") && (is_hook(line) ? hooks : others)) {
             fprintf(out, "%.*s: %.*s", (int)block.len, block.at, (int)line.len, line.at);
-            bool wraps = begins(line, "elements = {");
+            bool wraps = line_begins(line, "elements = {");
             while (wraps && !ends(line, '}') && next_line(&table, &line))
                 fprintf(out, " %.*s", (int)line.len, line.at);
             fputc('\n', out);
@@ -100,7 +86,7 @@ static char *aside(const char *rules, const char *name)
         return NULL;
     for (struct line line; next_line(&rules, &line);) {
         const char *found = memmem(line.at, line.len, table, sizeof table - 1);
-        if (found && !begins(line, "#"))
+        if (found && !line_begins(line, "#"))
             fprintf(out, "%.*stable inet %s%.*s\n", (int)(found - line.at), line.at, name,
                     (int)(line.len - (size_t)(found - line.at) - (sizeof table - 1)), found + sizeof table - 1);
         else if (!is_hook(line))
@@ -150,14 +136,6 @@ static bool same(struct line one, struct line other)
     return one.len == other.len && memcmp(one.at, other.at, one.len) == 0;
 }
 
-static bool has_line(const char *text, struct line line)
-{
-    for (struct line other; next_line(&text, &other);)
-        if (same(line, other))
-            return true;
-    return false;
-}
-
 /* The next rule of the chain that `line` is of. */
 static bool next_rule(const char **text, struct line line, struct line *rule)
 {
@@ -184,15 +162,15 @@ static void compare(FILE *out, const char *present, const char *wanted)
     struct line line;
     const char *at = wanted;
     while (next_line(&at, &line))
-        if (!has_line(present, line))
+        if (!line_is_in(present, line, same))
             fprintf(out, "missing: %.*s\n", (int)line.len, line.at);
     at = present;
     while (next_line(&at, &line))
-        if (!has_line(wanted, line))
+        if (!line_is_in(wanted, line, same))
             fprintf(out, "not one of these rules: %.*s\n", (int)line.len, line.at);
     at = wanted;
     while (ftell(out) == 0 && next_line(&at, &line))
-        if (begins(line, "chain ") && !in_order(present, wanted, line))
+        if (line_begins(line, "chain ") && !in_order(present, wanted, line))
             fprintf(out, "in the wrong order: the rules of the %.*s\n", (int)strcspn(line.at, ":"), line.at);
 }
 

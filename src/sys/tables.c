@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/lines.h"
 #include "sys/program.h"
 
 char *tables_save(const char *save, char *message, size_t message_size)
@@ -23,42 +24,22 @@ bool tables_restore(const char *restore, const char *change, bool test, char *me
 
 /* ---- lines ---- */
 
-struct line {
-    const char *at;
-    size_t len;
-};
-
-static bool next_line(const char **text, struct line *line)
-{
-    if (!**text)
-        return false;
-    line->at = *text;
-    line->len = strcspn(*text, "\n");
-    *text += line->len + ((*text)[line->len] == '\n');
-    return true;
-}
-
-static bool begins(struct line line, const char *with)
-{
-    return line.len >= strlen(with) && memcmp(line.at, with, strlen(with)) == 0;
-}
-
 /* ":POSTERN..." or "-A POSTERN...". */
 static bool is_chain(struct line line)
 {
-    return begins(line, ":" TABLES_CHAIN " ") || begins(line, ":" TABLES_CHAIN "-");
+    return line_begins(line, ":" TABLES_CHAIN " ") || line_begins(line, ":" TABLES_CHAIN "-");
 }
 
 static bool is_rule(struct line line)
 {
-    return begins(line, "-A " TABLES_CHAIN " ") || begins(line, "-A " TABLES_CHAIN "-");
+    return line_begins(line, "-A " TABLES_CHAIN " ") || line_begins(line, "-A " TABLES_CHAIN "-");
 }
 
 /* A rule of another chain whose last words jump to one of ours. */
 static bool is_jump(struct line line)
 {
     static const char jump[] = " -j " TABLES_CHAIN;
-    if (!begins(line, "-A ") || is_rule(line))
+    if (!line_begins(line, "-A ") || is_rule(line))
         return false;
     const char *at = memmem(line.at, line.len, jump, sizeof jump - 1);
     if (!at)
@@ -67,9 +48,15 @@ static bool is_jump(struct line line)
     return behind == line.at + line.len || *behind == '-' || *behind == ' ';
 }
 
+static bool same_chain(struct line one, struct line other)
+{
+    size_t len = strcspn(one.at, " ");
+    return is_chain(one) && is_chain(other) && strcspn(other.at, " ") == len && memcmp(one.at, other.at, len) == 0;
+}
+
 bool tables_has_ours(const char *saved)
 {
-    for (struct line line; next_line(&saved, &line);)
+    for (struct line line; line_next(&saved, &line);)
         if (is_chain(line) || is_jump(line))
             return true;
     return false;
@@ -82,7 +69,7 @@ char *tables_ours(const char *saved)
     FILE *out = open_memstream(&text, &len);
     if (!out)
         return NULL;
-    for (struct line line; next_line(&saved, &line);) {
+    for (struct line line; line_next(&saved, &line);) {
         if (is_chain(line) || is_rule(line))
             fprintf(out, "%.*s\n", (int)line.len, line.at);
         else if (is_jump(line))
@@ -90,16 +77,6 @@ char *tables_ours(const char *saved)
     }
     fclose(out);
     return text;
-}
-
-/* Whether a chain line's chain is among the chains of `ours`. */
-static bool stays(struct line chain, const char *ours)
-{
-    size_t name_len = strcspn(chain.at, " ");
-    for (struct line line; next_line(&ours, &line);)
-        if (is_chain(line) && strcspn(line.at, " ") == name_len && memcmp(line.at, chain.at, name_len) == 0)
-            return true;
-    return false;
 }
 
 char *tables_change(const char *saved, const char *ours)
@@ -111,17 +88,17 @@ char *tables_change(const char *saved, const char *ours)
         return NULL;
     fputs("*mangle\n", out);
     const char *at = saved;
-    for (struct line line; next_line(&at, &line);)
+    for (struct line line; line_next(&at, &line);)
         if (is_jump(line))
             fprintf(out, "-D%.*s\n", (int)line.len - 2, line.at + 2);
     /* All are emptied before one is removed, for they jump to each other. */
     at = saved;
-    for (struct line line; next_line(&at, &line);)
+    for (struct line line; line_next(&at, &line);)
         if (is_chain(line))
             fprintf(out, "-F %.*s\n", (int)strcspn(line.at, " ") - 1, line.at + 1);
     at = saved;
-    for (struct line line; next_line(&at, &line);)
-        if (is_chain(line) && !stays(line, ours))
+    for (struct line line; line_next(&at, &line);)
+        if (is_chain(line) && !line_is_in(ours, line, same_chain))
             fprintf(out, "-X %.*s\n", (int)strcspn(line.at, " ") - 1, line.at + 1);
     fputs(ours, out);
     fputs("COMMIT\n", out);
@@ -134,22 +111,8 @@ char *tables_change(const char *saved, const char *ours)
 /* Whether a rule that shall hold ("-A", "-I") and one that was saved ("-A") are the same. */
 static bool same_rule(struct line ours, struct line saved)
 {
-    return ours.len == saved.len && begins(ours, "-") && begins(saved, "-A ") &&
+    return ours.len == saved.len && line_begins(ours, "-") && line_begins(saved, "-A ") &&
            memcmp(ours.at + 2, saved.at + 2, ours.len - 2) == 0;
-}
-
-static bool same_chain(struct line one, struct line other)
-{
-    size_t len = strcspn(one.at, " ");
-    return is_chain(one) && is_chain(other) && strcspn(other.at, " ") == len && memcmp(one.at, other.at, len) == 0;
-}
-
-static bool has_line(const char *text, struct line line, bool (*same)(struct line line, struct line other))
-{
-    for (struct line other; next_line(&text, &other);)
-        if (same(line, other))
-            return true;
-    return false;
 }
 
 static bool same_saved(struct line saved, struct line ours)
@@ -161,8 +124,8 @@ static bool same_saved(struct line saved, struct line ours)
 static bool next_rule(const char **text, struct line chain, struct line *rule)
 {
     size_t len = strcspn(chain.at, " ") - 1;
-    while (next_line(text, rule))
-        if (begins(*rule, "-A ") && rule->len > 3 + len && memcmp(rule->at + 3, chain.at + 1, len) == 0 &&
+    while (line_next(text, rule))
+        if (line_begins(*rule, "-A ") && rule->len > 3 + len && memcmp(rule->at + 3, chain.at + 1, len) == 0 &&
             rule->at[3 + len] == ' ')
             return true;
     return false;
@@ -198,8 +161,9 @@ static bool may_take(struct line rule)
 static void tell_before(FILE *out, const char *saved, struct line jump)
 {
     size_t len = 3 + strcspn(jump.at + 3, " ") + 1; /* "-I FORWARD " */
-    for (struct line line; next_line(&saved, &line) && !same_rule(jump, line);)
-        if (begins(line, "-A ") && line.len > len && memcmp(line.at + 3, jump.at + 3, len - 3) == 0 && may_take(line))
+    for (struct line line; line_next(&saved, &line) && !same_rule(jump, line);)
+        if (line_begins(line, "-A ") && line.len > len && memcmp(line.at + 3, jump.at + 3, len - 3) == 0 &&
+            may_take(line))
             fprintf(out, "in the wrong order: this rule stands before ours: %.*s\n", (int)line.len, line.at);
 }
 
@@ -208,12 +172,12 @@ static void tell_missing(FILE *out, const char *saved, struct line line)
     char chain[64];
     snprintf(chain, sizeof chain, ":%.*s ", (int)strcspn(line.at + 3, " "), line.at + 3);
     struct line declared = {chain, strlen(chain)};
-    if (is_chain(line) && !has_line(saved, line, same_chain))
+    if (is_chain(line) && !line_is_in(saved, line, same_chain))
         fprintf(out, "missing: the chain %.*s\n", (int)strcspn(line.at + 1, " "), line.at + 1);
-    else if (((is_rule(line) && has_line(saved, declared, same_chain)) || begins(line, "-I ")) &&
-             !has_line(saved, line, same_rule))
+    else if (((is_rule(line) && line_is_in(saved, declared, same_chain)) || line_begins(line, "-I ")) &&
+             !line_is_in(saved, line, same_rule))
         fprintf(out, "missing: %.*s\n", (int)line.len, line.at);
-    else if (begins(line, "-I "))
+    else if (line_begins(line, "-I "))
         tell_before(out, saved, line);
 }
 
@@ -225,14 +189,14 @@ char *tables_complaints(const char *saved, const char *ours)
     if (!out)
         return NULL;
     const char *at = ours;
-    for (struct line line; next_line(&at, &line);)
+    for (struct line line; line_next(&at, &line);)
         tell_missing(out, saved, line);
     at = saved;
-    for (struct line line; next_line(&at, &line);)
-        if ((is_rule(line) || is_jump(line)) && !has_line(ours, line, same_saved))
+    for (struct line line; line_next(&at, &line);)
+        if ((is_rule(line) || is_jump(line)) && !line_is_in(ours, line, same_saved))
             fprintf(out, "not one of these rules: %.*s\n", (int)line.len, line.at);
     at = ours;
-    for (struct line line; ftell(out) == 0 && next_line(&at, &line);)
+    for (struct line line; ftell(out) == 0 && line_next(&at, &line);)
         if (is_chain(line) && !in_order(saved, ours, line))
             fprintf(out, "in the wrong order: the rules of the chain %.*s\n", (int)strcspn(line.at + 1, " "),
                     line.at + 1);

@@ -372,7 +372,7 @@ bool inquiry_waits_for_name(struct engine *engine, uint32_t index, const struct 
 {
     struct flow *flow = flow_at(&engine->table, index);
     bool concerns = unit->command.verb == SMTP_VERB_RCPT || smtp_verb_is(unit->command.verb, SMTP_TRAIT_ENCRYPTS);
-    if (!flow->name_pending || unit->kind != SMTP_UNIT_COMMAND || !concerns || flow->smtp.lines[unit->side].is_long ||
+    if (unit->kind != SMTP_UNIT_COMMAND || !concerns || flow->smtp.lines[unit->side].is_long ||
         policy_of(engine, flow)->dry_run || engine->settings.questions == 0 || engine->stopping ||
         engine->room.asking == ENGINE_QUESTIONS_MAX || !room_allows(engine, ROOM_QUESTIONS, 1))
         return false;

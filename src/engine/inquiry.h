@@ -33,7 +33,8 @@ bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit
 /* In a dry run: the same is asked of a line that `rule`, its name in the policy, would have made wait. It does not, and
    its answer is told. */
 void inquiry_observe(struct engine *engine, uint32_t index, const struct smtp_unit *unit, const char *rule);
-/* Whether the unit must wait for the client's name (engine/names); then its side is paused. */
+/* Of a client whose name is being asked for (engine/names): whether the unit must wait for it. Then its side is
+   paused. */
 bool inquiry_waits_for_name(struct engine *engine, uint32_t index, const struct smtp_unit *unit);
 /* The name is known, or that there is none: true where the connection may go on. */
 bool inquiry_name_known(struct engine *engine, uint32_t index);

@@ -14,7 +14,8 @@
 #include "engine/tell.h"
 #include "smtp/proxy.h"
 
-struct smtp_context judge_context(struct engine *engine, const struct flow *flow)
+/* What the session needs to know of its surroundings. */
+static struct smtp_context context_of(struct engine *engine, const struct flow *flow)
 {
     const struct policy *policy = policy_of(engine, flow);
     return (struct smtp_context){
@@ -29,7 +30,7 @@ struct smtp_context judge_context(struct engine *engine, const struct flow *flow
         .strict = flow->facts.may_be_acted_on,
         .would_act = flow->facts.would_be_acted_on,
         .observes = policy->dry_run,
-        .by_keyword = !(engine->settings.events >> EVENT_REPLY & 1) && flow->tarpit == POOL_NONE && !policy->dry_run &&
+        .by_keyword = !tell_wants(engine, EVENT_REPLY) && flow->tarpit == POOL_NONE && !policy->dry_run &&
                       !policy_looks_at(policy, RULE_ON_KEYWORD) && !flow->facts.exempt_from,
         .awaits_helo = policy->helo_count > 0,
         .holds = policy->watched && !policy->dry_run && engine->settings.peers == ENGINE_PEERS_LIVE,
@@ -308,16 +309,29 @@ static void note_outcome(struct flow *flow, const struct smtp_context *context, 
         return;
     bool ends = smtp_verb_is(unit->verb, SMTP_TRAIT_ENDS_MESSAGE);
     bool encrypts = smtp_verb_is(unit->verb, SMTP_TRAIT_ENCRYPTS);
-    /* What a rule refuses the server has not seen as what it was. */
-    bool ours = smtp_session_reply_refusal(&flow->smtp, context, unit) != SMTP_REFUSAL_NONE;
-    bool refuses = ours || ends || encrypts || verbs >> unit->verb & 1;
     flow->encrypted = flow->encrypted || (encrypts && code / 100 == 2);
     if (ends && code / 100 == 2)
         raise_outcome(flow, ENGINE_OUTCOME_ACCEPTED);
-    else if (code == 421 || (refuses && code / 100 == 4))
+    if (code / 100 != 4 && code / 100 != 5)
+        return;
+    /* What a rule refuses the server has not seen as what it was. */
+    bool refuses = ends || encrypts || verbs >> unit->verb & 1 ||
+                   smtp_session_reply_refusal(&flow->smtp, context, unit) != SMTP_REFUSAL_NONE;
+    if (code == 421 || (refuses && code / 100 == 4))
         raise_outcome(flow, ENGINE_OUTCOME_PUT_OFF);
-    else if (refuses && code / 100 == 5)
+    else if (refuses)
         raise_outcome(flow, ENGINE_OUTCOME_REFUSED);
+}
+
+/* What is to be told, counted and marked of a decision. */
+static void tell_decision(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
+                          struct policy_decision *decision)
+{
+    struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
+    bool passes = decision->action.kind == SMTP_ACTION_PASS;
+    decision_take(engine, flow, &subject, decision);
+    if (passes && unit->would_leave.len)
+        decision_tell_rewritten(engine, flow, &subject, unit->would_leave);
 }
 
 /* The decision about a unit, with all that it is besides an action carried out. */
@@ -337,12 +351,8 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
         count_reply(&flow->facts, unit, code);
         note_outcome(flow, context, unit, code);
     }
-    struct decision_subject subject = {unit->side == SMTP_SERVER, unit->whole, unit->kind == SMTP_UNIT_FRAGMENT, false};
-    bool passes = decision.action.kind == SMTP_ACTION_PASS;
     if (decision.taken_count || decision.marks || decision.undecided || policy->dry_run)
-        decision_take(engine, flow, &subject, &decision);
-    if (passes && unit->would_leave.len)
-        decision_tell_rewritten(engine, flow, &subject, unit->would_leave);
+        tell_decision(engine, flow, unit, &decision);
     message_judge(engine, flow, unit, &decision.action);
     return decision.action;
 }
@@ -478,7 +488,7 @@ static bool take_lines(struct engine *engine, struct flow *flow, const struct sm
         return false;
     edit_decide(&half->log, &engine->entries, came, leaves);
     bool kept = leaves == 0 || retain_append(&half->retained, &engine->pieces, lines.octets);
-    assert(kept); /* judge_has_room */
+    assert(kept); /* budget_has_room */
     if (lines.stripped)
         half_note_change(half, half->log.end - came);
     engine->counters.keywords_stripped += lines.stripped;
@@ -492,10 +502,14 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
     bool changed = false;
     struct smtp_unit unit;
     struct flow *flow = flow_at(&engine->table, index);
-    struct smtp_context context = judge_context(engine, flow);
+    struct smtp_context context;
+    bool stale = true; /* the context */
     struct half *half = &flow->halves[side];
     half->next += (uint32_t)octets.len;
     while (!half_stops(half) && (octets.len || !smtp_session_is_drained(&flow->smtp, side))) {
+        if (stale)
+            context = context_of(engine, flow);
+        stale = false;
         while (flow->smtp.reply_lines > 0 && take_lines(engine, flow, &context, side, &octets, &changed))
             continue;
         if (!smtp_session_next(&flow->smtp, &context, side, &octets, release, &unit))
@@ -503,10 +517,10 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
         struct smtp_action action;
         if (flow->client_sought) {
             seek_client(engine, index, &unit);
-            context = judge_context(engine, flow); /* what follows is this client's */
+            stale = true; /* what follows is this client's */
         }
         if (!inquiry_take(engine, flow, &unit, &action)) {
-            if (inquiry_waits_for_name(engine, index, &unit)) {
+            if (flow->name_pending && inquiry_waits_for_name(engine, index, &unit)) {
                 smtp_session_put_back(&flow->smtp, &context, &unit);
                 break;
             }

@@ -10,9 +10,6 @@
 
 #include "engine/state.h"
 
-/* What the session needs to know of its surroundings. */
-struct smtp_context judge_context(struct engine *engine, const struct flow *flow);
-
 /* The connection has begun: what rules say of its ends. Of one from a balancer, once that has said whose it is. */
 void judge_connect(struct engine *engine, uint32_t index);
 

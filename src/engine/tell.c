@@ -37,10 +37,8 @@ static bool has_room(const struct engine *engine, enum event_kind kind)
     return engine->event_count < EVENTS_MAX && EVENT_ARENA_BYTES - engine->event_arena_used >= 2 * EVENT_TEXT_BYTES_MAX;
 }
 
-struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flow)
+struct event *tell_wanted(struct engine *engine, enum event_kind kind, struct flow *flow)
 {
-    if (!(engine->settings.events >> kind & 1))
-        return NULL;
     if (!has_room(engine, kind)) {
         engine->counters.events_lost++;
         flow->events_lost = true;
@@ -55,11 +53,12 @@ struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flo
         .ip_version = flow->ip_version,
         .client = flow->ends[SMTP_CLIENT],
         .server = flow->ends[SMTP_SERVER],
-        .told = client_told(engine, flow),
         .lost = flow->events_lost && flow->owes_end,
         .reason = "",
         .action = "",
     };
+    if (flow->told != POOL_NONE)
+        event->told = client_told(engine, flow);
     flow->events_lost = false;
     return event;
 }

@@ -14,9 +14,22 @@
 size_t tell_events_bytes(void);
 size_t tell_texts_bytes(void);
 
+/* Whether events of this kind are wanted: of most packets none is. */
+static inline bool tell_wants(const struct engine *engine, enum event_kind kind)
+{
+    return engine->settings.events >> kind & 1;
+}
+
+/* `tell` of a kind that is wanted. */
+struct event *tell_wanted(struct engine *engine, enum event_kind kind, struct flow *flow);
+
 /* A new event of this flow to be filled in, or NULL where nobody wants it or there is no room: for two texts, and for
    each flow's end. */
-struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flow);
+static inline struct event *tell(struct engine *engine, enum event_kind kind, struct flow *flow)
+{
+    return tell_wants(engine, kind) ? tell_wanted(engine, kind, flow) : NULL;
+}
+
 /* The same for an event behind which nothing more is told of a transaction: how far its message had come. */
 struct event *tell_break(struct engine *engine, enum event_kind kind, struct flow *flow, const char *reason);
 /* Something that ought not to be, and the octets, or the word, that say more of it; `complete`: these are all, though

@@ -51,6 +51,9 @@ static void check_attack(enum crowd_attack attack, size_t memory)
 static void test_one_network_at_each_bound(void **state)
 {
     (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* takes a minute; the next one does the same with less */
+#endif
     for (int attack = 0; attack < CROWD_ATTACKS; attack++)
         check_attack((enum crowd_attack)attack, 64 * MIB);
 }

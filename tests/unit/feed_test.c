@@ -14,7 +14,7 @@
 #include "report/reasons.h"
 #include "sys/ring.h"
 
-enum { RECORDS = 200000, RECORD_BYTES_MAX = 700 };
+enum { RECORDS = 50000, RECORD_BYTES_MAX = 700 };
 
 /* A record's octets follow from its number; its length too. */
 static size_t record_len(uint32_t number)
@@ -142,7 +142,7 @@ static void read_all(struct feed *feed, struct told *told)
     }
 }
 
-enum { PLACES = 100, FLOWS = 3000 };
+enum { PLACES = 100, FLOWS = 1000 };
 
 /* Connections come and go while nobody reads for long times; each place is used by one after the other. */
 static void test_feed_never_loses_an_end(void **state)

@@ -63,6 +63,8 @@ const struct figure worker_figures[] = {
     {ENGINE(commands_refused), "commands answered in the server's place", false},
     {ENGINE(connections_closed), "connections closed politely", false},
     {ENGINE(connections_reset), "connections reset", false},
+    {ENGINE(messages_cut), "connections reset in a message, which a rule refuses for what it contains", false},
+    {ENGINE(recipients_refused_again), "recipients refused because their mail was cut for what it contains before", false},
     {ENGINE(connections_relieved), "connections reset to make room: the oldest of the client network that had most",
      false},
     {ENGINE(held_relieved), "packets that waited, dropped to make room: of the client network that had most", false},

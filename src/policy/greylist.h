@@ -48,6 +48,7 @@ struct greylist_settings {
     uint32_t client_lifetime_s; /* for so long, from the last one on */
     uint32_t pass_spacing_s;    /* of mails of a network within so long, one counts */
     uint32_t answer_lifetime_s; /* so long after mail of ours, an answer passes at once; 0: it does not */
+    uint32_t refused_lifetime_s; /* so long after a mail was cut for what it contains it is refused at RCPT */
     uint32_t stutter_ms;        /* how long a refusal takes: the delay of the rule that asks */
     struct greylist_patience patience;
     uint8_t prefix_v4; /* bits of an address that make a client's network */

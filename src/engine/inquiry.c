@@ -288,7 +288,7 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
     return action;
 }
 
-/* Tell what became of a line that was asked about, or should have been, by a rule's wish. RCPT without MAIL is the server's to refuse. */
+/* Tell what became of a line about which `rule` asked, or should have. RCPT without MAIL is the server's to refuse. */
 static void tell_settled(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
                          const struct finding *finding, const struct smtp_action *action, const char *rule)
 {

@@ -105,8 +105,8 @@ struct finding {
     int64_t passes_from_us; /* of DEFER: the time from which on the same would pass; 0: not known */
     int64_t first_seen_us;  /* when it was tried first; 0: by its attempts nothing was decided */
     uint32_t attempts;      /* since then, this one included */
-    bool refused;           /* of QUESTION_RECIPIENT: the mail was cut for what it contains, by the rule with this tag; */
-    uint32_t refused_by;    /* `answer` holds where that rule is in force no more */
+    bool refused;        /* of QUESTION_RECIPIENT: the mail was cut for what it contains, by the rule with this tag; */
+    uint32_t refused_by; /* `answer` holds where that rule is in force no more */
     struct question_line line;
     struct span helo, sender, recipient; /* of the question */
 };

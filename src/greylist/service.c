@@ -144,8 +144,8 @@ static struct store_key key_of_refused(const struct greylist_service *service, c
 static void take_cut_status(struct task *task, enum store_status status, const struct store_record *record)
 {
     if (status == STORE_GOOD)
-        task->refused = record->kind == REFUSED_KIND &&
-                        refused_decode((struct span){record->value, record->len}, &task->cut);
+        task->refused =
+            record->kind == REFUSED_KIND && refused_decode((struct span){record->value, record->len}, &task->cut);
     else if (status == STORE_LATER)
         task->waits |= 1u << CUT;
 }
@@ -285,8 +285,8 @@ static void learn_waited(struct greylist_service *service, struct mail_flow *flo
 }
 
 /* The message of this transaction is refused: whoever brings it again is told so. */
-static void learn_content(struct greylist_service *service, const struct mail_flow *flow,
-                          const struct question *lesson, int64_t now_us)
+static void learn_content(struct greylist_service *service, const struct mail_flow *flow, const struct question *lesson,
+                          int64_t now_us)
 {
     struct keeper *keeper = &service->keeper;
     char text[STORE_TEXT_BYTES_MAX];
@@ -302,8 +302,7 @@ static void learn_content(struct greylist_service *service, const struct mail_fl
         record.expires_s = now_us / 1000000 + service->settings.greylist.refused_lifetime_s;
         refused_encode(&refused, record.value);
         if (keeper->clear_text)
-            store_put_text(keeper->client, &key, &record,
-                           keep_text(keeper->settings, GREYLIST_TRIPLET, attempt, text));
+            store_put_text(keeper->client, &key, &record, keep_text(keeper->settings, GREYLIST_TRIPLET, attempt, text));
         else
             store_put(keeper->client, &key, &record);
         service->counters.lessons++;

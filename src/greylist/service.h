@@ -51,8 +51,8 @@ struct greylist_answer {
     enum answer answer;
     bool reasoned; /* `reason` holds; not of QUESTION_CLIENT, and not of ANSWER_FAILED */
     enum greylist_reason reason;
-    int64_t passes_from_ms;    /* of ANSWER_DEFER: see greylist_decision */
-    bool refused;              /* of QUESTION_RECIPIENT: see struct finding */
+    int64_t passes_from_ms; /* of ANSWER_DEFER: see greylist_decision */
+    bool refused;           /* of QUESTION_RECIPIENT: see struct finding */
     uint32_t refused_by;
     int64_t first_ms;          /* when it was tried first; 0: by its attempts nothing was decided */
     uint32_t attempts;         /* since then, this one included */

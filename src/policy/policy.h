@@ -54,7 +54,7 @@ struct policy {
     struct rule_set acting;          /* rules that may change something behind the beginning of a connection */
     struct rule_set by_table;        /* rules that match by what a table says, and not without */
     struct rule_set has_clients, has_servers, has_peers;
-    struct rule_set exempting; /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
+    struct rule_set exempting;        /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
     struct rule_set refusing_content; /* rules that refuse a mail for what it contains */
     uint32_t guard; /* number of the rule that says whose mail is guarded, and what marks a greylist; RULES_MAX: none */
     struct word_table words;

@@ -1,4 +1,4 @@
-/* Mails that were cut for what they contain, whose next attempt is refused at RCPT: among what the greylist remembers. */
+/* Mails that were cut for what they contain, whose next attempts are refused: among what the greylist remembers. */
 #include <inttypes.h>
 
 #include "base/hex.h"

@@ -1,6 +1,6 @@
 /*
  * A rule refuses what a message contains: engine, service and store together, one connection an attempt. The first is
- * cut before the server has the end of the message, the next one of the same mail is refused at RCPT, and nobody else's.
+ * cut before the server has the end of the message, the next one of the same mail is refused at RCPT, nobody else is.
  */
 #include <stdio.h>
 

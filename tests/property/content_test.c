@@ -307,6 +307,80 @@ static void test_chunks(void **state)
     end();
 }
 
+/* A line of its body, and its length, which is known with its last octet. */
+static void test_moments(void **state)
+{
+    static const char *const envelopes[] = {SIZED, PLAIN};
+    (void)state;
+    for (size_t i = 0; i < sizeof envelopes / sizeof envelopes[0]; i++) {
+        begin(false);
+        policy_init_default(&policy);
+        rules_add(&policy, "no line", RULE_ON_LINE, "*of some length*", SMTP_ACTION_REFUSE, "550 5.7.1 No such line");
+        expect(envelopes[i], B, BAD, 250, false);
+        expect(envelopes[i], B, BAD, 550, false);
+        policy_init_default(&policy);
+        rules_add(&policy, "not so long", RULE_ON_MESSAGE, NULL, SMTP_ACTION_REFUSE, "550 5.3.4 Too long");
+        policy.rules[0].size_over = strlen(GOOD END);
+        expect(envelopes[i], C_, GOOD, 250, true);
+        expect(envelopes[i], C_, BAD, 250, false);
+        expect(envelopes[i], C_, BAD, 550, false);
+        end();
+    }
+}
+
+/* The last chunk has no octets, and comes after the others were taken. */
+static void test_last_chunk(void **state)
+{
+    (void)state;
+    begin(false);
+    policy_init_default(&policy);
+    rules_add(&policy, "not so long", RULE_ON_MESSAGE, NULL, SMTP_ACTION_REFUSE, "550 5.3.4 Too long");
+    assert_int_equal(envelope(SIZED, B), 250);
+    say("BDAT 6\r\nabcd\r\n", "250 2.0.0 six octets\r\n");
+    drive_send_text(drive, SMTP_CLIENT, (uint32_t)drive_said(drive, SMTP_CLIENT).len, "BDAT 0 LAST\r\n");
+    struct span read = drive_read(drive, SMTP_SERVER);
+    assert_int_equal(drive_counters(drive)->messages_cut, 1);
+    assert_true(!memmem(read.ptr, read.len, "LAST", 4));
+    hang_up();
+    expect(SIZED, B, BAD, 550, false);
+    end();
+}
+
+/* In a group, of whose recipients one brought the mail before: the others get it, and it is cut. */
+static void test_group(void **state)
+{
+    (void)state;
+    begin(false);
+    expect(SIZED, B, BAD, 250, false);
+    greet();
+    drive_say_text(drive, SMTP_CLIENT, SIZED C_ B "DATA\r\n");
+    struct span read = drive_read(drive, SMTP_SERVER);
+    assert_true(!memmem(read.ptr, read.len, "b@example.com", 13));
+    drive_say_text(drive, SMTP_SERVER,
+                   "250 2.1.0 ok\r\n250 2.1.5 ok\r\n501 5.1.3 Bad recipient address syntax\r\n354 go\r\n");
+    read = drive_read(drive, SMTP_CLIENT);
+    assert_true(memmem(read.ptr, read.len, "\r\n550 5.7.1 No programs", 23));
+    drive_send_text(drive, SMTP_CLIENT, (uint32_t)drive_said(drive, SMTP_CLIENT).len, BAD END);
+    assert_int_equal(drive_counters(drive)->messages_cut, 1);
+    hang_up();
+    expect(SIZED, C_, BAD, 550, false);
+    expect(SIZED, B, BAD, 550, false);
+    end();
+}
+
+/* Of our own mail, for whom no greylist is asked, and which teaches it whom we write to. */
+static void test_outbound(void **state)
+{
+    static const uint8_t ours[4] = {10, 1, 0, 1};
+    (void)state;
+    begin(true);
+    assert_true(policy_protect(&policy, network_of(4, ours, 32)) && policy_seal(&policy));
+    expect(SIZED, B, BAD, 250, false);
+    expect(SIZED, B, BAD, 550, false);
+    expect(SIZED, C_, GOOD, 250, true);
+    end();
+}
+
 /* Who cannot be asked lets nothing pass: it is cut again. */
 static void test_no_answer(void **state)
 {
@@ -393,7 +467,8 @@ int main(void)
         cmocka_unit_test(test_a_day),         cmocka_unit_test(test_recipients),   cmocka_unit_test(test_transactions),
         cmocka_unit_test(test_cuts),          cmocka_unit_test(test_chunks),       cmocka_unit_test(test_no_answer),
         cmocka_unit_test(test_other_rules),   cmocka_unit_test(test_dry_run),      cmocka_unit_test(test_greylist),
-        cmocka_unit_test(test_no_greylist),
+        cmocka_unit_test(test_no_greylist),   cmocka_unit_test(test_moments),      cmocka_unit_test(test_last_chunk),
+        cmocka_unit_test(test_group),         cmocka_unit_test(test_outbound),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("content", tests, NULL, NULL);

@@ -445,6 +445,30 @@ static void test_greylist(void **state)
     end();
 }
 
+/* The greylist does not learn that a recipient got what others of the transaction got. */
+static void test_greylist_lessons(void **state)
+{
+    (void)state;
+    begin(true);
+    expect(SIZED, B, BAD, 450, false);
+    now_us += (int64_t)3600 * SECOND_US;
+    expect(SIZED, B, BAD, 250, false);
+    greet();
+    say(SIZED, "250 2.1.0 ok\r\n");
+    say(B, "250 2.1.5 Everything is very well\r\n");
+    assert_int_equal(last_code(), 550);
+    say(C_, "250 2.1.5 Everything is very well\r\n");
+    assert_int_equal(last_code(), 250);
+    assert_int_equal(given.reason, GREYLIST_SAME_TRANSACTION);
+    assert_true(message(GOOD, 0));
+    drive_say_text(drive, SMTP_SERVER, "250 2.0.0 queued\r\n");
+    hang_up();
+    assert_int_equal(envelope("MAIL FROM:<a@example.net> SIZE=99\r\n", B), 250);
+    assert_int_equal(given.reason, GREYLIST_DELAY_OVER);
+    hang_up();
+    end();
+}
+
 /* Where no greylist is asked none is counted, and nothing is told of what passes. */
 static void test_no_greylist(void **state)
 {
@@ -463,12 +487,15 @@ static void test_no_greylist(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_same_mail), cmocka_unit_test(test_another_mail), cmocka_unit_test(test_no_size),
-        cmocka_unit_test(test_a_day),         cmocka_unit_test(test_recipients),   cmocka_unit_test(test_transactions),
-        cmocka_unit_test(test_cuts),          cmocka_unit_test(test_chunks),       cmocka_unit_test(test_no_answer),
-        cmocka_unit_test(test_other_rules),   cmocka_unit_test(test_dry_run),      cmocka_unit_test(test_greylist),
-        cmocka_unit_test(test_no_greylist),   cmocka_unit_test(test_moments),      cmocka_unit_test(test_last_chunk),
-        cmocka_unit_test(test_group),         cmocka_unit_test(test_outbound),
+        cmocka_unit_test(test_the_same_mail), cmocka_unit_test(test_another_mail),
+        cmocka_unit_test(test_no_size),       cmocka_unit_test(test_a_day),
+        cmocka_unit_test(test_recipients),    cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_cuts),          cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_no_answer),     cmocka_unit_test(test_other_rules),
+        cmocka_unit_test(test_dry_run),       cmocka_unit_test(test_greylist),
+        cmocka_unit_test(test_no_greylist),   cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_last_chunk),    cmocka_unit_test(test_group),
+        cmocka_unit_test(test_outbound),      cmocka_unit_test(test_greylist_lessons),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("content", tests, NULL, NULL);

@@ -650,7 +650,8 @@ void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint3
 void inquiry_note_content(struct engine *engine, uint32_t index, const struct rule *rule)
 {
     const struct flow *flow = flow_at(&engine->table, index);
-    if (!flow->facts.content_counts || flow->inquiry == POOL_NONE || !wanted(engine, LESSON_CONTENT))
+    if (!flow->facts.content_counts || flow->inquiry == POOL_NONE || !wanted(engine, LESSON_CONTENT) ||
+        !inquiry_at(engine, flow->inquiry)->sender.known)
         return;
     struct question *lesson = add(engine, index, LESSON_CONTENT, (struct span){0});
     if (!lesson)

@@ -10,7 +10,8 @@ struct answers {
 bool answers_wanted(const struct policy *policy)
 {
     for (uint32_t i = 0; i < policy->rule_count; i++)
-        if (policy->rules[i].action.ask || policy->rules[i].known != RULE_EITHER)
+        if (policy->rules[i].action.ask || policy->rules[i].known != RULE_EITHER ||
+            rule_refuses_content(&policy->rules[i]))
             return true;
     return false;
 }
@@ -73,6 +74,8 @@ bool answers_next(struct answers *answers, struct engine *engine, int64_t now_us
         .passes_from_us = answer.passes_from_ms * 1000,
         .first_seen_us = answer.first_ms * 1000,
         .attempts = answer.attempts,
+        .refused = answer.refused,
+        .refused_by = answer.refused_by,
         .line = answer.line,
         .helo = answer.helo,
         .sender = answer.sender,

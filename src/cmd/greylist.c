@@ -189,6 +189,17 @@ int cmd_greylist(int argc, char **argv)
     return cmd_complain(CMD_USAGE, "unknown work '%s'; " WORK_NAMES, argv[first]);
 }
 
+int greylist_address(const char *word, uint8_t room[ADDRESS_BYTES_MAX], struct span *address)
+{
+    struct span text = span_of(word);
+    if (text.len > 1 && word[0] == '<' && word[text.len - 1] == '>')
+        text = span_head(span_tail(text, 1), text.len - 2);
+    if (text.len > GREYLIST_ADDRESS_BYTES_MAX)
+        return cmd_complain(CMD_USAGE, "an address of %zu octets; no mail has one", text.len);
+    *address = address_compared(idna_to_ascii, text, room);
+    return CMD_GOOD;
+}
+
 int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt)
 {
     static uint8_t rooms[2][ADDRESS_BYTES_MAX];
@@ -196,17 +207,13 @@ int greylist_attempt_of(const struct greylist *greylist, int count, char **words
     *attempt = (struct greylist_attempt){0};
     if (strchr(words[0], '/') || !keep_read_network(span_of(words[0]), &attempt->ip_version, attempt->client, &prefix))
         return cmd_complain(CMD_USAGE, "'%s' is no address of a client; write one like 192.0.2.1", words[0]);
-    struct span *const parts[] = {&attempt->sender, &attempt->recipient};
-    for (int i = 1; i < count && i <= 2; i++) {
-        struct span address = span_of(words[i]);
-        if (address.len > 1 && words[i][0] == '<' && words[i][address.len - 1] == '>')
-            address = span_head(span_tail(address, 1), address.len - 2);
-        if (address.len > GREYLIST_ADDRESS_BYTES_MAX)
-            return cmd_complain(CMD_USAGE, "an address of %zu octets; no mail has one", address.len);
-        *parts[i - 1] = address_compared(idna_to_ascii, address, rooms[i - 1]);
-    }
+    int code = CMD_GOOD;
+    if (count > 1)
+        code = greylist_address(words[1], rooms[0], &attempt->sender);
+    if (count > 2 && code == CMD_GOOD)
+        code = greylist_address(words[2], rooms[1], &attempt->recipient);
     attempt->helo = greylist->helo ? span_head(span_of(greylist->helo), GREYLIST_ADDRESS_BYTES_MAX) : (struct span){0};
-    return CMD_GOOD;
+    return code;
 }
 
 /* ---- the store ---- */
@@ -357,7 +364,7 @@ static bool visit_one(void *context, const struct store_key *key, const struct s
     struct greylist_entry entry = {
         .key = *key, .kind = (enum greylist_kind)kept->kind, .expires_s = kept->expires_s, .text = text};
     if (!keep_read_record(&walk->greylist->keeper, kept, &entry.record)) {
-        walk->foreign += kept->kind != GUARD_KIND;
+        walk->foreign += kept->kind != GUARD_KIND && kept->kind != REFUSED_KIND;
         return true;
     }
     if (store_is_expired(kept, walk->greylist->now_us / 1000000))

@@ -13,6 +13,7 @@
 
 #include "cmd/cmd.h"
 #include "greylist/keep.h"
+#include "policy/refused.h"
 
 #define GREYLIST_TIME_BYTES     32
 #define GREYLIST_DURATION_BYTES 32
@@ -101,8 +102,36 @@ int greylist_walk(struct greylist *greylist, bool (*visit)(void *context, const 
 bool greylist_is_about(const struct greylist *greylist, const struct greylist_entry *entry,
                        const struct greylist_attempt *attempt);
 
+/* An address of a command line, with or without brackets, as compared. CMD_USAGE, having said why. */
+int greylist_address(const char *word, uint8_t room[ADDRESS_BYTES_MAX], struct span *address);
+
 /* CLIENT [FROM [TO]] of a command line: the null sender is `<>`. CMD_USAGE, having said why. */
 int greylist_attempt_of(const struct greylist *greylist, int count, char **words, struct greylist_attempt *attempt);
+
+/* ---- mails that were cut for what they contain ---- */
+
+struct greylist_cut {
+    struct greylist_entry entry; /* as of a triplet, without its record */
+    struct refused refused;
+    const struct rule *rule; /* of the rules that were read; NULL: they have it no more */
+};
+
+/* False ends a walk. */
+typedef bool greylist_visit_cut(void *context, const struct greylist_cut *cut);
+
+/* Those about an attempt as far as that is known, whatever its size; NULL: all. A client of no family is anybody. As
+   greylist_walk. */
+int greylist_walk_cuts(struct greylist *greylist, const struct greylist_attempt *attempt, greylist_visit_cut *visit,
+                       void *context);
+
+#define GREYLIST_CUT_BYTES 512
+
+/* When it was cut, by which rule, what is refused and until when, without a full stop. Returns `text`. */
+const char *greylist_cut_text(const struct greylist_cut *cut, char text[GREYLIST_CUT_BYTES]);
+
+/* A line of a list; an object of JSON. */
+void greylist_print_cut(const struct greylist_cut *cut);
+json_t *greylist_cut_json(const struct greylist *greylist, const struct greylist_cut *cut);
 
 /* ---- words ---- */
 

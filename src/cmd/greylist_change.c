@@ -278,6 +278,13 @@ static bool note_key(void *context, const struct greylist_entry *entry)
     return !forgetting->no_memory;
 }
 
+static bool note_cut(void *context, const struct greylist_cut *cut)
+{
+    struct forgetting *forgetting = context;
+    add_key(forgetting, &cut->entry.key);
+    return !forgetting->no_memory;
+}
+
 /* What needs no text to be found. */
 static int note_known(struct forgetting *forgetting)
 {
@@ -333,6 +340,8 @@ static int forget(struct forgetting *forgetting)
     int code = forgetting->attempt ? note_known(forgetting) : CMD_GOOD;
     if (code == CMD_GOOD)
         code = greylist_walk(forgetting->greylist, note_key, forgetting, &foreign);
+    if (code == CMD_GOOD)
+        code = greylist_walk_cuts(forgetting->greylist, forgetting->attempt, note_cut, forgetting);
     if (code == CMD_GOOD && forgetting->no_memory)
         code = cmd_complain(CMD_FAILED, "no memory");
     if (code == CMD_GOOD)

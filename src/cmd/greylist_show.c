@@ -18,6 +18,7 @@ struct rows {
     size_t but_count;
     uint64_t shown, hashed; /* of those, how many have no text */
     uint64_t hidden;        /* hashes that may be about it, too */
+    uint64_t cuts;          /* mails that were cut for what they contain */
     bool full;              /* with everything that export writes, and nothing else */
     bool incomplete;        /* one could not be written */
 };
@@ -128,6 +129,17 @@ static bool show_entry(void *context, const struct greylist_entry *entry)
     return !rows->incomplete && !ferror(stdout);
 }
 
+static bool show_cut(void *context, const struct greylist_cut *cut)
+{
+    struct rows *rows = context;
+    rows->cuts++;
+    if (rows->greylist->as_json)
+        rows->incomplete = !json_write_line(stdout, greylist_cut_json(rows->greylist, cut));
+    else
+        greylist_print_cut(cut);
+    return !rows->incomplete && !ferror(stdout);
+}
+
 static int finish_rows(const struct rows *rows, uint64_t foreign)
 {
     bool eyes = !rows->greylist->as_json && !rows->full;
@@ -148,7 +160,9 @@ static int show_all(struct rows *rows)
 {
     uint64_t foreign;
     int code = greylist_walk(rows->greylist, show_entry, rows, &foreign);
-    if (code == CMD_GOOD && rows->shown == 0 && !rows->full && !rows->greylist->as_json)
+    if (code == CMD_GOOD && !rows->full) /* no copy has them: they are of a day */
+        code = greylist_walk_cuts(rows->greylist, NULL, show_cut, rows);
+    if (code == CMD_GOOD && rows->shown + rows->cuts == 0 && !rows->full && !rows->greylist->as_json)
         printf("nothing is remembered\n");
     int written = finish_rows(rows, foreign);
     return code != CMD_GOOD ? code : written;
@@ -227,6 +241,8 @@ static int show_known(struct rows *rows, const struct greylist_attempt *attempt)
         rows->but_count = count;
         code = greylist_walk(rows->greylist, show_entry, rows, &foreign);
     }
+    if (code == CMD_GOOD)
+        code = greylist_walk_cuts(rows->greylist, attempt, show_cut, rows);
     int written = finish_rows(rows, foreign);
     return code != CMD_GOOD ? code : written;
 }
@@ -242,7 +258,7 @@ int greylist_show(struct greylist *greylist, int count, char **words)
         code = greylist_open(greylist);
     if (code == CMD_GOOD)
         code = show_known(&rows, &attempt);
-    if (code != CMD_GOOD || rows.shown > 0 || rows.hidden > 0 || greylist->as_json)
+    if (code != CMD_GOOD || rows.shown > 0 || rows.cuts > 0 || rows.hidden > 0 || greylist->as_json)
         return code;
     printf("nothing is known of %s%s\n", words[0], count > 1 ? " with this mail" : "");
     return greylist_printed(true);
@@ -253,7 +269,7 @@ int greylist_show(struct greylist *greylist, int count, char **words)
 struct stats {
     struct greylist *greylist;
     uint64_t kinds[GREYLIST_KINDS];
-    uint64_t waiting, passing, patient, allowed, denied;
+    uint64_t waiting, passing, patient, allowed, denied, cuts;
     int64_t oldest_ms; /* INT64_MAX: there is none */
 };
 
@@ -276,11 +292,20 @@ static bool count_entry(void *context, const struct greylist_entry *entry)
     return true;
 }
 
+static bool count_cut(void *context, const struct greylist_cut *cut)
+{
+    struct stats *stats = context;
+    (void)cut;
+    stats->cuts++;
+    return true;
+}
+
 static void print_stats(const struct stats *stats, uint64_t foreign)
 {
     char oldest[GREYLIST_TIME_BYTES] = "never";
     for (int kind = 0; kind < GREYLIST_KINDS; kind++)
         printf("%-24s %12" PRIu64 "\n", greylist_kind_name((enum greylist_kind)kind), stats->kinds[kind]);
+    printf("%-24s %12" PRIu64 "\n", "refused-mail", stats->cuts);
     if (stats->oldest_ms != INT64_MAX)
         greylist_time(stats->oldest_ms, oldest);
     printf("%-24s %12" PRIu64 "\n", "of other versions", foreign);
@@ -303,6 +328,7 @@ static bool write_stats(const struct stats *stats, uint64_t foreign)
     struct json_members members = {json_object(), false}, kinds = {json_object(), false};
     for (int kind = 0; kind < GREYLIST_KINDS; kind++)
         json_add_number(&kinds, greylist_kind_name((enum greylist_kind)kind), (int64_t)stats->kinds[kind]);
+    json_add_number(&kinds, "refused-mail", (int64_t)stats->cuts);
     json_add(&members, "kinds", json_whole(&kinds));
     for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++)
         json_add_number(&members, sums[i].name, (int64_t)sums[i].number);
@@ -319,6 +345,8 @@ int greylist_stats(struct greylist *greylist, int count, char **words)
     int code = count ? -1 : greylist_open(greylist);
     if (code == CMD_GOOD)
         code = greylist_walk(greylist, count_entry, &stats, &foreign);
+    if (code == CMD_GOOD)
+        code = greylist_walk_cuts(greylist, NULL, count_cut, &stats);
     if (code != CMD_GOOD)
         return code;
     bool whole = true;

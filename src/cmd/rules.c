@@ -167,7 +167,8 @@ int rules_reload(struct rules *rules, char *message, size_t message_size)
         return CMD_FAILED;
     }
     if (!rules->store && answers_wanted(&conf->policy)) {
-        snprintf(message, message_size, "%s: these rules ask the greylist; start postern anew to open its store",
+        snprintf(message, message_size,
+                 "%s: these rules need a store (greylist, contents refused); start postern anew to open it",
                  rules->path);
         conf_drop(conf);
         return CMD_FAILED;

@@ -17,6 +17,7 @@ struct why {
     uint8_t server[16];
     bool has_server;
     uint64_t mails, hashed;
+    json_t *cuts;    /* of the mail that is asked about; NULL: not looked for */
     bool failed;     /* the store gave no answer */
     bool incomplete; /* an object could not be written */
 };
@@ -276,6 +277,18 @@ static void print_earlier(const struct greylist_settings *settings, enum greylis
         printf(", or earlier if it waits longer or more evenly (%s)", text);
 }
 
+/* What the mail that is named contained when it came before. */
+static bool print_cut(void *context, const struct greylist_cut *cut)
+{
+    char text[GREYLIST_CUT_BYTES];
+    struct why *why = context;
+    if (why->greylist.as_json)
+        why->incomplete = json_array_append_new(why->cuts, greylist_cut_json(&why->greylist, cut)) != 0;
+    else
+        printf("  For what it contains it was %s.\n", greylist_cut_text(cut, text));
+    return !why->incomplete;
+}
+
 static void print_decision(const struct why *why, const struct greylist_attempt *attempt,
                            const struct greylist_memory *memory, const struct greylist_decision *decision)
 {
@@ -395,6 +408,8 @@ static void write_json(struct why *why, const struct greylist_attempt *attempt, 
         add_attempts(&object, &memory->records[kind]);
     if (decision)
         add_decision(why, &object, decision);
+    if (why->cuts)
+        json_add(&object, "cut", json_incref(why->cuts));
     why->incomplete = !json_write_line(stdout, json_whole(&object)) || why->incomplete;
 }
 
@@ -531,6 +546,20 @@ static bool show_client(void *context, const struct greylist_entry *entry)
     return ++why->mails < MAILS_MAX && !ferror(stdout);
 }
 
+/* Of a mail that is named in full, whoever brings it. */
+static int explain_cuts(struct why *why)
+{
+    uint8_t rooms[2][ADDRESS_BYTES_MAX];
+    struct greylist_attempt attempt = {0};
+    const struct greylist *greylist = &why->greylist;
+    if (!greylist->from || !greylist->to)
+        return CMD_GOOD;
+    int code = greylist_address(greylist->from, rooms[0], &attempt.sender);
+    if (code == CMD_GOOD)
+        code = greylist_address(greylist->to, rooms[1], &attempt.recipient);
+    return code == CMD_GOOD ? greylist_walk_cuts(&why->greylist, &attempt, print_cut, why) : code;
+}
+
 /* Which clients tried a mail. */
 static int explain_clients(struct why *why)
 {
@@ -565,9 +594,15 @@ static int take_server(struct why *why)
 static int explain_all(struct why *why)
 {
     if (why->attempt.recipient.ptr) {
+        why->cuts = why->greylist.as_json ? json_array() : NULL;
+        int code = why->greylist.as_json ? greylist_walk_cuts(&why->greylist, &why->attempt, print_cut, why) : CMD_GOOD;
         explain(why, &why->attempt);
+        json_decref(why->cuts);
+        why->cuts = NULL;
+        if (!why->greylist.as_json)
+            code = greylist_walk_cuts(&why->greylist, &why->attempt, print_cut, why);
         explain_tls(why);
-        return CMD_GOOD;
+        return code;
     }
     explain_client(why);
     explain_tls(why);
@@ -601,6 +636,8 @@ int cmd_why(int argc, char **argv)
     code = greylist_open(greylist);
     if (code == CMD_GOOD)
         code = first == argc ? explain_clients(&why) : explain_all(&why);
+    if (code == CMD_GOOD && first == argc)
+        code = explain_cuts(&why);
     if (why.failed)
         code = cmd_complain(CMD_FAILED, "the store does not answer");
     if (code == CMD_GOOD)

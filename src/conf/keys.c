@@ -121,6 +121,10 @@ const struct key keys[] = {
      "Of mails of a network within so long, one counts for client-passes."},
     {"greylist", "answer-lifetime", KEY_DURATION, "7d", 0, DAYS(365), NULL, OF_GREYLIST(answer_lifetime_s), 1000,
      NARROWS_NOT, "So long after mail of ours to an address or a server its answer passes at once; 0: it does not."},
+    {"greylist", "refused-lifetime", KEY_DURATION, "1d", 1000, DAYS(30), NULL, OF_GREYLIST(refused_lifetime_s), 1000,
+     NARROWS_NOT,
+     "So long after a mail was cut for what it contains (`action = refuse` on file-name, line, message) its next "
+     "attempts are refused at RCPT."},
     {"greylist", "stutter", KEY_DURATION, "30s", 0, 240000, NULL, OF_GREYLIST(stutter_ms), 1, NARROWS_NOT,
      "How long a refusal takes to leave, where the rule has no delay of its own: who waits proves patience."},
     {"greylist", "patience-attempts", KEY_NUMBER, "3", 0, 100, NULL, OF_GREYLIST(patience.attempts), 0, NARROWS_NOT,
@@ -239,9 +243,12 @@ const struct key keys[] = {
     {"rule", "part", KEY_WORD, NULL, NO_RANGE, "any header body", OF_RULE(part), 0, NARROWS_WORD,
      "With line: header lines (of the message and of its MIME parts), or those of bodies."},
     {"rule", "action", KEY_WORD, NULL, NO_RANGE, "pass strip refuse close reset tarpit greylist mark log", BY_ITS_OWN,
-     0, NARROWS_NOT, "What then happens; see the table of actions."},
+     0, NARROWS_NOT,
+     "What then happens; see the table of actions. `refuse` with on = file-name, line, message cuts the connection "
+     "before the server has the whole message; the next attempt of the same mail draws `code` and `text` at RCPT: "
+     "see docs/rules.md."},
     {"rule", "code", KEY_NUMBER, NULL, 400, 599, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
-     "With refuse and greylist: the reply's code."},
+     "With refuse and greylist: the reply's code. With on = file-name, line, message one from 500 to 599."},
     {"rule", "text", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "With refuse, close and greylist: the reply's text. The first digit of its enhanced code is that of the code. "
      "Shortened where there is no room."},

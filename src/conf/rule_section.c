@@ -30,9 +30,9 @@ static const uint32_t actions_of[RULE_EVENTS] = {
     [RULE_ON_RECIPIENT] = ALWAYS | 1u << REFUSE | 1u << CLOSE | 1u << GREYLIST,
     [RULE_ON_STARTTLS] = ALWAYS | 1u << REFUSE | 1u << CLOSE | 1u << GREYLIST,
     [RULE_ON_REPLY] = ALWAYS | 1u << TARPIT,
-    [RULE_ON_LINE] = ALWAYS,
-    [RULE_ON_FILE_NAME] = ALWAYS,
-    [RULE_ON_MESSAGE] = ALWAYS,
+    [RULE_ON_LINE] = ALWAYS | 1u << REFUSE,
+    [RULE_ON_FILE_NAME] = ALWAYS | 1u << REFUSE,
+    [RULE_ON_MESSAGE] = ALWAYS | 1u << REFUSE,
     [RULE_ON_ANOMALY] = ALWAYS | 1u << REFUSE | 1u << CLOSE,
 };
 
@@ -350,6 +350,8 @@ static bool check_conditions(struct rule_draft *draft)
 
 /* ---- what happens ---- */
 
+#define CONTENT_LINE "550 5.7.1 Content not accepted here"
+
 /* What is said where the rule says nothing, by event. */
 static const char *const default_lines[RULE_EVENTS] = {
     [RULE_ON_COMMAND] = "502 5.5.1 Command not available here",
@@ -357,6 +359,9 @@ static const char *const default_lines[RULE_EVENTS] = {
     [RULE_ON_SENDER] = "450 4.7.1 Try again later",
     [RULE_ON_RECIPIENT] = "450 4.7.1 Try again later",
     [RULE_ON_STARTTLS] = "454 4.7.0 TLS not available",
+    [RULE_ON_LINE] = CONTENT_LINE,
+    [RULE_ON_FILE_NAME] = CONTENT_LINE,
+    [RULE_ON_MESSAGE] = CONTENT_LINE,
     [RULE_ON_ANOMALY] = "550 5.7.1 Refused",
 };
 
@@ -422,7 +427,12 @@ static bool take_refusal(struct rule_draft *draft)
         return false;
     if (strncmp(line, "421", 3) == 0)
         return wrong(cfg, "421 says that the connection ends; write action = close, or another code");
-    return add_refusal(draft, line) && take_method(draft, METHOD_SPOIL);
+    if (!add_refusal(draft, line) || !take_method(draft, METHOD_SPOIL))
+        return false;
+    if (rule_refuses_content(&draft->rule) && line[0] != '5')
+        return wrong(cfg, "what a mail contains does not change until its next attempt: write a code from 500 to 599");
+    draft->rule.logs = draft->rule.logs || rule_refuses_content(&draft->rule); /* nobody else tells why it was cut */
+    return true;
 }
 
 static bool take_close(struct rule_draft *draft)

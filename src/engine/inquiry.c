@@ -18,6 +18,7 @@ enum inquiry_state {
 /* What a client said of itself, or of its mail. */
 struct question_said {
     uint32_t exchange; /* in which; of the sender, that of MAIL */
+    uint32_t size;     /* of the sender: octets of the mail as MAIL announces it; 0: it does not */
     uint16_t len;
     bool known;
     bool unread; /* an address that cannot be read in one way, as it was written */
@@ -200,6 +201,17 @@ bool inquiry_next(struct engine *engine, struct question *question)
     return true;
 }
 
+static void teach(struct engine *engine, uint32_t index, enum question_kind kind, uint64_t about, uint16_t code)
+{
+    if (!wanted(engine, kind))
+        return;
+    struct question *lesson = add(engine, index, kind, (struct span){0});
+    if (!lesson)
+        return;
+    lesson->about = about;
+    lesson->code = code;
+}
+
 /* ---- asking ---- */
 
 /* The number of a rule by its name, which is one text in the policy. */
@@ -211,7 +223,13 @@ static uint16_t rule_number(const struct policy *policy, const char *name)
     return (uint16_t)number;
 }
 
-/* `rule`: the name of the one that asks. */
+/* Whether nothing is asked but what a mail contained that was cut: nothing becomes of the unit without that. */
+static bool is_content_only(const struct smtp_action *action)
+{
+    return action->kind == SMTP_ACTION_PASS;
+}
+
+/* `rule`: the name of the one that asks; NULL: none. */
 static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t number, const char *rule)
 {
     uint8_t plain[SMTP_LINE_BYTES_MAX];
@@ -238,6 +256,9 @@ static bool ask(struct engine *engine, uint32_t index, const struct smtp_unit *u
     if (recipient) {
         const struct question_said *sender = &inquiry_of(engine, index)->sender;
         question->transaction = sender->exchange;
+        question->size = sender->size;
+        question->content = flow->facts.content_counts;
+        question->content_only = !rule;
         question->unread = sender->unread || !smtp_path_parse(unit->command.argument).good ||
                            question->sender.len == QUESTION_TEXT_BYTES_MAX ||
                            question->recipient.len == QUESTION_TEXT_BYTES_MAX;
@@ -251,7 +272,7 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
                                   enum answer answer, struct smtp_action action)
 {
     bool defer = answer_defers(answer) || (answer == ANSWER_FAILED && policy_of(engine, flow)->defers_without_store);
-    if (!defer)
+    if (!defer || is_content_only(&action))
         return (struct smtp_action){.kind = SMTP_ACTION_PASS};
     action.ask = false;
     if (answer == ANSWER_DENY) {
@@ -267,13 +288,15 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
     return action;
 }
 
-/* Tell what became of a line that was asked about, or should have been. RCPT without MAIL is the server's to refuse. */
+/* Tell what became of a line about which `rule` asked, or should have. RCPT without MAIL is the server's to refuse. */
 static void tell_settled(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
                          const struct finding *finding, const struct smtp_action *action, const char *rule)
 {
     uint8_t plain[SMTP_LINE_BYTES_MAX];
     const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
     bool recipient = unit->command.verb == SMTP_VERB_RCPT;
+    if (!rule)
+        return;
     struct event *event = recipient && (!inquiry || !inquiry->sender.known) ? NULL : tell(engine, EVENT_GREYLIST, flow);
     if (!event)
         return;
@@ -286,7 +309,7 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
     event->passes_from_us = passes ? 0 : finding->passes_from_us;
     event->first_seen_us = finding->first_seen_us;
     event->attempt = finding->attempts;
-    event->rule = span_of(rule ? rule : "");
+    event->rule = span_of(rule);
     if (recipient)
         event->text = tell_keep(engine, smtp_path_address(unit->command.argument, plain, sizeof plain));
     else if (inquiry)
@@ -337,6 +360,8 @@ bool inquiry_waits(struct engine *engine, uint32_t index, const struct smtp_unit
         return false;
     }
     uint32_t number = flow->smtp.answered + flow->smtp.ledger.count;
+    if (is_content_only(action))
+        action->reason = NULL;
     if (flow->inquiry != POOL_NONE && number > 0 && inquiry_at(engine, flow->inquiry)->number == number) {
         /* Of the beginning of this line it was asked before. */
         *action = settled(engine, flow, unit, inquiry_at(engine, flow->inquiry)->finding.answer, *action);
@@ -430,8 +455,18 @@ bool inquiry_releases(const struct engine *engine, const struct flow *flow)
            inquiry_at(engine, flow->inquiry)->release;
 }
 
-bool inquiry_take(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action)
+/* The rule that refuses what was asked about, for what the same mail contained before; NULL: none does. */
+static const struct rule *refused_by(const struct engine *engine, const struct flow *flow,
+                                     const struct finding *finding)
 {
+    return finding->refused ? policy_content_rule(policy_of(engine, flow), &flow->facts, finding->refused_by) : NULL;
+}
+
+bool inquiry_take(struct engine *engine, uint32_t index, const struct smtp_unit *unit, struct smtp_action *action,
+                  const struct rule **refuses)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    *refuses = NULL;
     if (flow->inquiry == POOL_NONE)
         return false;
     struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
@@ -442,6 +477,13 @@ bool inquiry_take(struct engine *engine, struct flow *flow, const struct smtp_un
     inquiry->for_name = false;
     if (unit->kind == SMTP_UNIT_OPAQUE || for_name)
         return false; /* it is read no more, or decided now */
+    *refuses = refused_by(engine, flow, &inquiry->finding);
+    if (*refuses) {
+        *action = (*refuses)->action;
+        inquiry->asked &= ~(UINT64_C(1) << inquiry->number % 64);
+        teach(engine, index, LESSON_RECIPIENT, id_of(flow, inquiry->number), 550); /* nothing comes of it */
+        return true;
+    }
     if (inquiry->finding.answer == ANSWER_BRING)
         smtp_void_relent(&flow->smtp, &engine->blocks, inquiry->asked);
     else if (inquiry->finding.answer == ANSWER_DENY)
@@ -525,13 +567,14 @@ static void note_addressed(struct engine *engine, uint32_t index, const struct s
  * the server has accepted it.
  */
 static void note_said(struct inquiry *inquiry, struct question_said *place, bool replaces, uint32_t exchange,
-                      struct span text, bool unread)
+                      struct span text, bool unread, uint32_t size)
 {
     struct question_said *said = place->known && !replaces ? &inquiry->proposed : place;
     if (said == &inquiry->proposed)
         inquiry->proposed_is_helo = place == &inquiry->helo;
     said->known = true;
     said->unread = unread;
+    said->size = size;
     said->exchange = exchange;
     said->len = (uint16_t)text.len;
     if (text.len)
@@ -552,11 +595,13 @@ void inquiry_note_command(struct engine *engine, uint32_t index, const struct sm
         struct inquiry *inquiry = inquiry_of(engine, index);
         struct span address = smtp_path_address(unit->command.argument, plain, sizeof plain);
         bool unread = !smtp_path_parse(unit->command.argument).good || address.len > QUESTION_TEXT_BYTES_MAX;
-        note_said(inquiry, &inquiry->sender, !flow->smtp.mail_nested, exchange, end_of_address(address), unread);
+        uint64_t size = smtp_announced_size(unit->command.argument);
+        note_said(inquiry, &inquiry->sender, !flow->smtp.mail_nested, exchange, end_of_address(address), unread,
+                  size < UINT32_MAX ? (uint32_t)size : UINT32_MAX);
     } else if (smtp_verb_is(verb, SMTP_TRAIT_HELLO) && !refused) {
         struct inquiry *inquiry = inquiry_of(engine, index);
         note_said(inquiry, &inquiry->helo, false, exchange, span_head(unit->command.argument, QUESTION_HELO_BYTES_MAX),
-                  false);
+                  false, 0);
     } else if (verb == SMTP_VERB_RCPT && !refused && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED)) {
         note_addressed(engine, index, unit, exchange);
     }
@@ -602,15 +647,17 @@ void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint3
     lesson->hung_up = hung_up;
 }
 
-static void teach(struct engine *engine, uint32_t index, enum question_kind kind, uint64_t about, uint16_t code)
+void inquiry_note_content(struct engine *engine, uint32_t index, const struct rule *rule)
 {
-    if (!wanted(engine, kind))
+    const struct flow *flow = flow_at(&engine->table, index);
+    if (!flow->facts.content_counts || flow->inquiry == POOL_NONE || !wanted(engine, LESSON_CONTENT) ||
+        !inquiry_at(engine, flow->inquiry)->sender.known)
         return;
-    struct question *lesson = add(engine, index, kind, (struct span){0});
+    struct question *lesson = add(engine, index, LESSON_CONTENT, (struct span){0});
     if (!lesson)
         return;
-    lesson->about = about;
-    lesson->code = code;
+    lesson->transaction = inquiry_at(engine, flow->inquiry)->sender.exchange;
+    lesson->refused_by = policy_rule_tag(rule->name);
 }
 
 /* What the server means by its reply to a recipient: behind a sender that it refused, RCPT is out of place. */
@@ -672,6 +719,7 @@ void inquiry_save(const struct engine *engine, const struct flow *flow, struct i
         return;
     const struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
     saved->transaction = inquiry->sender.exchange;
+    saved->size = inquiry->sender.size;
     saved->sender_code = inquiry->sender_code;
     saved->sender_known = inquiry->sender.known;
     saved->sender_unread = inquiry->sender.unread;
@@ -690,6 +738,7 @@ bool inquiry_restore(struct engine *engine, uint32_t index, const struct inquiry
     struct inquiry *inquiry = inquiry_of(engine, index);
     inquiry->sender_code = saved->sender_code;
     inquiry->sender.exchange = saved->transaction;
+    inquiry->sender.size = saved->size;
     inquiry->sender.known = saved->sender_known;
     inquiry->sender.unread = saved->sender_unread;
     inquiry->sender.len = saved->sender_len;

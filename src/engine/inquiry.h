@@ -48,13 +48,19 @@ void inquiry_give_up(struct engine *engine, struct flow *flow);
 bool inquiry_next(struct engine *engine, struct question *question);
 /* Whether what was answered is the beginning of a line that must leave. */
 bool inquiry_releases(const struct engine *engine, const struct flow *flow);
-/* What the answer makes of the unit that waited for it, which is told. False where the unit is another one. */
-bool inquiry_take(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action);
+/*
+ * What the answer makes of the unit that waited for it, which is told. False where the unit is another one. *refuses:
+ * the rule that refuses it, for what the same mail contained before; that is not told yet. NULL: none.
+ */
+bool inquiry_take(struct engine *engine, uint32_t index, const struct smtp_unit *unit, struct smtp_action *action,
+                  const struct rule **refuses);
 /* A connection is open. */
 void inquiry_client(struct engine *engine, uint32_t index);
 /* A command has its decision, and its exchange a number; `refused`: the server does not see it. */
 void inquiry_note_command(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
                           bool refused);
+/* The message that goes on is cut for what it contains, by this rule. */
+void inquiry_note_content(struct engine *engine, uint32_t index, const struct rule *rule);
 /* The reply to an exchange is complete; `spoiled`: it is about another recipient than the client named. */
 void inquiry_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit, uint32_t exchange,
                         bool spoiled);
@@ -64,7 +70,7 @@ uint64_t inquiry_about(const struct engine *engine, const struct flow *flow, enu
 void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up);
 /* What must be known of a connection to ask about its next recipient, in a form that outlives the process. */
 struct inquiry_saved {
-    uint32_t transaction;
+    uint32_t transaction, size;
     uint16_t sender_code, sender_len;
     uint8_t sender_known, sender_unread, helo_len, zero;
     uint8_t helo[QUESTION_HELO_BYTES_MAX];

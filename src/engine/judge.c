@@ -354,7 +354,19 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     if (decision.taken_count || decision.marks || decision.undecided || policy->dry_run)
         tell_decision(engine, flow, unit, &decision);
     message_judge(engine, flow, unit, &decision.action);
+    if (flow->facts.content_counts && unit->kind == SMTP_UNIT_COMMAND && unit->command.verb == SMTP_VERB_RCPT &&
+        decision.action.kind == SMTP_ACTION_PASS)
+        decision.action.ask = true;
     return decision.action;
+}
+
+/* A recipient is refused for what the mail contained when it came before. */
+static void note_refused(struct engine *engine, struct flow *flow, const struct smtp_unit *unit,
+                         const struct rule *rule)
+{
+    struct policy_decision decision = {.action = rule->action, .rule = rule, .taken_count = 1, .taken = {rule}};
+    engine->counters.recipients_refused_again++;
+    tell_decision(engine, flow, unit, &decision);
 }
 
 static void guard_note(struct engine *engine, uint32_t index, const struct smtp_unit *unit, struct smtp_action action,
@@ -519,12 +531,15 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
             seek_client(engine, index, &unit);
             stale = true; /* what follows is this client's */
         }
-        if (!inquiry_take(engine, flow, &unit, &action)) {
+        const struct rule *refuses;
+        if (!inquiry_take(engine, index, &unit, &action, &refuses)) {
             if (flow->name_pending && inquiry_waits_for_name(engine, index, &unit)) {
                 smtp_session_put_back(&flow->smtp, &context, &unit);
                 break;
             }
             action = decide(engine, flow, &context, &unit);
+        } else if (refuses) {
+            note_refused(engine, flow, &unit, refuses);
         }
         if (action.ask && inquiry_waits(engine, index, &unit, release, &action))
             smtp_session_put_back(&flow->smtp, &context, &unit);

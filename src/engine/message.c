@@ -1,6 +1,7 @@
 #include "engine/message.h"
 
 #include "engine/decision.h"
+#include "engine/inquiry.h"
 #include "smtp/content.h"
 
 _Static_assert(sizeof(struct content) <= ENGINE_BLOCK_BYTES, "what is kept of a message lies in a block");
@@ -46,6 +47,12 @@ static bool judge_case(struct engine *engine, struct flow *flow, const struct ru
     policy_judge_case(policy_of(engine, flow), what, &flow->facts, &decision);
     struct decision_subject subject = {.text = what->text, .complete = what->length == what->text.len};
     decision_take(engine, flow, &subject, &decision);
+    if (decision.action.kind == SMTP_ACTION_REFUSE) {
+        /* The server has taken the recipients, and no reply of ours to the message may differ from its own. */
+        inquiry_note_content(engine, flow_index(&engine->table, flow), decision.rule);
+        engine->counters.messages_cut++;
+        decision.action.kind = SMTP_ACTION_RESET;
+    }
     if (decision.action.kind == SMTP_ACTION_RESET)
         *action = decision.action;
     return decision.action.kind == SMTP_ACTION_RESET;

@@ -8,7 +8,7 @@
 
 #include "engine/state.h"
 
-/* What rules say of the octets of a message: *action becomes theirs where it is a reset. */
+/* What rules say of the octets of a message: *action becomes a reset where one wants that, or refuses the message. */
 void message_judge(struct engine *engine, struct flow *flow, const struct smtp_unit *unit, struct smtp_action *action);
 /* It came to nothing, or to its end. */
 void message_forget(struct engine *engine, struct flow *flow);

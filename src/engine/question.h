@@ -30,6 +30,7 @@ enum question_kind {
     LESSON_ADDRESSED, /* a protected server names `recipient` to the server outside; `about` is as if it were a
                          question; LESSON_MESSAGE says what came of it */
     LESSON_RESET,     /* the transaction came to nothing: RSET, EHLO, another MAIL, or a refusal of the filter */
+    LESSON_CONTENT,   /* the message of this `transaction` was cut for what it contains, by a rule: `refused_by` */
     LESSON_END,       /* the connection, or what can be read of it (encrypted), is over */
     QUESTION_KINDS
 };
@@ -52,14 +53,19 @@ struct question {
     uint8_t ip_version;   /* 4 or 6 */
     uint8_t client[16];   /* the first 4 or all 16 octets: the address of the client (engine/client) */
     uint8_t server[16];   /* and of the server; zero where it is of the other family */
-    uint32_t transaction; /* of QUESTION_RECIPIENT: the same for all recipients of one MAIL, and for no others; not 0 */
+    uint32_t transaction; /* of QUESTION_RECIPIENT and LESSON_CONTENT: the same for all recipients of one MAIL, and for
+                             no others; not 0 */
     struct span helo;     /* argument of the last EHLO or HELO */
     struct span sender;   /* without brackets and quotes, as compared (policy/address); empty for the null sender */
     struct span recipient;
     bool outbound;     /* the client is one of the protected servers */
     bool early_talker; /* the client did not wait for the greeting */
+    bool content;      /* of QUESTION_RECIPIENT: whether the mail was cut for what it contains is asked, too */
+    bool content_only; /* and nothing else */
     bool unread;       /* sender or recipient cannot be read in one way, and stands here as it was written */
     uint16_t code;
+    uint32_t size;       /* of a mail, as MAIL announces it; 0: it does not */
+    uint32_t refused_by; /* a rule, by its tag (policy_rule_tag) */
     uint32_t waited_ms;
     bool hung_up;
 };
@@ -99,6 +105,8 @@ struct finding {
     int64_t passes_from_us; /* of DEFER: the time from which on the same would pass; 0: not known */
     int64_t first_seen_us;  /* when it was tried first; 0: by its attempts nothing was decided */
     uint32_t attempts;      /* since then, this one included */
+    bool refused;        /* of QUESTION_RECIPIENT: the mail was cut for what it contains, by the rule with this tag; */
+    uint32_t refused_by; /* `answer` holds where that rule is in force no more */
     struct question_line line;
     struct span helo, sender, recipient; /* of the question */
 };

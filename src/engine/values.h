@@ -146,14 +146,16 @@ struct engine_counters {
     uint64_t connections_relieved; /* of these, to make room: the oldest of the client network that had most */
     uint64_t held_relieved;        /* held packets dropped to make room, likewise */
     uint64_t shares_used_up;       /* times that a client network was given no more because it had its share */
-    uint64_t replies_replaced;     /* replies of the server that the client saw in another form */
-    uint64_t tarpits;              /* replies that were to leave later */
-    uint64_t tarpit_ms;            /* by so much, in all */
-    uint64_t tarpit_hangups;       /* of these, clients that hung up meanwhile */
-    uint64_t tarpit_hangup_ms;     /* after so long, in all */
-    uint64_t tarpits_shortened;    /* of these, over before their time: the server would have given up */
-    uint64_t tarpits_relieved;     /* of these, over before their time: there was no room */
-    uint64_t guarded;              /* mails of guarded servers, by recipients, that a server outside put off */
+    uint64_t messages_cut;         /* connections reset in a message, that a rule refuses for what it contains */
+    uint64_t recipients_refused_again; /* recipients refused since their mail was cut so before */
+    uint64_t replies_replaced;         /* replies of the server that the client saw in another form */
+    uint64_t tarpits;                  /* replies that were to leave later */
+    uint64_t tarpit_ms;                /* by so much, in all */
+    uint64_t tarpit_hangups;           /* of these, clients that hung up meanwhile */
+    uint64_t tarpit_hangup_ms;         /* after so long, in all */
+    uint64_t tarpits_shortened;        /* of these, over before their time: the server would have given up */
+    uint64_t tarpits_relieved;         /* of these, over before their time: there was no room */
+    uint64_t guarded;                  /* mails of guarded servers, by recipients, that a server outside put off */
     uint64_t guarded_unknown;      /* recipients of theirs for whom there was no room: what comes of them is not told */
     uint64_t questions;            /* asked */
     uint64_t questions_unanswered; /* actions that depended on an answer which nobody gave in time, or could be asked */

@@ -37,6 +37,9 @@ struct mail {
     enum mail_state state;
     uint64_t about; /* the question's id; of ADDRESSED the lesson's `about` */
     uint32_t kinds; /* what its success teaches: bits 1u << enum greylist_kind */
+    uint32_t size;  /* octets, as MAIL announced them; 0: it did not */
+    /* Where a rule may refuse it for what it contains: as the question had it; else 0. */
+    uint32_t transaction;
     struct mail_attempt what;
 };
 

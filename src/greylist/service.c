@@ -4,6 +4,7 @@
 
 #include "greylist/keep.h"
 #include "greylist/mails.h"
+#include "policy/refused.h"
 
 /* A question or lesson whose records are being looked up. */
 struct task {
@@ -18,6 +19,11 @@ struct task {
     enum question_kind question;           /* of a question */
     uint32_t transaction;                  /* likewise */
     struct question_line line;             /* likewise */
+    uint32_t size;                         /* likewise */
+    bool content, content_only, outbound;  /* likewise; outbound: the greylist lets it pass whatever is known */
+    bool refused;                          /* the mail was cut for what it contains, which is `cut` */
+    struct refused cut;
+    struct store_key cut_key;
     uint64_t id, flow_id;
     enum greylist_lesson lesson; /* of a lesson */
     uint32_t waited_ms;
@@ -34,6 +40,9 @@ struct greylist_service {
 };
 
 static const struct greylist_exempt nobody;
+
+/* In place of a kind, of a mail that was cut for what it contains. */
+enum { CUT = GREYLIST_KINDS, LOOK_UPS };
 
 struct greylist_service_settings greylist_service_settings_default(void)
 {
@@ -107,12 +116,52 @@ static struct task *new_task(struct greylist_service *service, const struct grey
     if (*index == POOL_NONE)
         return NULL;
     struct task *task = pool_at(&service->tasks, *index);
-    task->learns = false;
+    task->learns = task->content = task->content_only = task->outbound = task->refused = false;
     task->waits = task->failed = 0;
     task->memory.known = 0;
     task->what.attempt = *attempt;
     service->parts.made = 0;
     return task;
+}
+
+static struct refused refused_mail(const struct greylist_service *service, const struct greylist_attempt *attempt,
+                                   uint32_t size)
+{
+    const struct greylist_settings *settings = &service->settings.greylist;
+    return refused_of(attempt->ip_version, attempt->client,
+                      attempt->ip_version == 4 ? settings->prefix_v4 : settings->prefix_v6, size);
+}
+
+static struct store_key key_of_refused(const struct greylist_service *service, const struct refused *refused,
+                                       const struct greylist_attempt *attempt)
+{
+    struct store_key key;
+    refused_key(service->keeper.secret, refused, attempt->sender, attempt->recipient, key.octets);
+    return key;
+}
+
+/* What the store cannot tell is cut again: that is no failure of the greylist. */
+static void take_cut_status(struct task *task, enum store_status status, const struct store_record *record)
+{
+    if (status == STORE_GOOD)
+        task->refused =
+            record->kind == REFUSED_KIND && refused_decode((struct span){record->value, record->len}, &task->cut);
+    else if (status == STORE_LATER)
+        task->waits |= 1u << CUT;
+}
+
+static void look_up_cut(struct greylist_service *service, struct task *task, uint32_t index, int64_t now_us)
+{
+    struct store_record record;
+    int64_t deadline_us = now_us + (int64_t)service->settings.store_ms * 1000;
+    if (!task->content || !(store_kinds(service->store) >> REFUSED_KIND & 1))
+        return;
+    struct refused mail = refused_mail(service, &task->what.attempt, task->size);
+    task->cut_key = key_of_refused(service, &mail, &task->what.attempt);
+    take_cut_status(task,
+                    store_get(service->keeper.client, &task->cut_key, (uint64_t)index * LOOK_UPS + CUT, now_us,
+                              deadline_us, &record),
+                    &record);
 }
 
 static void take_status(const struct keeper *keeper, struct task *task, enum greylist_kind kind,
@@ -141,7 +190,7 @@ static void look_up(struct greylist_service *service, struct task *task, uint32_
     for (uint32_t rest = kinds & store_kinds(service->store); rest; rest &= rest - 1) {
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         struct store_record record;
-        uint64_t token = (uint64_t)index * GREYLIST_KINDS + kind;
+        uint64_t token = (uint64_t)index * LOOK_UPS + kind;
         take_status(&service->keeper, task, kind,
                     store_get(service->keeper.client, &task->keys[kind], token, now_us, deadline_us, &record), &record);
     }
@@ -235,6 +284,31 @@ static void learn_waited(struct greylist_service *service, struct mail_flow *flo
     mails_remove(&service->mails, flow, mail);
 }
 
+/* The message of this transaction is refused: whoever brings it again is told so. */
+static void learn_content(struct greylist_service *service, const struct mail_flow *flow, const struct question *lesson,
+                          int64_t now_us)
+{
+    struct keeper *keeper = &service->keeper;
+    char text[STORE_TEXT_BYTES_MAX];
+    for (const struct mail *mail = mails_first(&service->mails, flow); mail; mail = mails_next(&service->mails, mail)) {
+        if (mail->transaction != lesson->transaction || mail->state != MAIL_PASSED)
+            continue;
+        const struct greylist_attempt *attempt = &mail->what.attempt;
+        struct refused refused = refused_mail(service, attempt, mail->size);
+        struct store_key key = key_of_refused(service, &refused, attempt);
+        struct store_record record = {.kind = REFUSED_KIND, .len = GREYLIST_VALUE_BYTES};
+        refused.rule = lesson->refused_by;
+        refused.at_ms = now_us / 1000 - keeper->lag_s * 1000;
+        record.expires_s = now_us / 1000000 + service->settings.greylist.refused_lifetime_s;
+        refused_encode(&refused, record.value);
+        if (keeper->clear_text)
+            store_put_text(keeper->client, &key, &record, keep_text(keeper->settings, GREYLIST_TRIPLET, attempt, text));
+        else
+            store_put(keeper->client, &key, &record);
+        service->counters.lessons++;
+    }
+}
+
 /*
  * The transaction is over, with this reply to its message: what refusals of it are still being read stays, and so do
  * mails of the next one, of which the client may have told already.
@@ -299,6 +373,8 @@ static void take_lesson(struct greylist_service *service, const struct question 
         learn_waited(service, flow, lesson, now_us);
     else if (lesson->kind == LESSON_MESSAGE || lesson->kind == LESSON_RESET)
         learn_message(service, flow, lesson, now_us);
+    else if (lesson->kind == LESSON_CONTENT)
+        learn_content(service, flow, lesson, now_us);
     else if (lesson->kind == LESSON_END)
         learn_end(service, flow, now_us);
 }
@@ -319,6 +395,8 @@ static bool is_denied(enum greylist_reason reason)
 static uint32_t taught_by(const struct task *task, enum greylist_reason reason)
 {
     uint32_t client = task->needs.first & 1u << GREYLIST_CLIENT;
+    if (reason <= GREYLIST_EXEMPT_RECIPIENT && reason != GREYLIST_SAME_TRANSACTION)
+        return 0; /* of a mail that may be cut for what it contains alone */
     if (task->what.attempt.tls)
         return 1u << GREYLIST_TLS; /* what the server said of the mail was not seen: nothing for the network */
     if (reason == GREYLIST_CLIENT_KNOWN)
@@ -341,13 +419,15 @@ static void remember(struct greylist_service *service, const struct task *task,
     mail->state = decision->pass ? MAIL_PASSED : MAIL_DEFERRED;
     mail->about = task->id;
     mail->kinds = taught_by(task, decision->reason);
+    mail->size = task->size;
+    mail->transaction = task->content ? task->transaction : 0;
     mail_attempt_copy(&mail->what, &task->what.attempt);
 }
 
-static void count_question(struct greylist_service *service, enum question_kind question)
+static void count_question(struct greylist_service *service, const struct question *question)
 {
-    service->counters.clients += question == QUESTION_CLIENT;
-    service->counters.asked += question != QUESTION_CLIENT;
+    service->counters.clients += question->kind == QUESTION_CLIENT;
+    service->counters.asked += question->kind != QUESTION_CLIENT && !question->content_only;
 }
 
 static void count_answer(struct greylist_service *service, enum question_kind question,
@@ -357,6 +437,8 @@ static void count_answer(struct greylist_service *service, enum question_kind qu
         service->counters.clients_known += answer->answer == ANSWER_PASS;
         return;
     }
+    if (!answer->reasoned && answer->answer != ANSWER_FAILED)
+        return; /* the greylist was not asked */
     service->counters.passed += answer_passes(answer->answer);
     service->counters.deferred += answer_defers(answer->answer);
     service->counters.failed += answer->answer == ANSWER_FAILED;
@@ -414,7 +496,7 @@ static struct greylist_answer finish_attempt(struct greylist_service *service, s
         enum greylist_kind kind = (enum greylist_kind)__builtin_ctz(rest);
         keep_put(&service->keeper, kind, &task->keys[kind], &task->what.attempt, &task->memory.records[kind]);
     }
-    if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION)
+    if (!decision.pass || by_merit(decision.reason) || decision.reason == GREYLIST_SAME_TRANSACTION || task->content)
         remember(service, task, &decision);
     return answer_of(task->id, task->question, &decision, &task->memory);
 }
@@ -431,10 +513,34 @@ static const struct greylist_exempt *exempt_of(const struct greylist_service *se
     return greylist_exempt_of(service->settings.exempt, variant_of(service, task), &task->what.attempt);
 }
 
+/* The greylist is not asked, or lets it pass whatever is known. */
+static struct greylist_answer pass_outright(struct greylist_service *service, const struct task *task)
+{
+    struct greylist_decision decision = {.pass = true, .reason = GREYLIST_OUTBOUND};
+    struct greylist_answer answer = answer_of(task->id, task->question, &decision, NULL);
+    answer.reasoned = !task->content_only;
+    if (task->content)
+        remember(service, task, &decision);
+    return answer;
+}
+
+/* What is known of a mail's contents. What is said of all mail between the two is said once. */
+static void add_cut(struct greylist_service *service, const struct task *task, struct greylist_answer *answer)
+{
+    if (!task->refused)
+        return;
+    answer->refused = true;
+    answer->refused_by = task->cut.rule;
+    if (task->cut.size == 0)
+        store_drop(service->keeper.client, &task->cut_key);
+}
+
 static struct greylist_answer finish_question(struct greylist_service *service, struct task *task, int64_t now_us)
 {
     if (task->question == QUESTION_CLIENT)
         return finish_client(service, task, now_us);
+    if (task->outbound || task->content_only)
+        return pass_outright(service, task);
     struct greylist_settings settings = greylist_settings_of(&service->settings.greylist, variant_of(service, task));
     return finish_attempt(service, task,
                           greylist_decide(&settings, exempt_of(service, task), task->needs, &task->memory,
@@ -463,17 +569,20 @@ static bool answer_now(struct greylist_service *service, struct task *task, uint
     struct greylist_decision decision;
     struct greylist_settings settings = greylist_settings_of(&service->settings.greylist, variant_of(service, task));
     keep_keys(&service->keeper, task->needs.first | task->needs.rest, &task->what.attempt, &service->parts, task->keys);
+    look_up_cut(service, task, index, now_us);
     look_up(service, task, index, task->needs.first, now_us);
     if (task->waits == 0 && task->needs.rest &&
         greylist_decide_early(&settings, exempt_of(service, task), task->needs, &task->memory, &task->what.attempt,
                               now_us / 1000, &decision)) {
         *answer = finish_attempt(service, task, decision);
+        add_cut(service, task, answer);
         return true;
     }
     look_up(service, task, index, task->needs.rest, now_us);
     if (waits(task))
         return false;
     *answer = finish_question(service, task, now_us);
+    add_cut(service, task, answer);
     return true;
 }
 
@@ -482,8 +591,8 @@ static bool take_question(struct greylist_service *service, const struct questio
 {
     struct greylist_attempt attempt = attempt_of(question);
     uint32_t index;
-    count_question(service, question->kind);
-    if (question->outbound) {
+    count_question(service, question);
+    if (question->outbound && !question->content) {
         *answer = answer_of(question->id, question->kind,
                             &(struct greylist_decision){.pass = true, .reason = GREYLIST_OUTBOUND}, NULL);
         answer->reasoned = question->kind != QUESTION_CLIENT;
@@ -501,7 +610,13 @@ static bool take_question(struct greylist_service *service, const struct questio
     task->line = question->line;
     task->flow_id = question->flow_id;
     task->transaction = question->transaction;
-    task->needs = greylist_needs(&service->settings.greylist, exempt_of(service, task), &attempt);
+    task->size = question->size;
+    task->content = question->content;
+    task->content_only = question->content_only;
+    task->outbound = question->outbound;
+    task->needs = (struct greylist_needs){0};
+    if (!task->outbound && !task->content_only)
+        task->needs = greylist_needs(&service->settings.greylist, exempt_of(service, task), &attempt);
     if (question->kind == QUESTION_CLIENT)
         task->needs = (struct greylist_needs){.first = task->needs.first & GREYLIST_CLIENT_KINDS};
     if (!answer_now(service, task, index, now_us, answer))
@@ -537,17 +652,21 @@ bool greylist_service_next(struct greylist_service *service, int64_t now_us, str
 {
     struct store_answer given;
     while (store_next_answer(service->keeper.client, now_us, &given)) {
-        uint32_t index = (uint32_t)(given.token / GREYLIST_KINDS);
-        enum greylist_kind kind = (enum greylist_kind)(given.token % GREYLIST_KINDS);
+        uint32_t index = (uint32_t)(given.token / LOOK_UPS);
+        uint32_t asked = (uint32_t)(given.token % LOOK_UPS);
         struct task *task = pool_at(&service->tasks, index);
-        task->waits &= ~(1u << kind);
-        take_status(&service->keeper, task, kind, given.status, &given.record);
+        task->waits &= ~(1u << asked);
+        if (asked == CUT)
+            take_cut_status(task, given.status, &given.record);
+        else
+            take_status(&service->keeper, task, (enum greylist_kind)asked, given.status, &given.record);
         if (task->waits)
             continue;
         bool answers = !task->learns;
         if (answers) {
             const struct greylist_attempt *attempt = &task->what.attempt;
             *answer = finish_question(service, task, now_us);
+            add_cut(service, task, answer);
             count_answer(service, task->question, answer);
             say_what_about(answer, task->line, attempt->helo, attempt->sender, attempt->recipient);
         } else {

@@ -7,6 +7,7 @@
  * Owner:  the service borrows the store's client and the exempt lists; they outlive it.
  * Thread: one, that of its store client.
  * Limits: flows_max, mails_max, tasks_max; about 1 KiB a mail and 2 KiB a task.
+ * Note:   which mail was cut for what it contains (policy/refused) is remembered beside the greylist's records.
  * Errors: a store that gives no answer by the deadline: ANSWER_FAILED, unless what is known suffices to let it pass.
  * Time:   microseconds since 1970.
  */
@@ -50,7 +51,9 @@ struct greylist_answer {
     enum answer answer;
     bool reasoned; /* `reason` holds; not of QUESTION_CLIENT, and not of ANSWER_FAILED */
     enum greylist_reason reason;
-    int64_t passes_from_ms;    /* of ANSWER_DEFER: see greylist_decision */
+    int64_t passes_from_ms; /* of ANSWER_DEFER: see greylist_decision */
+    bool refused;           /* of QUESTION_RECIPIENT: see struct finding */
+    uint32_t refused_by;
     int64_t first_ms;          /* when it was tried first; 0: by its attempts nothing was decided */
     uint32_t attempts;         /* since then, this one included */
     struct question_line line; /* the question's, as these: they live until the next call */

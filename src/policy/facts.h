@@ -32,6 +32,7 @@ struct policy_facts {
     bool early_talker : 1;      /* the client did not wait for the greeting */
     bool may_be_acted_on : 1;   /* policy_may_act */
     bool would_be_acted_on : 1; /* policy_would_act */
+    bool content_counts : 1;    /* a rule refuses mail for what it contains: policy_refuses_content */
     uint16_t helo_holds;        /* conditions on the name in EHLO or HELO that hold, see struct rule */
     uint16_t helo_before;       /* those of the name before, which holds again where the server refuses this one */
     uint16_t name_holds;        /* likewise conditions on the client's name in the DNS; 0 until that is known */

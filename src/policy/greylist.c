@@ -15,6 +15,7 @@ struct greylist_settings greylist_settings_default(void)
         .client_lifetime_s = 36 * DAY_S,
         .pass_spacing_s = HOUR_S,
         .answer_lifetime_s = 7 * DAY_S,
+        .refused_lifetime_s = DAY_S,
         .stutter_ms = 30000,
         .patience = {.attempts = 3, .wait_ms = 20000, .total_ms = 75000, .uneven_times = 3, .at_once = 3},
         .prefix_v4 = 24,

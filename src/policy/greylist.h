@@ -39,16 +39,17 @@ struct greylist_patience {
 };
 
 struct greylist_settings {
-    uint32_t delay_s;           /* a retry passes so long after the first attempt, refusals' own time not counted */
-    uint32_t hung_up_delay_s;   /* the same for a client that hung up on the last refusal: RFC 5321 4.5.3.2 would have
+    uint32_t delay_s;            /* a retry passes so long after the first attempt, refusals' own time not counted */
+    uint32_t hung_up_delay_s;    /* the same for a client that hung up on the last refusal: RFC 5321 4.5.3.2 would have
                                    it wait for minutes */
-    uint32_t retry_window_s;    /* so long after the last attempt the next is a first one */
-    uint32_t lifetime_s;        /* so long after its last mail a sender passes at once */
-    uint32_t client_passes;     /* mails after which a client's network passes at once; 0: it never does */
-    uint32_t client_lifetime_s; /* for so long, from the last one on */
-    uint32_t pass_spacing_s;    /* of mails of a network within so long, one counts */
-    uint32_t answer_lifetime_s; /* so long after mail of ours, an answer passes at once; 0: it does not */
-    uint32_t stutter_ms;        /* how long a refusal takes: the delay of the rule that asks */
+    uint32_t retry_window_s;     /* so long after the last attempt the next is a first one */
+    uint32_t lifetime_s;         /* so long after its last mail a sender passes at once */
+    uint32_t client_passes;      /* mails after which a client's network passes at once; 0: it never does */
+    uint32_t client_lifetime_s;  /* for so long, from the last one on */
+    uint32_t pass_spacing_s;     /* of mails of a network within so long, one counts */
+    uint32_t answer_lifetime_s;  /* so long after mail of ours, an answer passes at once; 0: it does not */
+    uint32_t refused_lifetime_s; /* so long after a mail was cut for what it contains it is refused at RCPT */
+    uint32_t stutter_ms;         /* how long a refusal takes: the delay of the rule that asks */
     struct greylist_patience patience;
     uint8_t prefix_v4; /* bits of an address that make a client's network */
     uint8_t prefix_v6;

@@ -238,6 +238,8 @@ static bool number_rule(struct policy *policy, const struct rule *rule)
         rule_set_add(&policy->has_peers, number);
     if (rule->for_session)
         rule_set_add(&policy->exempting, number);
+    if (rule_refuses_content(rule))
+        rule_set_add(&policy->refusing_content, number);
     return true;
 }
 
@@ -258,6 +260,8 @@ bool policy_add_rule(struct policy *policy, const struct rule *added)
         return false;
     const struct rule *rule = &policy->rules[number];
     policy->watched |= verbs_of(rule);
+    if (rule_refuses_content(rule)) /* the next attempt is refused by its envelope */
+        policy->watched |= UINT64_C(1) << SMTP_VERB_MAIL | UINT64_C(1) << SMTP_VERB_RCPT;
     if (rule->helo_number) {
         policy->watched |= smtp_verbs_that_are(SMTP_TRAIT_HELLO);
         policy->helo_count = rule->helo_number;
@@ -323,16 +327,24 @@ static bool is_exempt(const struct policy_facts *facts)
     return facts->exempt_from != 0;
 }
 
+/* The first rule of the set that is for the connection and, where `tag` is not NULL, has that. */
+static const struct rule *first_for(const struct policy *policy, const struct policy_facts *facts,
+                                    const struct rule_set *set, const uint32_t *tag)
+{
+    for (uint32_t i = 0; i < words_in_use(policy); i++)
+        for (uint64_t left = set->words[i] & rules_let(policy, facts, i); left; left &= left - 1) {
+            const struct rule *rule = &policy->rules[i * 64 + (uint32_t)__builtin_ctzll(left)];
+            if (directions_hold(rule, facts) && (!tag || policy_rule_tag(rule->name) == *tag))
+                return rule;
+        }
+    return NULL;
+}
+
 /* The number behind the first rule that exempts the connection; 0: none does. */
 static uint16_t exempt_from(const struct policy *policy, const struct policy_facts *facts)
 {
-    for (uint32_t i = 0; i < words_in_use(policy); i++)
-        for (uint64_t left = policy->exempting.words[i] & rules_let(policy, facts, i); left; left &= left - 1) {
-            uint32_t number = i * 64 + (uint32_t)__builtin_ctzll(left);
-            if (directions_hold(&policy->rules[number], facts))
-                return (uint16_t)(number + 1);
-        }
-    return 0;
+    const struct rule *rule = first_for(policy, facts, &policy->exempting, NULL);
+    return rule ? (uint16_t)(rule - policy->rules + 1) : 0;
 }
 
 static uint16_t class_of(const struct network_table *table, struct policy_address end)
@@ -363,6 +375,7 @@ void policy_facts_begin(const struct policy *policy, struct policy_address clien
     facts->exempt_from = exempt_from(policy, facts);
     facts->would_be_acted_on = policy_would_act(policy, facts);
     facts->may_be_acted_on = facts->would_be_acted_on && !policy->dry_run;
+    facts->content_counts = policy_refuses_content(policy, facts);
 }
 
 void policy_note_helo(const struct policy *policy, struct span name, struct policy_facts *facts)
@@ -396,17 +409,28 @@ struct look {
     struct rule_set candidates;
 };
 
+uint32_t policy_rule_tag(const char *name)
+{
+    uint32_t tag = 2166136261u; /* FNV-1a */
+    for (; *name; name++)
+        tag = (tag ^ (uint8_t)*name) * 16777619u;
+    return tag;
+}
+
+bool policy_refuses_content(const struct policy *policy, const struct policy_facts *facts)
+{
+    return !policy->dry_run && first_for(policy, facts, &policy->refusing_content, NULL);
+}
+
+const struct rule *policy_content_rule(const struct policy *policy, const struct policy_facts *facts, uint32_t tag)
+{
+    return policy->dry_run ? NULL : first_for(policy, facts, &policy->refusing_content, &tag);
+}
+
 bool policy_would_act(const struct policy *policy, const struct policy_facts *facts)
 {
-    if ((policy->strip.count && !is_exempt(facts)) || policy_guards(policy, facts))
-        return true;
-    for (uint32_t i = 0; i < words_in_use(policy); i++)
-        for (uint64_t left = policy->acting.words[i] & rules_let(policy, facts, i); left; left &= left - 1) {
-            uint32_t number = i * 64 + (uint32_t)__builtin_ctzll(left);
-            if (directions_hold(&policy->rules[number], facts))
-                return true;
-        }
-    return false;
+    return (policy->strip.count && !is_exempt(facts)) || policy_guards(policy, facts) ||
+           first_for(policy, facts, &policy->acting, NULL);
 }
 
 bool policy_may_act(const struct policy *policy, const struct policy_facts *facts)

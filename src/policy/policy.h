@@ -54,7 +54,8 @@ struct policy {
     struct rule_set acting;          /* rules that may change something behind the beginning of a connection */
     struct rule_set by_table;        /* rules that match by what a table says, and not without */
     struct rule_set has_clients, has_servers, has_peers;
-    struct rule_set exempting; /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
+    struct rule_set exempting;        /* rules of RULE_ON_CONNECT that exempt a session from those behind them */
+    struct rule_set refusing_content; /* rules that refuse a mail for what it contains */
     uint32_t guard; /* number of the rule that says whose mail is guarded, and what marks a greylist; RULES_MAX: none */
     struct word_table words;
     address_to_ascii *domain_to_ascii; /* NULL until the caller sets it */
@@ -175,6 +176,15 @@ bool policy_would_act(const struct policy *policy, const struct policy_facts *fa
 
 /* The same where they are in force: not in a dry run. */
 bool policy_may_act(const struct policy *policy, const struct policy_facts *facts);
+
+/* Whether a rule may refuse mail of this connection for what it contains; not in a dry run. */
+bool policy_refuses_content(const struct policy *policy, const struct policy_facts *facts);
+
+/* What a store has in place of a rule's name. */
+uint32_t policy_rule_tag(const char *name);
+
+/* The rule with this tag that may refuse mail of this connection for what it contains; NULL: there is none. */
+const struct rule *policy_content_rule(const struct policy *policy, const struct policy_facts *facts, uint32_t tag);
 
 /* Whether a connection ends that nobody can read any more, for a reason that has no verdict of its own. */
 bool policy_ends_unread(const struct policy *policy, const struct policy_facts *facts);

@@ -130,6 +130,12 @@ static bool match_holds(const struct rule *rule, enum rule_match match)
     return match == RULE_MATCH_YES || (match == RULE_MATCH_UNDECIDED && rule_restricts(rule));
 }
 
+bool rule_refuses_content(const struct rule *rule)
+{
+    return rule->action.kind == SMTP_ACTION_REFUSE &&
+           (rule->on == RULE_ON_LINE || rule->on == RULE_ON_FILE_NAME || rule->on == RULE_ON_MESSAGE);
+}
+
 bool rule_names_helo(const struct rule *rule, struct span name)
 {
     return match_holds(rule, any_matches(&rule->helo, name));

@@ -136,6 +136,9 @@ struct rule_case {
 bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named,
                 bool *undecided);
 
+/* Whether it refuses a mail for what the mail contains: the connection is cut, its next attempt refused. */
+bool rule_refuses_content(const struct rule *rule);
+
 /* Whether a rule means a text, by what it matches and excepts besides the tables' texts. `named` as above. */
 bool rule_means(const struct rule *rule, struct span text, bool named);
 

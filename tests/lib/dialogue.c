@@ -220,6 +220,8 @@ static size_t print_question_word(char *out, size_t room, const struct drive *dr
     case LESSON_ADDRESSED:
         return (size_t)snprintf(out, room, " %.*s->%.*s", (int)q->sender.len, (const char *)q->sender.ptr,
                                 (int)q->recipient.len, (const char *)q->recipient.ptr);
+    case LESSON_CONTENT:
+        return (size_t)snprintf(out, room, " cut");
     case LESSON_WAITED:
     case QUESTION_KINDS:
         break;

@@ -89,6 +89,7 @@ char *dialogue_told(const struct drive *drive, enum smtp_side side);
  *     a>b          may this client bring mail of a for b?     tls    may it encrypt?     client    is it known?
  *     a->b         LESSON_ADDRESSED
  *     b=250        LESSON_RECIPIENT about b                   message=250     reset     end
+ *     cut          LESSON_CONTENT
  */
 char *dialogue_asked(const struct drive *drive);
 

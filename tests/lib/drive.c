@@ -385,6 +385,7 @@ static void give_answer(struct drive *drive, uint64_t id, enum answer answer)
         finding.helo = question->helo;
         finding.sender = question->sender;
         finding.recipient = question->recipient;
+        finding.refused = drive->plan.refused && drive->plan.refused(question, &finding.refused_by);
     }
     engine_answer(drive->engine, id, finding, drive->now_us);
     take_verdicts(drive);

@@ -54,6 +54,8 @@ struct drive_plan {
     uint32_t questions;  /* that are wanted: bits 1 << enum question_kind */
     /* The answer to a question, and how many microseconds later (0: at once; less: never). NULL: nobody answers. */
     enum answer (*answer)(const struct question *question, int64_t *later_us);
+    /* Whether the mail was cut for what it contains before, and by which rule (policy_rule_tag). NULL: it was not. */
+    bool (*refused)(const struct question *question, uint32_t *rule);
     const char *client_name; /* the client's name in the DNS; "" for none, NULL where nobody says */
     int64_t client_name_us;  /* so much later */
 };

@@ -125,7 +125,11 @@ static void print_step(const struct why_rules *rules, const struct why_step *ste
     printf("    %s: rule \"%s\" (%s) %s: %s", step->moment, text_escape(span_of(rule->name), name, sizeof name),
            rule->place ? rule->place : "?", step->decides ? "decides" : "holds, and goes on", rule->does);
     uint8_t refusal = rule->action.refusal;
-    if (step->decides && refusal) {
+    if (step->decides && rule->action.ask && rule->action.kind == SMTP_ACTION_WAIT) {
+        printf(", encrypted = patience");
+    } else if (step->decides && rule->action.ask && rule->action.kind == SMTP_ACTION_RESET) {
+        printf(", encrypted = close");
+    } else if (step->decides && refusal) {
         struct span line = smtp_refusal_form(&rules->policy->refusals, refusal, SMTP_REFUSAL_BYTES_MAX);
         printf(", %.*s", (int)line.len, (const char *)line.ptr);
     }

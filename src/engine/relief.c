@@ -200,12 +200,7 @@ static void end_tarpits(struct engine *engine, uint16_t network)
     uint32_t index;
     for (int i = 0; i < AT_ONCE && (index = tarpit_oldest(engine, network)) != POOL_NONE; i++) {
         room_turn_to(engine, index);
-        if (tarpit_holds_consent(engine, flow_at(&engine->table, index))) {
-            tell_anomaly(engine, flow_at(&engine->table, index), false, "no-room", span_of("waiting"), true);
-            tarpit_refuse_consent(engine, index, TARPIT_END_RELIEVED);
-        } else {
-            tarpit_end(engine, index, TARPIT_END_RELIEVED);
-        }
+        tarpit_end(engine, index, TARPIT_END_RELIEVED);
         progress(engine, index);
     }
 }

@@ -424,10 +424,9 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
-    /* Behind a server that has given up the client would go on in clear. */
     if (side == SMTP_SERVER && packet->flags & PACKET_FIN && packet->seq + packet->payload_len == half->next &&
         tarpit_holds_consent(engine, flow)) {
-        tarpit_refuse_consent(engine, index, TARPIT_END_RESET);
+        tarpit_reset_consent(engine, index);
         return FATE_DROP; /* it becomes the reset */
     }
     if (tarpit_holds(engine, flow, side) && (half->paused || !seq_after(end, half->next)))

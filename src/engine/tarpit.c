@@ -420,10 +420,10 @@ static void stop(struct engine *engine, uint32_t index, enum tarpit_end why)
     tell_tarpit(engine, flow, tarpit, why);
 }
 
-void tarpit_refuse_consent(struct engine *engine, uint32_t index, enum tarpit_end why)
+void tarpit_reset_consent(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    stop(engine, index, why);
+    stop(engine, index, TARPIT_END_RESET);
     flow->reset = FLOW_RESET_SERVER;
     engine->counters.connections_reset++;
     held_drop_all(engine, flow);

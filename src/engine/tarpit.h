@@ -57,10 +57,11 @@ void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_
                        const struct tarpit_reply *reply);
 /* Whether nothing waits, nor is about to be learnt of what did: the client has acknowledged it, or is gone. */
 bool tarpit_is_over(const struct engine *engine, const struct flow *flow);
-/* Whether the server's consent to STARTTLS waits. Of who has not waited to its end it must not be seen: a connection
-   that has no room to wait, or whose server closes meanwhile, is reset, and its mail comes again. */
+/* Whether the server's consent to STARTTLS waits. */
 bool tarpit_holds_consent(const struct engine *engine, const struct flow *flow);
-void tarpit_refuse_consent(struct engine *engine, uint32_t index, enum tarpit_end why);
+/* The server closes meanwhile. A client that read the consent all the same would fail to encrypt, and come again in
+   clear: the connection is reset instead. */
+void tarpit_reset_consent(struct engine *engine, uint32_t index);
 /* By how much later the reply of this exchange leaves. */
 uint32_t tarpit_imposed_ms(const struct engine *engine, const struct flow *flow, uint32_t exchange);
 /* Whether octets of this side are held back from tarpit_allowed on (egress). */

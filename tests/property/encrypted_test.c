@@ -308,6 +308,7 @@ static void test_stop(void **state)
     drive_finish(drive);
     assert_int_equal(drive_fate(drive, number), DRIVE_PASSED);
     assert_int_equal(drive_mark(drive, number), ENGINE_MARK_NONE);
+    assert_null(last_lesson(drive, LESSON_WAITED)); /* nobody has shown patience */
     drive_free(drive);
 }
 

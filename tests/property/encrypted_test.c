@@ -201,7 +201,7 @@ static void test_who_hangs_up(void **state)
 }
 
 /* Whatever a client says before it has read the consent does not reach the server, which would take it for TLS. */
-static void test_octets_meanwhile(void **state)
+static void test_case_52_octets_meanwhile(void **state)
 {
     (void)state;
     static const char *const octets[] = {MAIL, "M", HELLO};
@@ -224,7 +224,7 @@ static void test_octets_meanwhile(void **state)
 }
 
 /* Behind STARTTLS in one packet (CVE-2011-0411): neither reaches the server. */
-static void test_octets_behind(void **state)
+static void test_case_52_octets_behind(void **state)
 {
     (void)state;
     uint32_t said, replied;
@@ -330,10 +330,14 @@ static void test_promise(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_who_waits),        cmocka_unit_test(test_who_hangs_up),
-        cmocka_unit_test(test_octets_meanwhile), cmocka_unit_test(test_octets_behind),
-        cmocka_unit_test(test_server_gives_up),  cmocka_unit_test(test_closed),
-        cmocka_unit_test(test_lost_store),       cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_who_waits),
+        cmocka_unit_test(test_who_hangs_up),
+        cmocka_unit_test(test_case_52_octets_meanwhile),
+        cmocka_unit_test(test_case_52_octets_behind),
+        cmocka_unit_test(test_server_gives_up),
+        cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_lost_store),
+        cmocka_unit_test(test_stop),
         cmocka_unit_test(test_promise),
     };
     fill(&waiting, SMTP_ACTION_WAIT);

@@ -171,7 +171,8 @@ static void test_who_waits(void **state)
     drive_wait(drive, 2 * MS);
     assert_true(is_in(drive_read(drive, SMTP_CLIENT), READY));
     /* The hello itself acknowledges it. */
-    struct segment hello = drive_segment(drive, SMTP_CLIENT, said, (struct span){(const uint8_t *)HELLO, sizeof HELLO - 1});
+    struct segment hello =
+        drive_segment(drive, SMTP_CLIENT, said, (struct span){(const uint8_t *)HELLO, sizeof HELLO - 1});
     number = drive_send(drive, SMTP_CLIENT, &hello);
     assert_int_equal(drive_fate(drive, number), DRIVE_PASSED);
     const struct question *lesson = last_lesson(drive, LESSON_WAITED);

@@ -57,6 +57,7 @@ static void take(struct why_rules *rules, const char *moment, const struct polic
     if (alone)
         add_step(rules, (struct why_step){.moment = moment, .reason = decision->action.reason, .decides = true});
     rules->asks = decision->action.ask;
+    rules->waits = rules->asks && decision->action.kind == SMTP_ACTION_WAIT;
     rules->variant = rules->asks && decision->rule ? decision->rule->variant : 0;
     rules->passed_over = rules->passed_over || ends_session(&decision->action);
 }

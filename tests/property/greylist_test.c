@@ -551,6 +551,22 @@ static void test_tls_refused_by_server(void **state)
     end();
 }
 
+/* Who is denied does not pass by waiting. */
+static void test_tls_denied(void **state)
+{
+    (void)state;
+    begin();
+    deny(GREYLIST_RULED_SITE, (struct greylist_attempt){.ip_version = 4, .client = {10, 1, 0, 1}});
+    greet();
+    uint32_t seen = (uint32_t)drive_read(drive, SMTP_SERVER).len;
+    drive_send_text(drive, SMTP_CLIENT, (uint32_t)drive_said(drive, SMTP_CLIENT).len, "STARTTLS\r\n");
+    assert_int_equal(drive_counters(drive)->connections_reset, 1);
+    assert_int_equal(drive_read(drive, SMTP_SERVER).len, seen);
+    drive_finish(drive);
+    drive_free(drive);
+    end();
+}
+
 static void test_tls_reload(void **state)
 {
     (void)state;
@@ -607,6 +623,8 @@ int main(void)
         {"who wants to encrypt waits for the server's consent, and not again", test_tls_patience, NULL, NULL, NULL},
         {"who hangs up on it is a stranger still, not for ever", test_tls_hang_up, NULL, NULL, NULL},
         {"a server's own refusal of STARTTLS makes nobody known", test_tls_refused_by_server, NULL, NULL, NULL},
+        {"who is denied is reset before it can encrypt, and does not pass by waiting", test_tls_denied, NULL, NULL,
+         NULL},
         {"who waits while rules are loaded anew is known, too", test_tls_reload, NULL, NULL, NULL},
         {"encrypted = defer: who insists on TLS passes after the delay, and from then on", test_tls_defer, NULL, NULL,
          NULL},

@@ -424,8 +424,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
-    if (side == SMTP_SERVER && packet->flags & PACKET_FIN && packet->seq + packet->payload_len == half->next &&
-        tarpit_holds_consent(engine, flow)) {
+    if (tarpit_holds(engine, flow, side) && packet->flags & PACKET_FIN &&
+        packet->seq + packet->payload_len == half->next && tarpit_holds_consent(engine, flow)) {
         tarpit_reset_consent(engine, index);
         return FATE_DROP; /* it becomes the reset */
     }

@@ -424,7 +424,7 @@ void tarpit_reset_consent(struct engine *engine, uint32_t index)
 {
     struct flow *flow = flow_at(&engine->table, index);
     stop(engine, index, TARPIT_END_RESET);
-    flow->reset = FLOW_RESET_SERVER;
+    flow->reset = tarpit_at(engine, flow->tarpit)->side == SMTP_SERVER ? FLOW_RESET_SERVER : FLOW_RESET_CLIENT;
     engine->counters.connections_reset++;
     held_drop_all(engine, flow);
     promise_note(flow);

@@ -87,6 +87,8 @@ static void take_greylist(struct report *report, const json_t *event, int64_t ti
         return; /* the rule has an event of its own */
     }
     count(report, report->rules, text_of(event, "rule"));
+    if (strcmp(text_of(event, "verdict"), "wait") == 0)
+        return; /* within its session */
     if (!passes) {
         report->put_off++;
         count_hour(report, time_us, PUT_OFF);

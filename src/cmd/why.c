@@ -309,7 +309,10 @@ static void print_decision(const struct why *why, const struct greylist_attempt 
         if (greylist_knows(memory, kind) && memory->records[kind].waited_ms)
             printf(", and the time that it waited for refusals");
         putchar(')');
-        print_earlier(&settings, kind, memory);
+        if (why->rules.waits)
+            printf("; before, it passes once it has waited for the server's consent (encrypted = patience)");
+        else
+            print_earlier(&settings, kind, memory);
         printf(".\n");
     }
     if (setting[0])

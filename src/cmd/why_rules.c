@@ -57,6 +57,7 @@ static void take(struct why_rules *rules, const char *moment, const struct polic
     if (alone)
         add_step(rules, (struct why_step){.moment = moment, .reason = decision->action.reason, .decides = true});
     rules->asks = decision->action.ask;
+    rules->waits = rules->asks && decision->action.kind == SMTP_ACTION_WAIT;
     rules->variant = rules->asks && decision->rule ? decision->rule->variant : 0;
     rules->passed_over = rules->passed_over || ends_session(&decision->action);
 }
@@ -125,7 +126,11 @@ static void print_step(const struct why_rules *rules, const struct why_step *ste
     printf("    %s: rule \"%s\" (%s) %s: %s", step->moment, text_escape(span_of(rule->name), name, sizeof name),
            rule->place ? rule->place : "?", step->decides ? "decides" : "holds, and goes on", rule->does);
     uint8_t refusal = rule->action.refusal;
-    if (step->decides && refusal) {
+    if (step->decides && rule->action.ask && rule->action.kind == SMTP_ACTION_WAIT) {
+        printf(", encrypted = patience");
+    } else if (step->decides && rule->action.ask && rule->action.kind == SMTP_ACTION_RESET) {
+        printf(", encrypted = close");
+    } else if (step->decides && refusal) {
         struct span line = smtp_refusal_form(&rules->policy->refusals, refusal, SMTP_REFUSAL_BYTES_MAX);
         printf(", %.*s", (int)line.len, (const char *)line.ptr);
     }

@@ -31,6 +31,7 @@ struct why_rules {
     unsigned others;       /* rules at moments that were not gone through */
     bool passed_over;      /* a decision before the last moment ends what the client says */
     bool asks;             /* the greylist is asked about the last moment */
+    bool waits;            /* and who does not pass waits (encrypted = patience) */
     uint8_t variant;       /* by which named section of it, from 1; 0: by none */
     const char *direction; /* static */
 };

@@ -184,6 +184,30 @@ static void check_greeting(cfg_t *rule)
                       cfg_title(rule));
 }
 
+/* What is refused encryption many senders send in clear. */
+static void check_starttls(cfg_t *cfg, cfg_t *rule)
+{
+    static const char *const ends[] = {"client", "server", "peer"};
+    uint64_t stutter_ms = 1;
+    const char *wrong;
+    if (!is(rule, "on", "starttls"))
+        return;
+    if ((is(rule, "action", "refuse") || is(rule, "action", "close")) && !has_any(rule, ends, COUNT(ends)))
+        complain_warn(
+            rule,
+            "rule \"%.64s\" refuses encryption to everybody: most senders then go on in clear, for all on the "
+            "path to read; name for whom with client or peer, or write action = greylist",
+            cfg_title(rule));
+    if (!cfg_getstr(rule, "stutter"))
+        units_duration(cfg_getstr(cfg_getsec(cfg, "greylist"), "stutter"), &stutter_ms, &wrong);
+    bool patience = !cfg_getstr(rule, "encrypted") || is(rule, "encrypted", "patience");
+    if (is(rule, "action", "greylist") && patience && stutter_ms == 0 && !cfg_getstr(rule, "greylist"))
+        complain_warn(rule,
+                      "rule \"%.64s\": with stutter = 0 nobody waits, and every stranger who encrypts passes; write "
+                      "stutter = 30s here",
+                      cfg_title(rule));
+}
+
 /* A reply of ours is as long as the server's and what was saved before it, see smtp/refusal. */
 static void check_text(cfg_t *cfg, cfg_t *rule)
 {
@@ -209,6 +233,7 @@ void advice_check(cfg_t *cfg)
         check_spoil(cfg, rule);
         check_static_4xx(rule);
         check_greeting(rule);
+        check_starttls(cfg, rule);
         check_text(cfg, rule);
     }
 }

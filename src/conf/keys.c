@@ -261,6 +261,12 @@ const struct key keys[] = {
      "With tarpit: how much later the reply leaves. With refuse: the same of the refusal."},
     {"rule", "stutter", KEY_DURATION, NULL, 1, 240000, NULL, BY_ITS_OWN, 1, NARROWS_NOT,
      "With greylist: how long the refusal takes to leave, in place of that of greylist { }."},
+    {"rule", "encrypted", KEY_WORD, NULL, NO_RANGE, "patience close defer", BY_ITS_OWN, 0, NARROWS_NOT,
+     "With on = starttls and action = greylist: what becomes of a stranger who wants to encrypt. With patience, the "
+     "default, the server's consent takes `stutter` to leave; who waits for it passes, and is known from then on. With "
+     "close the connection is reset before it names anybody. With defer STARTTLS is refused with 454 (`code`, `text`), "
+     "and whatever else the client says then in clear with 421, which ends the connection; its envelope may be read on "
+     "the client's side of this gateway."},
     {"rule", "greylist", KEY_TEXT, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "With greylist: the name of the section `greylist \"NAME\" { }`, which stands before the rule, by which it is "
      "asked."},

@@ -462,6 +462,24 @@ static bool wrong_name(struct rule_draft *draft, const char *name)
     return false;
 }
 
+enum encrypted { PATIENCE, CLOSED, DEFERRED };
+
+/* What becomes of a stranger who wants to encrypt. */
+static bool take_encrypted(struct rule_draft *draft)
+{
+    static const enum smtp_action_kind kinds[] = {
+        [PATIENCE] = SMTP_ACTION_WAIT, [CLOSED] = SMTP_ACTION_RESET, [DEFERRED] = SMTP_ACTION_REFUSE_ALL};
+    size_t encrypted = word_of(draft->cfg, "encrypted", PATIENCE);
+    bool says = cfg_getstr(draft->cfg, "code") || cfg_getstr(draft->cfg, "text");
+    draft->rule.action.kind = kinds[encrypted];
+    if (says && encrypted != DEFERRED)
+        return wrong(draft->cfg,
+                     "nobody reads 'code' and 'text' here: STARTTLS is not refused; take them out, or write "
+                     "encrypted = defer");
+    return encrypted != CLOSED || !cfg_getstr(draft->cfg, "stutter") ||
+           wrong(draft->cfg, "'stutter' has no meaning with encrypted = close: nobody waits");
+}
+
 static bool take_greylist(struct rule_draft *draft)
 {
     bool tls = draft->rule.on == RULE_ON_STARTTLS;
@@ -482,7 +500,9 @@ static bool take_greylist(struct rule_draft *draft)
     draft->rule.action.delay_ms = says->stutter_ms;
     if (stutter && units_duration(stutter, &stutter_ms, &instead))
         draft->rule.action.delay_ms = (uint32_t)stutter_ms;
-    return add_refusal(draft, line) && take_method(draft, METHOD_VOID);
+    if (!tls && cfg_getstr(draft->cfg, "encrypted"))
+        return wrong(draft->cfg, "'encrypted' belongs to on = starttls");
+    return add_refusal(draft, line) && take_method(draft, METHOD_VOID) && (!tls || take_encrypted(draft));
 }
 
 static bool belongs(struct rule_draft *draft, const char *key, enum action action, uint32_t actions)
@@ -515,7 +535,8 @@ static bool take_action(struct rule_draft *draft)
         !belongs(draft, "text", action, refusing | 1u << CLOSE) || !belongs(draft, "method", action, refusing) ||
         !belongs(draft, "delay", action, 1u << REFUSE | 1u << TARPIT) ||
         !belongs(draft, "stutter", action, 1u << GREYLIST) || !belongs(draft, "greylist", action, 1u << GREYLIST) ||
-        !belongs(draft, "delay-step", action, 1u << TARPIT) || !belongs(draft, "delay-max", action, 1u << TARPIT))
+        !belongs(draft, "encrypted", action, 1u << GREYLIST) || !belongs(draft, "delay-step", action, 1u << TARPIT) ||
+        !belongs(draft, "delay-max", action, 1u << TARPIT))
         return false;
     if (cfg_getstr(cfg, "delay-max") && rule->delay_max_ms < rule->action.delay_ms)
         return wrong(cfg, "'delay-max' is less than 'delay'");

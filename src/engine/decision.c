@@ -5,9 +5,10 @@
 static const char *action_name(const struct smtp_action *action, bool logs)
 {
     static const char *const names[] = {
-        [SMTP_ACTION_PASS] = "pass",     [SMTP_ACTION_STRIP] = "strip", [SMTP_ACTION_MAKE_LAST] = "strip",
-        [SMTP_ACTION_REFUSE] = "refuse", [SMTP_ACTION_VOID] = "refuse", [SMTP_ACTION_VOID_LATE] = "refuse",
-        [SMTP_ACTION_CLOSE] = "close",   [SMTP_ACTION_RESET] = "reset",
+        [SMTP_ACTION_PASS] = "pass",         [SMTP_ACTION_STRIP] = "strip", [SMTP_ACTION_MAKE_LAST] = "strip",
+        [SMTP_ACTION_REFUSE] = "refuse",     [SMTP_ACTION_VOID] = "refuse", [SMTP_ACTION_VOID_LATE] = "refuse",
+        [SMTP_ACTION_CLOSE] = "close",       [SMTP_ACTION_RESET] = "reset", [SMTP_ACTION_WAIT] = "wait",
+        [SMTP_ACTION_REFUSE_ALL] = "refuse",
     };
     if (action->ask)
         return "greylist";

@@ -275,6 +275,12 @@ static struct smtp_action settled(const struct engine *engine, const struct flow
     if (!defer || is_content_only(&action))
         return (struct smtp_action){.kind = SMTP_ACTION_PASS};
     action.ask = false;
+    if (answer != ANSWER_DEFER && smtp_verb_is(unit->command.verb, SMTP_TRAIT_ENCRYPTS)) {
+        /* Who would pass once he has waited does not now; what he would have encrypted is not to come in clear. */
+        if (action.kind == SMTP_ACTION_WAIT)
+            action.kind = SMTP_ACTION_RESET;
+        return action;
+    }
     if (answer == ANSWER_DENY) {
         /* A transaction that it voided would be tried again for ever, and the others with it. */
         action.kind = SMTP_ACTION_REFUSE;
@@ -300,11 +306,11 @@ static void tell_settled(struct engine *engine, struct flow *flow, const struct 
     struct event *event = recipient && (!inquiry || !inquiry->sender.known) ? NULL : tell(engine, EVENT_GREYLIST, flow);
     if (!event)
         return;
-    bool passes = action->kind == SMTP_ACTION_PASS;
+    bool passes = action->kind == SMTP_ACTION_PASS, waits = action->kind == SMTP_ACTION_WAIT;
     event->from_server = unit->side == SMTP_SERVER;
     event->verb = unit->command.verb;
     event->exchange = flow->smtp.answered + flow->smtp.ledger.count;
-    event->action = passes ? "pass" : "defer";
+    event->action = passes ? "pass" : waits ? "wait" : "defer";
     event->reason = finding->reason ? finding->reason : "no-answer";
     event->passes_from_us = passes ? 0 : finding->passes_from_us;
     event->first_seen_us = finding->first_seen_us;
@@ -502,16 +508,18 @@ static void tell_observed(struct engine *engine, struct flow *flow, uint32_t num
         return;
     bool lost = finding->answer == ANSWER_FAILED;
     bool defer = answer_defers(finding->answer) || (lost && policy->defers_without_store);
+    const struct rule *rule = finding->line.rule < policy->rule_count ? &policy->rules[finding->line.rule] : NULL;
+    bool waits = rule && rule->action.kind == SMTP_ACTION_WAIT && finding->answer == ANSWER_DEFER;
     event->dry_run = true;
     event->verb = (enum smtp_verb)finding->line.verb;
     event->exchange = number;
-    event->action = defer ? "defer" : "pass";
+    event->action = waits ? "wait" : defer ? "defer" : "pass";
     event->reason = finding->reason ? finding->reason : "no-answer";
     event->passes_from_us = defer ? finding->passes_from_us : 0;
     event->first_seen_us = finding->first_seen_us;
     event->attempt = finding->attempts;
-    if (finding->line.rule < policy->rule_count)
-        event->rule = span_of(policy->rules[finding->line.rule].name);
+    if (rule)
+        event->rule = span_of(rule->name);
     if (event->verb == SMTP_VERB_RCPT) {
         event->text = tell_keep(engine, finding->recipient);
         event->shown = tell_keep(engine, finding->sender);
@@ -635,7 +643,8 @@ uint64_t inquiry_about(const struct engine *engine, const struct flow *flow, enu
     return message && flow->smtp.void_late ? id_of(flow, inquiry->number) : 0;
 }
 
-void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up)
+void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up,
+                    bool consents)
 {
     if (!wanted(engine, LESSON_WAITED) || flow_at(&engine->table, index)->inquiry == POOL_NONE)
         return;
@@ -645,6 +654,7 @@ void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint3
     lesson->about = about;
     lesson->waited_ms = waited_ms;
     lesson->hung_up = hung_up;
+    lesson->consents = consents;
 }
 
 void inquiry_note_content(struct engine *engine, uint32_t index, const struct rule *rule)

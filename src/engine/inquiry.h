@@ -66,8 +66,9 @@ void inquiry_note_reply(struct engine *engine, uint32_t index, const struct smtp
                         bool spoiled);
 /* The question that the refusal of this exchange goes back to; 0 where there is none. */
 uint64_t inquiry_about(const struct engine *engine, const struct flow *flow, enum smtp_verb verb, uint32_t exchange);
-/* That refusal has left, or its client with it. */
-void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up);
+/* That refusal has left, or its client with it; `consents`: it was the server's consent. */
+void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up,
+                    bool consents);
 /* What must be known of a connection to ask about its next recipient, in a form that outlives the process. */
 struct inquiry_saved {
     uint32_t transaction, size;

@@ -181,8 +181,8 @@ static void count_change(struct engine *engine, const struct smtp_unit *unit, st
         counters->fragments_out++;
     if (action.kind == SMTP_ACTION_STRIP)
         counters->keywords_stripped++;
-    else if (action.kind == SMTP_ACTION_REFUSE || action.kind == SMTP_ACTION_VOID ||
-             action.kind == SMTP_ACTION_VOID_LATE)
+    else if (action.kind == SMTP_ACTION_REFUSE || action.kind == SMTP_ACTION_REFUSE_ALL ||
+             action.kind == SMTP_ACTION_VOID || action.kind == SMTP_ACTION_VOID_LATE)
         counters->commands_refused += unit->kind == SMTP_UNIT_COMMAND;
     else if (action.kind == SMTP_ACTION_CLOSE && !engine->change.reset)
         counters->connections_closed++;
@@ -194,6 +194,9 @@ static void count_change(struct engine *engine, const struct smtp_unit *unit, st
         counters->replies_replaced++;
 }
 
+/* The server forgets its transaction, and nothing comes in clear. */
+#define KEPT_BY_ENCRYPTION ((unsigned)SMTP_PROMISE_VOID | (unsigned)SMTP_PROMISE_CLOSE)
+
 /*
  * Which of the promises that were outstanding hold no more, now that the session is not read on behind `unit`: none
  * where the server closes it, and encryption makes a server forget its transaction (RFC 3207 4.2).
@@ -204,7 +207,7 @@ static unsigned promises_lost(const struct smtp_unit *unit, unsigned outstanding
         return outstanding;
     if (unit->has_reply && unit->reply.code >= 400)
         return 0;
-    return smtp_verb_is(unit->verb, SMTP_TRAIT_ENCRYPTS) ? outstanding & ~(unsigned)SMTP_PROMISE_VOID : outstanding;
+    return smtp_verb_is(unit->verb, SMTP_TRAIT_ENCRYPTS) ? outstanding & ~KEPT_BY_ENCRYPTION : outstanding;
 }
 
 static const char *why_opaque(const struct smtp_unit *unit)
@@ -237,6 +240,16 @@ static void leave_unread(struct engine *engine, struct flow *flow, const struct 
         flow->reset = FLOW_RESET_NEXT;
         engine->counters.connections_reset++;
     }
+}
+
+/* The client has read that it may encrypt, later than the server said so. */
+static void leave_encrypted(struct engine *engine, struct flow *flow)
+{
+    unsigned outstanding = smtp_session_promises(&flow->smtp) & ~KEPT_BY_ENCRYPTION;
+    smtp_session_encrypt(&flow->smtp, &engine->blocks);
+    message_forget(engine, flow);
+    raise_outcome(flow, ENGINE_OUTCOME_UNREAD);
+    promise_leave(engine, flow, outstanding, "encrypted");
 }
 
 /* Which rule or verdict is behind what becomes of a unit; for a reply, of the command in `slot` that it answers. */
@@ -334,6 +347,19 @@ static void tell_decision(struct engine *engine, struct flow *flow, const struct
         decision_tell_rewritten(engine, flow, &subject, unit->would_leave);
 }
 
+/*
+ * Whether a command would pass in clear what its sender wanted to encrypt, and was told not to: anything but what asks
+ * again, ends, or says nothing. Of one that is not whole nobody knows.
+ */
+static bool is_refused_in_clear(const struct flow *flow, const struct smtp_unit *unit)
+{
+    const uint64_t passing = smtp_verbs_that_are(SMTP_TRAIT_ENCRYPTS | SMTP_TRAIT_HELLO) |
+                             UINT64_C(1) << SMTP_VERB_QUIT | UINT64_C(1) << SMTP_VERB_RSET |
+                             UINT64_C(1) << SMTP_VERB_NOOP;
+    return flow->smtp.clear_refused && !flow->smtp.opaque && unit->role == SMTP_CLIENT && !unit->judged &&
+           !(passing >> unit->command.verb & 1);
+}
+
 /* The decision about a unit, with all that it is besides an action carried out. */
 static struct smtp_action decide(struct engine *engine, struct flow *flow, const struct smtp_context *context,
                                  const struct smtp_unit *unit)
@@ -344,6 +370,9 @@ static struct smtp_action decide(struct engine *engine, struct flow *flow, const
     if (unit->role == SMTP_CLIENT)
         count_command(&flow->facts, unit);
     policy_judge(policy, unit, &flow->facts, flow->smtp.recipients, code, &decision);
+    if (is_refused_in_clear(flow, unit) && decision.action.kind != SMTP_ACTION_RESET)
+        decision.action =
+            (struct smtp_action){.kind = SMTP_ACTION_CLOSE, .refusal = SMTP_REFUSAL_CLOSING, .reason = "in-clear"};
     bool observes = policy->dry_run && decision.action.ask && unit->kind == SMTP_UNIT_COMMAND;
     if (observes)
         inquiry_observe(engine, flow_index(&engine->table, flow), unit, decision.action.reason);
@@ -386,7 +415,7 @@ static bool is_kept_back(const struct engine *engine, const struct flow *flow, c
                          struct smtp_action action)
 {
     const struct smtp_ledger *ledger = &flow->smtp.ledger;
-    return action.kind == SMTP_ACTION_REFUSE || ledger->count == 0 ||
+    return action.kind == SMTP_ACTION_REFUSE || action.kind == SMTP_ACTION_REFUSE_ALL || ledger->count == 0 ||
            smtp_slot_verb(smtp_ledger_at(ledger, &engine->blocks, ledger->count - 1)) != unit->command.verb;
 }
 
@@ -433,6 +462,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         .from_egress = half->log.end_egress,
         .exchange = before.answered,
         .shared = action.guard,
+        .consents = smtp_session_reply_consent(&flow->smtp, context, unit) != SMTP_REFUSAL_NONE,
     };
     unsigned outstanding = smtp_session_promises(&flow->smtp);
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
@@ -470,6 +500,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         inquiry_note_reply(engine, index, unit, before.answered, before.spoiled);
     if (change->reset)
         flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
+    else if (flow->smtp.tls_waits && tarpit_is_over(engine, flow))
+        leave_encrypted(engine, flow);
     else if (flow->smtp.opaque && !was_opaque)
         leave_unread(engine, flow, unit, outstanding);
     return change->changed;
@@ -587,6 +619,8 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     bool was_opaque = flow->smtp.opaque;
     uint32_t decided = flow->halves[side].log.end;
     bool other_awaited = flow->halves[!side].awaits;
+    if (flow->smtp.tls_waits && tarpit_is_over(engine, flow))
+        leave_encrypted(engine, flow);
     if (release && flow->halves[side].awaits)
         smtp_session_await_no_more(&flow->smtp);
     if (release)

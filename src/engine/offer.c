@@ -48,12 +48,22 @@ bool offer_stands(const struct engine *engine, const struct flow *flow)
     return false;
 }
 
+/* By all names that Exim has had for it; two of them are no keywords by RFC 5321. */
+static bool is_offer(struct span text)
+{
+    static const char *const names[] = {"PIPE_CONNECT", "X_PIPE_CONNECT", "PIPECONNECT"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        size_t len = strlen(names[i]);
+        bool ends = text.len <= len || text.ptr[len] <= ' ';
+        if (ends && span_equal_nocase(span_head(text, len), span_of(names[i])))
+            return true;
+    }
+    return false;
+}
+
 void offer_note(struct engine *engine, const struct flow *flow, const struct smtp_unit *unit)
 {
-    static const char before_4_94[] = "X_PIPE_CONNECT"; /* no keyword by RFC 5321 */
-    bool old = unit->keyword.len &&
-               span_equal_nocase(span_head(unit->reply.text, sizeof before_4_94 - 1), span_of(before_4_94));
-    if (!old && !span_equal_nocase(unit->keyword, span_of("PIPECONNECT")))
+    if (!unit->keyword.len || !is_offer(unit->reply.text))
         return;
     uint64_t pair = pair_of(engine, flow);
     struct offer *ways = ways_of(engine, pair), *place = ways;

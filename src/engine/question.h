@@ -26,7 +26,8 @@ enum question_kind {
     /* Lessons. */
     LESSON_RECIPIENT, /* the server's own reply to the RCPT of question `about`: `code` */
     LESSON_MESSAGE,   /* the server's last reply to the message of this transaction: `code` */
-    LESSON_WAITED,    /* the refusal of question `about` was read to its end after `waited_ms`; `hung_up`: it was not */
+    LESSON_WAITED,    /* the refusal of question `about`, or the consent that it waited for (`consents`), was read to
+                         its end after `waited_ms`; `hung_up`: it was not */
     LESSON_ADDRESSED, /* a protected server names `recipient` to the server outside; `about` is as if it were a
                          question; LESSON_MESSAGE says what came of it */
     LESSON_RESET,     /* the transaction came to nothing: RSET, EHLO, another MAIL, or a refusal of the filter */
@@ -68,6 +69,7 @@ struct question {
     uint32_t refused_by; /* a rule, by its tag (policy_rule_tag) */
     uint32_t waited_ms;
     bool hung_up;
+    bool consents;
 };
 
 /* A client whose name in the DNS rules want to know; see engine/names. */

@@ -424,6 +424,11 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
+    if (tarpit_holds(engine, flow, side) && packet->flags & PACKET_FIN &&
+        packet->seq + packet->payload_len == half->next && tarpit_holds_consent(engine, flow)) {
+        tarpit_reset_consent(engine, index);
+        return FATE_DROP; /* it becomes the reset */
+    }
     if (tarpit_holds(engine, flow, side) && (half->paused || !seq_after(end, half->next)))
         return take_delayed(engine, index, side, packet);
     bool closes = packet->payload_len == 0 && packet->seq == half->next; /* a FIN means the same whatever the reply */

@@ -2,6 +2,7 @@
 
 #include "engine/held.h"
 #include "engine/inquiry.h"
+#include "engine/promise.h"
 #include "engine/tell.h"
 
 enum tarpit_state {
@@ -22,6 +23,7 @@ struct tarpit {
     bool lossy;           /* a piece of it was lost */
     bool whole;           /* it must not leave in pieces */
     bool continued;       /* it has several lines */
+    bool consents;        /* it is a server's consent to STARTTLS */
     bool shared_told;     /* a recipient of this transaction has waited for what others share */
     uint32_t from, to;    /* egress */
     uint32_t allowed;     /* egress: what stands before may leave */
@@ -79,6 +81,18 @@ bool tarpit_holds(const struct engine *engine, const struct flow *flow, enum smt
 {
     const struct tarpit *tarpit = tarpit_of(engine, flow);
     return tarpit && tarpit->state == TARPIT_HOLDS && tarpit->side == (uint8_t)side;
+}
+
+bool tarpit_is_over(const struct engine *engine, const struct flow *flow)
+{
+    const struct tarpit *tarpit = tarpit_of(engine, flow);
+    return !tarpit || tarpit->state == TARPIT_IDLE;
+}
+
+bool tarpit_holds_consent(const struct engine *engine, const struct flow *flow)
+{
+    const struct tarpit *tarpit = tarpit_of(engine, flow);
+    return tarpit && tarpit->state == TARPIT_HOLDS && tarpit->consents;
 }
 
 uint32_t tarpit_allowed(const struct engine *engine, const struct flow *flow)
@@ -143,6 +157,8 @@ uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *con
     if (!begins || action.kind == SMTP_ACTION_RESET)
         return 0;
     uint8_t refusal = smtp_session_reply_refusal(&flow->smtp, context, unit);
+    if (refusal == SMTP_REFUSAL_NONE)
+        refusal = smtp_session_reply_consent(&flow->smtp, context, unit);
     uint32_t delay_ms = refusal == SMTP_REFUSAL_NONE ? 0 : context->refusals->texts[refusal].delay_ms;
     return delay_ms > action.delay_ms ? delay_ms : action.delay_ms;
 }
@@ -168,7 +184,7 @@ static void settle_lesson(struct engine *engine, uint32_t index, struct tarpit *
 {
     tarpit->state = TARPIT_IDLE;
     if (tarpit->about)
-        inquiry_waited(engine, index, tarpit->about, tarpit->waited_ms, hung_up);
+        inquiry_waited(engine, index, tarpit->about, tarpit->waited_ms, hung_up, tarpit->consents);
     tarpit->about = 0;
 }
 
@@ -204,6 +220,7 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
     tarpit->copy_us = engine->now_us;
     tarpit->probed = false;
     tarpit->lossy = false;
+    tarpit->consents = reply->consents;
     tarpit->whole = stays_whole(unit);
     tarpit->continued = unit->has_reply && !unit->reply.last;
     tarpit->about = inquiry_about(engine, flow, unit->verb, reply->exchange);
@@ -387,6 +404,8 @@ static void stop(struct engine *engine, uint32_t index, enum tarpit_end why)
     tarpit->group_ms = tarpit->group_ms < GROUP_MS_MAX ? tarpit->group_ms : GROUP_MS_MAX;
     tarpit->group_end = flow->smtp.answered + flow->smtp.ledger.count;
     tarpit->state = TARPIT_LEFT;
+    if (tarpit->consents && why != TARPIT_END_TIME && why != TARPIT_END_HUNG_UP)
+        tarpit->about = 0; /* neither patience nor the lack of it is shown */
     flow->halves[tarpit->side].paused = false;
     held_keep_no_more(engine, &flow->halves[tarpit->side]);
     list_remove(list_of(engine, tarpit), &engine->tarpits, offsetof(struct tarpit, age), flow->tarpit);
@@ -399,6 +418,16 @@ static void stop(struct engine *engine, uint32_t index, enum tarpit_end why)
     counters->tarpits_shortened += why == TARPIT_END_SHORTENED;
     counters->tarpits_relieved += why == TARPIT_END_RELIEVED;
     tell_tarpit(engine, flow, tarpit, why);
+}
+
+void tarpit_reset_consent(struct engine *engine, uint32_t index)
+{
+    struct flow *flow = flow_at(&engine->table, index);
+    stop(engine, index, TARPIT_END_RESET);
+    flow->reset = tarpit_at(engine, flow->tarpit)->side == SMTP_SERVER ? FLOW_RESET_SERVER : FLOW_RESET_CLIENT;
+    engine->counters.connections_reset++;
+    held_drop_all(engine, flow);
+    promise_note(flow);
 }
 
 void tarpit_end(struct engine *engine, uint32_t index, enum tarpit_end why)

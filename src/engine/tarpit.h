@@ -50,10 +50,18 @@ struct tarpit_reply {
     const char *rule; /* whose delay it is */
     uint32_t from_egress;
     uint32_t exchange;
-    bool shared; /* once in a transaction is enough */
+    bool shared;   /* once in a transaction is enough */
+    bool consents; /* it agrees to STARTTLS: behind it the client is read no more */
 };
 void tarpit_note_reply(struct engine *engine, uint32_t index, const struct smtp_unit *unit,
                        const struct tarpit_reply *reply);
+/* Whether nothing waits, nor is about to be learnt of what did: the client has acknowledged it, or is gone. */
+bool tarpit_is_over(const struct engine *engine, const struct flow *flow);
+/* Whether the server's consent to STARTTLS waits. */
+bool tarpit_holds_consent(const struct engine *engine, const struct flow *flow);
+/* The server closes meanwhile. A client that read the consent all the same would fail to encrypt, and come again in
+   clear: the connection is reset instead. */
+void tarpit_reset_consent(struct engine *engine, uint32_t index);
 /* By how much later the reply of this exchange leaves. */
 uint32_t tarpit_imposed_ms(const struct engine *engine, const struct flow *flow, uint32_t exchange);
 /* Whether octets of this side are held back from tarpit_allowed on (egress). */

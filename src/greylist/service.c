@@ -280,6 +280,10 @@ static void learn_waited(struct greylist_service *service, struct mail_flow *flo
     if (!mail || mail->state != MAIL_DEFERRED)
         return;
     bool patient = !lesson->hung_up && !mail->what.attempt.early_talker;
+    if (patient && lesson->consents) {
+        mail->state = MAIL_PASSED; /* what can be seen of it ends here: see learn_end */
+        return;
+    }
     learn(service, mail, counted_by(mail), patient ? GREYLIST_WAITED : GREYLIST_HUNG_UP, lesson->waited_ms, now_us);
     mails_remove(&service->mails, flow, mail);
 }
@@ -463,7 +467,7 @@ static struct greylist_answer answer_of(uint64_t id, enum question_kind question
     const struct greylist_record *record = decisive_record(memory, question != QUESTION_RECIPIENT, decision->reason);
     bool recipient = question == QUESTION_RECIPIENT;
     enum answer passes = recipient && by_merit(decision->reason) ? ANSWER_BRING : ANSWER_PASS;
-    enum answer does_not = recipient && is_denied(decision->reason) ? ANSWER_DENY : ANSWER_DEFER;
+    enum answer does_not = is_denied(decision->reason) ? ANSWER_DENY : ANSWER_DEFER;
     return (struct greylist_answer){
         .id = id,
         .answer = decision->pass ? passes : does_not,

@@ -35,7 +35,7 @@ static_assert(SMTP_FATES <= 8, "a fate takes three bits");
 
 struct smtp_slot {
     uint8_t verb_and_fate; /* see smtp_slot_of */
-    uint8_t refusal;       /* number of the reply that takes its place, where its fate wants one */
+    uint8_t refusal;       /* number of the reply that takes its place, where its fate wants one; see smtp_slot_waits */
 };
 
 static_assert(SMTP_VERBS <= 32, "a verb takes five bits");
@@ -54,6 +54,13 @@ static inline enum smtp_verb smtp_slot_verb(struct smtp_slot slot)
 static inline enum smtp_fate smtp_slot_fate(struct smtp_slot slot)
 {
     return (enum smtp_fate)(slot.verb_and_fate >> 5);
+}
+
+/* Whether the consent that the reply may be leaves later (SMTP_ACTION_WAIT): by the delay of the slot's refusal. */
+static inline bool smtp_slot_waits(struct smtp_slot slot)
+{
+    return slot.refusal != 0 && smtp_slot_fate(slot) == SMTP_FATE_PASS &&
+           smtp_verb_is(smtp_slot_verb(slot), SMTP_TRAIT_ENCRYPTS);
 }
 
 struct smtp_ledger {

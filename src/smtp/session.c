@@ -111,6 +111,13 @@ void smtp_session_give_up(struct smtp_session *session, struct pool *blocks)
     smtp_ledger_clear(&session->ledger, blocks);
 }
 
+void smtp_session_encrypt(struct smtp_session *session, struct pool *blocks)
+{
+    session->tls_asked = session->tls_waits = session->clear_refused = false;
+    session->tls_awaited = true;
+    smtp_session_give_up(session, blocks);
+}
+
 static enum smtp_verb oldest_verb(const struct smtp_session *session, const struct pool *blocks)
 {
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, blocks);
@@ -476,7 +483,7 @@ static bool reply_may_matter(const struct smtp_session *session, const struct sm
     const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
     if (!slot)
         return false;
-    if (smtp_slot_fate(*slot) != SMTP_FATE_PASS || context->whole_replies)
+    if (smtp_slot_fate(*slot) != SMTP_FATE_PASS || context->whole_replies || smtp_slot_waits(*slot))
         return true;
     return smtp_verb_is(smtp_slot_verb(*slot), SMTP_TRAIT_OFFERS) && session->reply_lines > 0 &&
            smtp_keyword_may_come(context->keywords, unit->whole);

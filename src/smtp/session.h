@@ -132,8 +132,12 @@ enum smtp_action_kind {
                               transaction can no longer be completed */
     SMTP_ACTION_VOID_LATE, /* RCPT: its reply is the server's, but the transaction can no longer be completed: its DATA
                               and BDAT get `refusal` */
-    SMTP_ACTION_CLOSE,     /* the client gets `refusal` (a 421), and both ends close */
-    SMTP_ACTION_RESET,     /* the connection is to be reset */
+    SMTP_ACTION_WAIT,      /* STARTTLS: passes, and the server's consent leaves later, by the delay of `refusal`; its
+                              refusal at once. Until it has left nothing is encrypted, and nothing is to come */
+    SMTP_ACTION_REFUSE_ALL, /* STARTTLS: as REFUSE, and nothing of what the client then says in clear passes: the caller
+                              closes (see clear_refused) */
+    SMTP_ACTION_CLOSE,      /* the client gets `refusal` (a 421), and both ends close */
+    SMTP_ACTION_RESET,      /* the connection is to be reset */
 };
 
 struct smtp_action { /* two words: it is handed on by value */
@@ -240,12 +244,14 @@ struct smtp_session {
     bool may_begin : 1;             /* the client was told before that it need not wait for the greeting */
     bool tls_asked : 1;             /* STARTTLS is at the server; its reply has not come */
     bool tls_awaited : 1;           /* the server is ready for TLS; the client's first octets have not come */
-    bool data_covered : 1;          /* a DATA was refused; the reply has not come */
-    bool spoiled_now : 1;           /* a recipient was refused alone since the last MAIL that went to the server */
-    bool deferred_now : 1;          /* the client has read a 4xx to a RCPT since the last MAIL that was answered */
-    bool awaits : 1;                /* what follows is not read before the server has answered all that went to it */
-    bool link_state_asked : 1;      /* X-LINK2STATE FIRST is at the server, and only more of the same came since */
-    bool link_state_open : 1;       /* X-LINK2STATE FIRST was accepted, and only more of the same came since */
+    bool tls_waits : 1;        /* the same, and the client has not been shown all of that: tls_asked is still set */
+    bool clear_refused : 1;    /* a STARTTLS was put off (REFUSE_ALL): nothing else may pass in clear */
+    bool data_covered : 1;     /* a DATA was refused; the reply has not come */
+    bool spoiled_now : 1;      /* a recipient was refused alone since the last MAIL that went to the server */
+    bool deferred_now : 1;     /* the client has read a 4xx to a RCPT since the last MAIL that was answered */
+    bool awaits : 1;           /* what follows is not read before the server has answered all that went to it */
+    bool link_state_asked : 1; /* X-LINK2STATE FIRST is at the server, and only more of the same came since */
+    bool link_state_open : 1;  /* X-LINK2STATE FIRST was accepted, and only more of the same came since */
 };
 
 /* A session whose connection is about to begin; no memory is needed until octets come. */
@@ -298,6 +304,16 @@ void smtp_session_commit(struct smtp_session *session, const struct smtp_context
 uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const struct smtp_context *context,
                                    const struct smtp_unit *unit);
 
+/*
+ * Of the first line of a reply that agrees to STARTTLS, or its beginning, which is to leave later (SMTP_ACTION_WAIT):
+ * the refusal whose delay it has; SMTP_REFUSAL_NONE of any other.
+ */
+uint8_t smtp_session_reply_consent(const struct smtp_session *session, const struct smtp_context *context,
+                                   const struct smtp_unit *unit);
+
+/* The consent that waited (tls_waits) has left, and the client has it: from here on both directions are opaque. */
+void smtp_session_encrypt(struct smtp_session *session, struct pool *blocks);
+
 /* The code of a reply line as the client will read it: that of the filter's own reply where one takes its place. */
 uint16_t smtp_session_own_code(const struct smtp_session *session, const struct smtp_context *context,
                                const struct smtp_unit *unit);
@@ -332,7 +348,9 @@ enum smtp_promise {
     SMTP_PROMISE_REPLY = 1 << 0, /* a reply that the server owes must not leave as it comes: the ledger has its fate */
     SMTP_PROMISE_VOID = 1 << 1,  /* the server holds a transaction that must not be completed */
     SMTP_PROMISE_LINE = 1 << 2,  /* the beginning of a line or reply has left in another form: its rest must fit */
-    SMTP_PROMISE_CLOSE = 1 << 3, /* the server was told to quit: nothing else of the client may reach it */
+    SMTP_PROMISE_CLOSE =
+        1 << 3, /* the server was told to quit, or the client not to encrypt: nothing else of the client
+                                    may reach it, or in clear */
 };
 
 /* The promises outstanding, bits of enum smtp_promise; 0 where both ends know all, and once the session is opaque. */
@@ -341,12 +359,13 @@ static inline unsigned smtp_session_promises(const struct smtp_session *session)
     static_assert(SMTP_REFUSAL_NONE == 0, "nothing promised is zero");
     bool in_line = session->fragment_judged | session->reply_fragment_judged | session->reply_cut | session->discard |
                    (session->reply_sent > 0);
-    bool any = session->ledger.promised | session->void_refusal | in_line | session->closing;
+    bool closes = session->closing | session->clear_refused;
+    bool any = session->ledger.promised | session->void_refusal | in_line | closes;
     if (!any || session->opaque)
         return 0; /* as nearly always */
     return (session->ledger.promised > 0 ? SMTP_PROMISE_REPLY : 0u) |
            (session->void_refusal != SMTP_REFUSAL_NONE ? SMTP_PROMISE_VOID : 0u) | (in_line ? SMTP_PROMISE_LINE : 0u) |
-           (session->closing ? SMTP_PROMISE_CLOSE : 0u);
+           (closes ? SMTP_PROMISE_CLOSE : 0u);
 }
 
 /*

@@ -296,10 +296,10 @@ static void reply_came(struct smtp_session *session, const struct smtp_context *
         break;
     case SMTP_VERB_STARTTLS:
     case SMTP_VERB_X_ANONYMOUSTLS:
-        session->tls_asked = false;
-        session->tls_awaited = success;
-        if (success)
-            smtp_session_give_up(session, context->blocks);
+        session->tls_waits = session->tls_asked = success && smtp_slot_waits(slot);
+        session->tls_awaited = false;
+        if (success && !session->tls_waits)
+            smtp_session_encrypt(session, context->blocks);
         break;
     case SMTP_VERB_AUTH:
     case SMTP_VERB_AUTH_RESPONSE:
@@ -414,6 +414,16 @@ uint8_t smtp_session_reply_refusal(const struct smtp_session *session, const str
 {
     const struct smtp_slot *slot = slot_of_reply(session, context);
     if (!slot || smtp_slot_fate(*slot) == SMTP_FATE_VANISH || !is_replaced(session, unit, *slot))
+        return SMTP_REFUSAL_NONE;
+    return slot->refusal;
+}
+
+uint8_t smtp_session_reply_consent(const struct smtp_session *session, const struct smtp_context *context,
+                                   const struct smtp_unit *unit)
+{
+    const struct smtp_slot *slot = smtp_ledger_oldest(&session->ledger, context->blocks);
+    bool begins = unit->role == SMTP_SERVER && unit->line_index == 0 && unit->whole.len > 0;
+    if (!slot || !smtp_slot_waits(*slot) || session->reply_unasked || !begins || unit->whole.ptr[0] != '2')
         return SMTP_REFUSAL_NONE;
     return slot->refusal;
 }

@@ -126,6 +126,11 @@ struct smtp_treatment smtp_treat(struct smtp_session *session, const struct smtp
     switch (action.kind) {
     case SMTP_ACTION_REFUSE:
         return refuse(session, unit, action.refusal);
+    case SMTP_ACTION_REFUSE_ALL:
+        session->clear_refused = true;
+        return refuse(session, unit, action.refusal);
+    case SMTP_ACTION_WAIT:
+        return (struct smtp_treatment){SMTP_COVER_NONE, SMTP_FATE_PASS, action.refusal};
     case SMTP_ACTION_VOID:
         if (unit->kind == SMTP_UNIT_FRAGMENT)
             return (struct smtp_treatment){0};

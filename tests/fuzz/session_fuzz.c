@@ -90,6 +90,8 @@ static struct smtp_action decide(struct play *play, const struct smtp_unit *unit
         action.kind = SMTP_ACTION_REFUSE;
     else if (chance < 14 && unit->command.verb == SMTP_VERB_RCPT)
         action.kind = SMTP_ACTION_VOID;
+    else if (chance < 24 && smtp_verb_is(unit->command.verb, SMTP_TRAIT_ENCRYPTS))
+        action.kind = chance < 20 ? SMTP_ACTION_WAIT : SMTP_ACTION_REFUSE_ALL;
     return action;
 }
 

@@ -12,13 +12,17 @@
 #   mta_tls ADDRESS                   does its STARTTLS work at all, asked from beside it?
 #   mta_start_sender ROUTE...         Postfix in the client namespace, which sends, and tries again every few seconds
 #   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT
+#   mta_start_opensmtpd_sender ADDRESS   OpenSMTPD likewise: it takes mail at 127.0.0.1:2526 in the client namespace
+#   mta_start_sendmail_sender ADDRESS    sendmail likewise, at 127.0.0.1:2527
+#   mta_submit PORT SENDER FILE RECIPIENT...   give one of these two a message
 #   mta_send SENDER FILE RECIPIENT... give the sending Postfix a message
 #   mta_exim_send SENDER FILE RECIPIENT...
 #
 # A route is 'NAME SERVER OPTION...': mail of NAME@sender.test goes to that server by an smtp(8) with these options
 # (KEY=VALUE); NAME null: mail of the null sender. Mail to sender.test is discarded.
 #
-# Exim sends what it is given with the next run of its queue; with mta_exim_when=-odb at once.
+# Exim sends what it is given with the next run of its queue; with mta_exim_when=-odb at once. It encrypts nothing unless mta_exim_avoids
+# is empty; mta_exim_route has its route_list where not all goes to that server.
 # With mta_slow_s=SECONDS, Postfix and Exim wait so long before they answer each RCPT and the end of each message.
 #
 # With mta_proxied=PORT, Postfix listens there, too, behind a load balancer that sends a PROXY header.
@@ -40,6 +44,8 @@ mta_relays=
 mta_slow_s=
 mta_proxied=
 mta_exim_when=-odq
+mta_exim_avoids='*'
+mta_exim_route=
 mta_lenient=
 mta_postfix_strict='smtpd_data_restrictions = reject_unauth_pipelining
 smtpd_forbid_unauth_pipelining = yes
@@ -371,12 +377,12 @@ bounces:
   data = :blackhole:
 others:
   driver = manualroute
-  route_list = * $1 byname
+  route_list = ${mta_exim_route:-* $1 byname}
   transport = smtp
 begin transports
 smtp:
   driver = smtp
-  hosts_avoid_tls = *
+  hosts_avoid_tls = $mta_exim_avoids
 begin retry
 * * F,1h,3s
 END
@@ -392,6 +398,67 @@ mta_exim_send() {
     shift 2
     net_exec client unshare --mount --propagation private sh "$net_dir/exim-sender/confined" \
         "$mta_unpacked/exim/usr/sbin/exim4" -C "$net_dir/exim-sender.conf" "$mta_exim_when" -oi -f "$mta_from" "$@" <"$mta_file"
+}
+
+# mta_submit PORT SENDER FILE RECIPIENT...
+mta_submit() {
+    net_exec client timeout 20 python3 -c 'import smtplib, sys
+port, sender, path, *recipients = sys.argv[1:]
+with smtplib.SMTP("127.0.0.1", int(port), timeout=15) as link, open(path, "rb") as file:
+    link.sendmail(sender, recipients, file.read().replace(b"\n", b"\r\n"))' "$@"
+}
+
+mta_start_opensmtpd_sender() {
+    mta_there opensmtpd usr/sbin/smtpd || return 1
+    mkdir "$net_dir/opensmtpd-sender"
+    cat >"$net_dir/opensmtpd-sender/conf" <<END
+listen on 127.0.0.1 port 2526 hostname mx.opensmtpd.test
+action "out" relay host smtp://$1 helo mx.opensmtpd.test
+match from any for any action "out"
+END
+    mta_confined opensmtpd-sender client "$mta_unpacked/opensmtpd/usr/sbin/smtpd" -d -f "$net_dir/opensmtpd-sender/conf"
+    mta_wait_line "$net_dir/opensmtpd-sender.err" 'starting' || return 1
+    net_wait_port client 2526 10
+}
+
+mta_start_sendmail_sender() {
+    mta_there sendmail usr/libexec/sendmail/sendmail || return 1
+    command -v m4 >/dev/null || { mta_reason="no m4 here, run make deps" && return 1; }
+    mkdir -p "$net_dir/sendmail-sender/queue"
+    mta_cf=$mta_unpacked/sendmail/usr/share/sendmail/cf
+    cat >"$net_dir/sendmail-sender/mc" <<END
+include(\`$mta_cf/m4/cf.m4')
+OSTYPE(\`linux')
+FEATURE(\`no_default_msa')
+FEATURE(\`nocanonify')
+FEATURE(\`promiscuous_relay')
+FEATURE(\`accept_unresolvable_domains')
+DAEMON_OPTIONS(\`Family=inet, Addr=127.0.0.1, Port=2527, Name=MTA')
+define(\`SMART_HOST', \`[$1]')
+define(\`confDOMAIN_NAME', \`mx.sendmail.test')
+define(\`confPID_FILE', \`$net_dir/sendmail-sender/pid')
+define(\`QUEUE_DIR', \`$net_dir/sendmail-sender/queue')
+define(\`STATUS_FILE', \`')
+define(\`confHOSTS_FILE', \`/etc/hosts')
+define(\`confSERVICE_SWITCH_FILE', \`$net_dir/sendmail-sender/switch')
+define(\`confCW_FILE', \`-o $net_dir/sendmail-sender/none')
+define(\`confCT_FILE', \`-o $net_dir/sendmail-sender/none')
+define(\`confCR_FILE', \`-o $net_dir/sendmail-sender/none')
+define(\`confTO_IDENT', \`0')
+define(\`confDONT_BLAME_SENDMAIL', \`AssumeSafeChown')
+define(\`confREFUSE_LA', \`1000')
+define(\`confQUEUE_LA', \`1000')
+define(\`confDELAY_LA', \`0')
+MAILER(\`smtp')
+END
+    printf 'hosts files\n' >"$net_dir/sendmail-sender/switch"
+    m4 "-D_CF_DIR_=$mta_cf/" "$net_dir/sendmail-sender/mc" >"$net_dir/sendmail-sender/cf" 2>"$net_dir/sendmail-sender/cf.err" ||
+        { mta_reason="m4: $(cat "$net_dir/sendmail-sender/cf.err")" && return 1; }
+    # shellcheck disable=SC2016
+    mta_confined sendmail-sender client unshare --uts sh -c 'hostname mx.sendmail.test && exec "$@"' sh \
+        "$mta_unpacked/sendmail/usr/libexec/sendmail/sendmail" -C "$net_dir/sendmail-sender/cf" \
+        -X "$net_dir/sendmail-sender/log" -bD -q3s
+    net_wait_port client 2527 10
 }
 
 mta_start_opensmtpd() {

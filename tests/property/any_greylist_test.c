@@ -74,9 +74,10 @@ static struct session {
     uint32_t hangs_up; /* turn at which it does; 0: none */
 } session;
 
-static uint32_t delivered_count;        /* in all sessions */
-static uint32_t brought_count;          /* of these, who was put off, and brought by one behind */
-static struct policy policies[2][2][2]; /* that spoil, that put off without a store, that delay refusals */
+static uint32_t delivered_count; /* in all sessions */
+static uint32_t brought_count;   /* of these, who was put off, and brought by one behind */
+static struct policy
+    policies[2][2][2]; /* that spoil, and have who encrypts wait; that put off without a store, that delay refusals */
 
 static uint32_t below(uint32_t count)
 {
@@ -309,7 +310,7 @@ static void read_reply(struct span text)
         if (transaction->null_sender && transaction->mail / 100 == 2 && is_ours(text) && !is_refused_alone(recipient))
             wrong("a recipient of the null sender was put off");
     } else if (strcmp(command->verb, "TLS") == 0) {
-        if (code != (session.tls_deferred ? 454 : 220))
+        if (code != (session.tls_deferred && !session.spoils ? 454 : 220))
             wrong("STARTTLS was answered %u", code);
         session.over = session.over || code == 220;
         if (code != 220)
@@ -555,9 +556,11 @@ static void fill_policy(struct policy *policy, bool spoils, bool strict, bool sl
     policy_init_default(policy);
     rules_add(policy, "ask", RULE_ON_RECIPIENT, "*", spoils ? SMTP_ACTION_REFUSE : SMTP_ACTION_VOID,
               "450 4.2.0 Greylisted");
-    rules_add(policy, "ask", RULE_ON_STARTTLS, NULL, SMTP_ACTION_REFUSE, "454 4.7.0 Not now");
+    rules_add(policy, "ask", RULE_ON_STARTTLS, NULL, spoils ? SMTP_ACTION_WAIT : SMTP_ACTION_REFUSE,
+              "454 4.7.0 Not now");
     policy->rules[0].action.ask = policy->rules[1].action.ask = true;
     policy->refusals.texts[policy->rules[0].action.refusal].delay_ms = slow ? 1500 : 0;
+    policy->refusals.texts[policy->rules[1].action.refusal].delay_ms = slow && spoils ? 1500 : 0;
     policy->defers_without_store = strict;
 }
 

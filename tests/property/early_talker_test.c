@@ -271,6 +271,32 @@ static void test_case_29_who_was_offered_it(void **state)
     engines_free(world.engine);
 }
 
+/* Exim has had three names for it. */
+static void test_case_29_by_each_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *offer;
+        uint32_t early;
+    } rows[] = {
+        {"250-hi\r\n250-X_PIPE_CONNECT\r\n250 SIZE\r\n", 0}, /* before 4.94 */
+        {"250-hi\r\n250-PIPE_CONNECT\r\n250 SIZE\r\n", 0},   /* draft-harris-early-pipe */
+        {"250-hi\r\n250-PIPE_CONNECT \r\n250 SIZE\r\n", 0},
+        {"250-hi\r\n250 pipe_connect\r\n", 0},
+        {"250-hi\r\n250 PIPECONNECT\r\n", 0},
+        {"250-hi\r\n250 PIPE_CONNECTS\r\n", 1},
+        {"250-hi\r\n250 PIPE\r\n", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct world world = new_world(&plain);
+        const struct dialogue_turn offered[] = {
+            S(GREETING), C(EHLO), {SMTP_SERVER, span_of(rows[i].offer)}, C("QUIT\r\n"), S("221 bye\r\n")};
+        assert_int_equal(converse(&world, 3, 2, offered, WAITS), 0);
+        assert_int_equal(converse(&world, 3, 2, talks, TALKS), rows[i].early);
+        engines_free(world.engine);
+    }
+}
+
 /* Behind a load balancer it is the client of whom that tells: one that was told does not speak for the others. */
 static void test_case_29_behind_a_balancer(void **state)
 {
@@ -307,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_closed),
         cmocka_unit_test(test_hangs_up),
         cmocka_unit_test(test_case_29_who_was_offered_it),
+        cmocka_unit_test(test_case_29_by_each_name),
         cmocka_unit_test(test_case_29_behind_a_balancer),
         cmocka_unit_test(test_case_29_stripped),
     };

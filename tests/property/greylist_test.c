@@ -47,7 +47,7 @@ static void begin(void)
     assert_non_null(service);
     policy_init_default(&policy);
     rules_add(&policy, "greylist", RULE_ON_RECIPIENT, "*", SMTP_ACTION_VOID, "450 4.2.0 Greylisted");
-    rules_add(&policy, "greylist", RULE_ON_STARTTLS, NULL, SMTP_ACTION_REFUSE, "454 4.7.0 Not now");
+    rules_add(&policy, "greylist", RULE_ON_STARTTLS, NULL, SMTP_ACTION_WAIT, "454 4.7.0 Not now");
     for (uint32_t i = 0; i < policy.rule_count; i++) {
         policy.rules[i].action.ask = true;
         policy.refusals.texts[policy.rules[i].action.refusal].delay_ms = settings.greylist.stutter_ms;
@@ -492,15 +492,102 @@ static void test_callback(void **state)
     end();
 }
 
-static void test_tls_only(void **state)
+#define READY "220 2.0.0 Ready to start TLS\r\n"
+
+/* One session that encrypts; how many seconds STARTTLS took, -1 where it hung up or was refused. */
+static int encrypt(const char *reply, int patience_s)
+{
+    greet();
+    int64_t before_us = now_us;
+    int code = exchange("STARTTLS\r\n", reply, patience_s);
+    int64_t took_us = now_us - before_us;
+    if (code == 220)
+        drive_say_text(drive, SMTP_CLIENT, "\x16\x03\x01 hello");
+    hang_up();
+    return code == 220 ? (int)(took_us / SECOND_US) : -1;
+}
+
+/* Who waits for the consent passes, and from then on without waiting. */
+static void test_tls_patience(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    assert_in_range(encrypt(READY, 300), 30, 32);
+    now_us += SECOND_US;
+    assert_int_equal(encrypt(READY, 300), 0);
+    now_us += (int64_t)(settings.lifetime_s - 60) * SECOND_US;
+    assert_int_equal(encrypt(READY, 300), 0);
+    now_us += (int64_t)settings.lifetime_s * SECOND_US;
+    assert_in_range(encrypt(READY, 300), 30, 32);
+    end();
+}
+
+/* Who hangs up is a stranger still, for as long as who hangs up on a refusal is. */
+static void test_tls_hang_up(void **state)
+{
+    (void)state;
+    struct greylist_settings settings = greylist_settings_default();
+    begin();
+    int64_t first_us = now_us;
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(encrypt(READY, 20), -1);
+        now_us += 60 * SECOND_US;
+    }
+    now_us = first_us + (int64_t)(settings.hung_up_delay_s + 600) * SECOND_US;
+    assert_int_equal(encrypt(READY, 20), 0);
+    now_us += SECOND_US;
+    assert_int_equal(encrypt(READY, 20), 0);
+    end();
+}
+
+/* What the server refuses itself is no patience. */
+static void test_tls_refused_by_server(void **state)
 {
     (void)state;
     begin();
+    assert_int_equal(encrypt("454 4.7.0 No TLS\r\n", 1), -1);
+    assert_in_range(encrypt(READY, 300), 30, 32);
+    end();
+}
+
+/* Who is denied does not pass by waiting. */
+static void test_tls_denied(void **state)
+{
+    (void)state;
+    begin();
+    deny(GREYLIST_RULED_SITE, (struct greylist_attempt){.ip_version = 4, .client = {10, 1, 0, 1}});
+    greet();
+    uint32_t seen = (uint32_t)drive_read(drive, SMTP_SERVER).len;
+    drive_send_text(drive, SMTP_CLIENT, (uint32_t)drive_said(drive, SMTP_CLIENT).len, "STARTTLS\r\n");
+    assert_int_equal(drive_counters(drive)->connections_reset, 1);
+    assert_int_equal(drive_read(drive, SMTP_SERVER).len, seen);
+    drive_finish(drive);
+    drive_free(drive);
+    end();
+}
+
+static void test_tls_reload(void **state)
+{
+    (void)state;
+    begin();
+    reloads = true;
+    assert_in_range(encrypt(READY, 300), 30, 32);
+    assert_int_equal(encrypt(READY, 300), 0);
+    end();
+}
+
+/* With encrypted = defer it is tried again. */
+static void test_tls_defer(void **state)
+{
+    (void)state;
+    begin();
+    policy.rules[1].action.kind = SMTP_ACTION_REFUSE_ALL;
     struct greylist_settings settings = greylist_settings_default();
     static const int codes[] = {454, 220, 220};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         greet();
-        assert_int_equal(exchange("STARTTLS\r\n", "220 2.0.0 Ready to start TLS\r\n", 300), codes[i]);
+        assert_int_equal(exchange("STARTTLS\r\n", READY, 300), codes[i]);
         hang_up();
         now_us += i ? SECOND_US : (int64_t)settings.delay_s * SECOND_US;
     }
@@ -533,7 +620,14 @@ int main(void)
         {"what comes behind a message that was taken is not learnt with it", test_mail_behind_a_message, NULL, NULL,
          NULL},
         {"a callback by the null sender hears 250, a message of it is put off", test_callback, NULL, NULL, NULL},
-        {"who insists on TLS passes after the delay, and from then on", test_tls_only, NULL, NULL, NULL},
+        {"who wants to encrypt waits for the server's consent, and not again", test_tls_patience, NULL, NULL, NULL},
+        {"who hangs up on it is a stranger still, not for ever", test_tls_hang_up, NULL, NULL, NULL},
+        {"a server's own refusal of STARTTLS makes nobody known", test_tls_refused_by_server, NULL, NULL, NULL},
+        {"who is denied is reset before it can encrypt, and does not pass by waiting", test_tls_denied, NULL, NULL,
+         NULL},
+        {"who waits while rules are loaded anew is known, too", test_tls_reload, NULL, NULL, NULL},
+        {"encrypted = defer: who insists on TLS passes after the delay, and from then on", test_tls_defer, NULL, NULL,
+         NULL},
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("greylist", tests, NULL, NULL);

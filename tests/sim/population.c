@@ -47,7 +47,7 @@ struct event {
     uint32_t mail;
     uint64_t flow_id, question_id;
     int64_t began_us;
-    bool tls; /* the refusal was that of STARTTLS */
+    bool tls; /* it was the reply to STARTTLS */
 };
 
 struct world {
@@ -310,6 +310,16 @@ static void end_connection(struct world *world, uint32_t index, uint64_t flow_id
     finish_attempt(world, index);
 }
 
+/* What the server says of it nobody sees. */
+static void send_encrypted(struct world *world, uint32_t index, uint64_t flow_id)
+{
+    struct mail *mail = &world->mails[index];
+    mail->put_off = random_below(&mail->random, SERVER_PUTS_OFF_IN) == 0;
+    if (!mail->put_off)
+        come_through(world, mail);
+    end_connection(world, index, flow_id);
+}
+
 static void speak_in_clear(struct world *world, uint32_t index, uint64_t flow_id)
 {
     if (name_recipients(world, index, flow_id))
@@ -321,7 +331,8 @@ static void connect_to(struct world *world, uint32_t index)
     struct mail *mail = &world->mails[index];
     const struct sender_kind *kind = kind_of(world, mail);
     uint64_t flow_id = ++world->flow_id;
-    if (world->policy->behind_tls || !(kind->tls || kind->tls_only)) {
+    bool encrypts = world->senders[mail->sender].number % 100 < kind->encrypts;
+    if (world->policy->behind_tls || !encrypts) {
         speak_in_clear(world, index, flow_id);
         return;
     }
@@ -331,10 +342,7 @@ static void connect_to(struct world *world, uint32_t index)
         be_refused(world, index, flow_id, true);
         return;
     }
-    mail->put_off = random_below(&mail->random, SERVER_PUTS_OFF_IN) == 0;
-    if (!mail->put_off)
-        come_through(world, mail);
-    end_connection(world, index, flow_id);
+    send_encrypted(world, index, flow_id);
 }
 
 static void attempt(struct world *world, uint32_t index)
@@ -351,18 +359,17 @@ static void attempt(struct world *world, uint32_t index)
 
 static void read_refusal(struct world *world, const struct event *event)
 {
-    struct mail *mail = &world->mails[event->mail];
-    const struct sender_kind *kind = kind_of(world, mail);
     struct connection is;
-    identify(world, mail, 0, &is);
+    identify(world, &world->mails[event->mail], 0, &is);
     struct question lesson = question_of(&is, LESSON_WAITED, event->flow_id);
     lesson.about = event->question_id;
     lesson.waited_ms = (uint32_t)((world->now_us - event->began_us) / 1000);
     lesson.hung_up = lesson.waited_ms < world->policy->settings.stutter_ms;
+    lesson.consents = event->tls && !world->policy->defers_tls;
     if (world->policy->settings.stutter_ms)
         teach(world, lesson);
-    if (event->tls && !kind->tls_only)
-        speak_in_clear(world, event->mail, event->flow_id);
+    if (lesson.consents && !lesson.hung_up)
+        send_encrypted(world, event->mail, event->flow_id);
     else
         end_connection(world, event->mail, event->flow_id);
 }

@@ -32,8 +32,7 @@ struct sender_kind {
     bool provider;       /* its senders share networks and EHLO domain */
     bool forges;         /* says the EHLO domain of such a provider */
     uint32_t mails_max;  /* of one sender, in the time that is looked at; 0 is 1 */
-    bool tls_only;       /* does not go on without */
-    bool tls;            /* goes on without */
+    uint32_t encrypts;   /* of 100 senders so many use STARTTLS */
     bool verp;           /* a new envelope sender for each message */
     bool burst;          /* several mails of one sender to one recipient at nearly the same time */
     bool many;           /* several recipients */
@@ -49,6 +48,7 @@ struct population_policy {
     const char *name;
     struct greylist_settings settings;
     bool behind_tls;    /* it sees recipients of encrypted sessions, too */
+    bool defers_tls;    /* strangers who encrypt are put off, in place of waiting */
     bool counts_unread; /* mail that the server did not take counts as a pass, too */
 };
 

@@ -4,6 +4,7 @@
  *
  *   population_main [MAILS [SEED]]    the table, and whether the goals are met, in TAP; MAILS of each side
  *   population_main --grid [MAILS]    what other settings would do
+ *   population_main --ideas [MAILS]   what each idea contributes: all of them, then without one
  *
  * Exit code: 0 all goals met, 1 one is not, 2 usage.
  */
@@ -190,15 +191,51 @@ static int grid(uint32_t mails)
     return 0;
 }
 
+static void print_idea(const char *name, const struct population_policy *policy, uint32_t mails)
+{
+    struct population_result result = population_run(policy, mails, 1);
+    printf("%-44s | %5u | %7.0f | %8.0f | %7.2f %%\n", name, result.legitimate.lost, result.legitimate.median_s,
+           result.legitimate.p95_s, stopped(&result.spam));
+    population_free(&result);
+}
+
+static int ideas(uint32_t mails)
+{
+    struct population_policy policy = ours();
+    printf("%-44s |  lost |  median |     95 %% | spam stopped\n", "");
+    print_idea("all", &policy, mails);
+    policy.defers_tls = true;
+    print_idea("strangers who encrypt are put off", &policy, mails);
+    policy = ours();
+    policy.settings.patience.attempts = 0;
+    print_idea("patience with refusals is of no use", &policy, mails);
+    policy = ours();
+    policy.settings.pools = false;
+    print_idea("no pools", &policy, mails);
+    policy = ours();
+    policy.settings.answer_lifetime_s = 0;
+    print_idea("answers are not known", &policy, mails);
+    policy = ours();
+    policy.settings.client_passes = 0;
+    print_idea("networks are not known", &policy, mails);
+    policy = ours();
+    policy.settings.hung_up_delay_s = policy.settings.delay_s;
+    print_idea("who hangs up waits no longer", &policy, mails);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    bool shows_ideas = argc > 1 && strcmp(argv[1], "--ideas") == 0;
     bool grids = argc > 1 && strcmp(argv[1], "--grid") == 0;
-    int at = grids ? 2 : 1;
+    int at = grids || shows_ideas ? 2 : 1;
     uint32_t mails = argc > at ? (uint32_t)strtoul(argv[at], NULL, 10) : DEFAULT_MAILS;
     uint64_t seed = argc > at + 1 ? strtoull(argv[at + 1], NULL, 10) : 1;
     if (mails == 0 || argc > 3) {
-        fprintf(stderr, "usage: population_main [MAILS [SEED]] | --grid [MAILS]\n");
+        fprintf(stderr, "usage: population_main [MAILS [SEED]] | --grid [MAILS] | --ideas [MAILS]\n");
         return 2;
     }
+    if (shows_ideas)
+        return ideas(mails);
     return grids ? grid(mails) : compare(mails, seed);
 }

@@ -121,6 +121,8 @@ static bool answer(void *context, const struct question *question, struct findin
     snprintf(address, sizeof address, "%.*s", (int)question->recipient.len, (const char *)question->recipient.ptr);
     finding->answer = ANSWER_PASS;
     *delay_us = 0;
+    if (question->kind == QUESTION_TLS && run->way < run->plan.way_count && random_below(&run->random, 2))
+        finding->answer = ANSWER_DEFER;
     if (question->kind != QUESTION_RECIPIENT || run->way >= run->plan.way_count ||
         !mails_parse(&run->mails, address, &mail, &recipient, &attempt))
         return true;
@@ -425,6 +427,9 @@ static void fill_policies(void)
                     delay_ms);
         policy->rules[policy->rule_count - 1].action.ask = true;
         add_refusal(policy, "grey", RULE_ON_RECIPIENT, NULL, SMTP_ACTION_VOID, "450 4.2.0 Greylisted", delay_ms);
+        policy->rules[policy->rule_count - 1].action.ask = true;
+        add_refusal(policy, "encrypted", RULE_ON_STARTTLS, NULL, i / 2 ? SMTP_ACTION_REFUSE_ALL : SMTP_ACTION_WAIT,
+                    "454 4.7.0 Greylisted", delay_ms);
         policy->rules[policy->rule_count - 1].action.ask = true;
         if (i % 2 == 0)
             continue;

@@ -348,7 +348,7 @@ enum smtp_promise {
     SMTP_PROMISE_REPLY = 1 << 0, /* a reply that the server owes must not leave as it comes: the ledger has its fate */
     SMTP_PROMISE_VOID = 1 << 1,  /* the server holds a transaction that must not be completed */
     SMTP_PROMISE_LINE = 1 << 2,  /* the beginning of a line or reply has left in another form: its rest must fit */
-    /* The server was told to quit, or the client not to encrypt: nothing else of the client may reach it, or in clear. */
+    /* The server was told to quit, or the client not to encrypt: nothing else of the client may reach it. */
     SMTP_PROMISE_CLOSE = 1 << 3,
 };
 

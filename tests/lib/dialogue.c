@@ -11,7 +11,8 @@ enum { CUT_STEP = 3 };
 #else
 enum { CUT_STEP = 1 };
 #endif
-enum { RANDOM_CUTS = 200 / CUT_STEP, CUTS_EACH_END = 300, SLOW_STEP_US = 25000, LABEL_BYTES_MAX = 160, TOLD_BYTES_MAX = 65536 };
+enum { RANDOM_CUTS = 200 / CUT_STEP, CUTS_EACH_END = 300, SLOW_STEP_US = 25000 };
+enum { LABEL_BYTES_MAX = 160, TOLD_BYTES_MAX = 65536 };
 
 /* ---- one run ----------------------------------------------------------------------------------- */
 

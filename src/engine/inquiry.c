@@ -472,9 +472,6 @@ bool inquiry_take(struct engine *engine, uint32_t index, const struct smtp_unit 
                   const struct rule **refuses)
 {
     struct flow *flow = flow_at(&engine->table, index);
-    *refuses = NULL;
-    if (flow->inquiry == POOL_NONE)
-        return false;
     struct inquiry *inquiry = inquiry_at(engine, flow->inquiry);
     if (inquiry->state != INQUIRY_ANSWERED || inquiry->side != (uint8_t)unit->side)
         return false;

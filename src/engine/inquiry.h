@@ -49,8 +49,9 @@ bool inquiry_next(struct engine *engine, struct question *question);
 /* Whether what was answered is the beginning of a line that must leave. */
 bool inquiry_releases(const struct engine *engine, const struct flow *flow);
 /*
- * What the answer makes of the unit that waited for it, which is told. False where the unit is another one. *refuses:
- * the rule that refuses it, for what the same mail contained before; that is not told yet. NULL: none.
+ * Of a flow that asks (flow->inquiry): what the answer makes of the unit that waited for it, which is told. False where
+ * the unit is another one. *refuses, where true: the rule that refuses it, for what the same mail contained before (that
+ * is not told yet), or NULL.
  */
 bool inquiry_take(struct engine *engine, uint32_t index, const struct smtp_unit *unit, struct smtp_action *action,
                   const struct rule **refuses);

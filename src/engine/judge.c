@@ -353,11 +353,11 @@ static void tell_decision(struct engine *engine, struct flow *flow, const struct
  */
 static bool is_refused_in_clear(const struct flow *flow, const struct smtp_unit *unit)
 {
-    const uint64_t passing = smtp_verbs_that_are(SMTP_TRAIT_ENCRYPTS | SMTP_TRAIT_HELLO) |
-                             UINT64_C(1) << SMTP_VERB_QUIT | UINT64_C(1) << SMTP_VERB_RSET |
-                             UINT64_C(1) << SMTP_VERB_NOOP;
-    return flow->smtp.clear_refused && !flow->smtp.opaque && unit->role == SMTP_CLIENT && !unit->judged &&
-           !(passing >> unit->command.verb & 1);
+    if (!flow->smtp.clear_refused || flow->smtp.opaque || unit->role != SMTP_CLIENT || unit->judged)
+        return false;
+    uint64_t passing = smtp_verbs_that_are(SMTP_TRAIT_ENCRYPTS | SMTP_TRAIT_HELLO) | UINT64_C(1) << SMTP_VERB_QUIT |
+                       UINT64_C(1) << SMTP_VERB_RSET | UINT64_C(1) << SMTP_VERB_NOOP;
+    return !(passing >> unit->command.verb & 1);
 }
 
 /* The decision about a unit, with all that it is besides an action carried out. */
@@ -462,7 +462,7 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         .from_egress = half->log.end_egress,
         .exchange = before.answered,
         .shared = action.guard,
-        .consents = smtp_session_reply_consent(&flow->smtp, context, unit) != SMTP_REFUSAL_NONE,
+        .consents = flow->smtp.tls_asked && smtp_session_reply_consent(&flow->smtp, context, unit) != SMTP_REFUSAL_NONE,
     };
     unsigned outstanding = smtp_session_promises(&flow->smtp);
     smtp_session_commit(&flow->smtp, context, unit, action, room, change);
@@ -563,8 +563,8 @@ static bool judge_all(struct engine *engine, uint32_t index, enum smtp_side side
             seek_client(engine, index, &unit);
             stale = true; /* what follows is this client's */
         }
-        const struct rule *refuses;
-        if (!inquiry_take(engine, index, &unit, &action, &refuses)) {
+        const struct rule *refuses = NULL;
+        if (flow->inquiry == POOL_NONE || !inquiry_take(engine, index, &unit, &action, &refuses)) {
             if (flow->name_pending && inquiry_waits_for_name(engine, index, &unit)) {
                 smtp_session_put_back(&flow->smtp, &context, &unit);
                 break;

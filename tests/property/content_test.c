@@ -418,6 +418,27 @@ static void test_other_rules(void **state)
     end();
 }
 
+/* Nor is it for this client, by what is known of that. */
+static void test_other_clients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        begin(false);
+        expect(SIZED, B, BAD, 250, false);
+        struct rule *rule = &policy.rules[0];
+        rule->authenticated = i == 0 ? RULE_YES : RULE_EITHER;
+        rule->early_talker = i == 1 ? RULE_YES : RULE_EITHER;
+        rule->known = i == 2 ? RULE_YES : RULE_EITHER;
+        rule->helo_number = i == 3;
+        rule->name_number = i == 4;
+        expect(SIZED, B, BAD, 250, true);
+        rule->authenticated = rule->early_talker = rule->known = i < 3 ? RULE_NO : RULE_EITHER;
+        rule->helo_number = rule->name_number = 0;
+        expect(SIZED, B, BAD, 550, false);
+        end();
+    }
+}
+
 static void test_dry_run(void **state)
 {
     (void)state;
@@ -496,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_no_greylist),   cmocka_unit_test(test_moments),
         cmocka_unit_test(test_last_chunk),    cmocka_unit_test(test_group),
         cmocka_unit_test(test_outbound),      cmocka_unit_test(test_greylist_lessons),
+        cmocka_unit_test(test_other_clients),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("content", tests, NULL, NULL);

@@ -487,6 +487,8 @@ static enum fate take_reset(struct engine *engine, uint32_t index, enum smtp_sid
         for (int one = SMTP_CLIENT; one <= SMTP_SERVER; one++)
             look_for_missing(engine, index, (enum smtp_side)one, true);
     /* The receiver may yet answer with a challenge (RFC 5961 3.2), so the flow is followed on, but not for long. */
+    if (tarpit_holds(engine, flow, side) && tarpit_holds_consent(engine, flow) && packet->seq == half->next)
+        tarpit_reset_consent(engine, index); /* the client may take it for forged, for it stands behind the consent */
     tarpit_hung_up(engine, index, side);
     flow->state = FLOW_CLOSED;
     flow->changed = true;

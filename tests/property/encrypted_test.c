@@ -290,6 +290,26 @@ static void test_server_says_why(void **state)
     }
 }
 
+/* And one that resets: of the client, which knows of no octets before the reset, it is not the last word. */
+static void test_server_resets(void **state)
+{
+    (void)state;
+    for (int forged = 0; forged < 2; forged++) {
+        uint32_t said, replied;
+        struct drive *drive = begin("server resets", &waiting, "stranger.example.net", "", &said, &replied);
+        drive_send_text(drive, SMTP_SERVER, replied, READY);
+        drive_wait(drive, DELAY_MS / 2 * MS);
+        uint32_t at = replied + (uint32_t)sizeof READY - 1 + (forged ? 100 : 0);
+        struct segment reset = drive_segment(drive, SMTP_SERVER, at, (struct span){0});
+        reset.flags = PACKET_RST | PACKET_ACK;
+        const struct packet *left = drive_left(drive, drive_send(drive, SMTP_SERVER, &reset));
+        assert_true(left && left->flags & PACKET_RST);
+        drive_wait(drive, DELAY_MS * MS);
+        assert_int_equal(is_in(drive_read(drive, SMTP_CLIENT), READY), forged);
+        end(drive);
+    }
+}
+
 /* A client waits for five minutes, for the server and for us together. */
 static void test_slow_server(void **state)
 {
@@ -390,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_case_52_octets_behind),
         cmocka_unit_test(test_server_gives_up),
         cmocka_unit_test(test_server_says_why),
+        cmocka_unit_test(test_server_resets),
         cmocka_unit_test(test_slow_server),
         cmocka_unit_test(test_closed),
         cmocka_unit_test(test_lost_store),

@@ -706,10 +706,10 @@ void inquiry_note_reply(struct engine *engine, uint32_t index, const struct smtp
     case SMTP_VERB_RCPT:
         if (spoiled)
             break; /* the server has not heard of the recipient */
-        if (asked) {
+        /* Whose mail may be cut was asked about, though that may be noted no more: see note_asked. */
+        if (asked || (!success && flow->facts.content_counts))
             teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), recipient_code(inquiry, code));
-            inquiry->open = true;
-        }
+        inquiry->open = inquiry->open || asked;
         inquiry->open = inquiry->open || (success && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED));
         break;
     case SMTP_VERB_END_OF_DATA:

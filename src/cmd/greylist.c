@@ -18,6 +18,7 @@
 #include "conf/idna.h"
 #include "conf/units.h"
 #include "policy/guard.h"
+#include "smtp/path.h"
 
 enum { FETCH_MS = 3000, WRITE_MS = 10000 };
 
@@ -196,7 +197,15 @@ int greylist_address(const char *word, uint8_t room[ADDRESS_BYTES_MAX], struct s
         text = span_head(span_tail(text, 1), text.len - 2);
     if (text.len > GREYLIST_ADDRESS_BYTES_MAX)
         return cmd_complain(CMD_USAGE, "an address of %zu octets; no mail has one", text.len);
-    *address = address_compared(idna_to_ascii, text, room);
+    /* As a client may have written it, its quotes included. */
+    char argument[GREYLIST_ADDRESS_BYTES_MAX + sizeof "TO:<>"];
+    uint8_t plain[GREYLIST_ADDRESS_BYTES_MAX];
+    int len = snprintf(argument, sizeof argument, "TO:<%.*s>", (int)text.len, (const char *)text.ptr);
+    struct smtp_path path = smtp_path_parse((struct span){(const uint8_t *)argument, (size_t)len});
+    *address = address_compared(idna_to_ascii, path.good ? smtp_path_plain(&path, plain, sizeof plain) : text, room);
+    if (address->len) /* where nothing had to be folded it lies elsewhere */
+        memmove(room, address->ptr, address->len);
+    address->ptr = room;
     return CMD_GOOD;
 }
 

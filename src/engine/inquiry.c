@@ -39,6 +39,7 @@ struct inquiry {
     bool open;                 /* a recipient of the transaction was asked about, and nothing has come of it yet */
     struct finding finding;    /* once ANSWERED */
     struct smtp_action action; /* that depends on it */
+    int64_t encrypts_us;       /* when it last said STARTTLS to the server; 0: it did not */
     uint64_t asked;            /* exchanges that questions were about and that are not over: bits 1 << number % 64 */
     struct question_said helo, sender; /* accepted, or the first that may be; of the name its beginning */
     struct question_said proposed;     /* said in the place of one of them: its reply says whether it counts */
@@ -609,6 +610,8 @@ void inquiry_note_command(struct engine *engine, uint32_t index, const struct sm
                   false, 0);
     } else if (verb == SMTP_VERB_RCPT && !refused && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED)) {
         note_addressed(engine, index, unit, exchange);
+    } else if (smtp_verb_is(verb, SMTP_TRAIT_ENCRYPTS) && !refused) {
+        inquiry_of(engine, index)->encrypts_us = engine->now_us;
     }
 }
 
@@ -638,6 +641,13 @@ uint64_t inquiry_about(const struct engine *engine, const struct flow *flow, enu
     /* DATA is put off in the place of the last RCPT that was asked about. */
     bool message = verb == SMTP_VERB_RSET || verb == SMTP_VERB_BDAT;
     return message && flow->smtp.void_late ? id_of(flow, inquiry->number) : 0;
+}
+
+uint32_t inquiry_encrypts_ms(const struct engine *engine, const struct flow *flow)
+{
+    const struct inquiry *inquiry = flow->inquiry == POOL_NONE ? NULL : inquiry_at(engine, flow->inquiry);
+    int64_t passed_ms = inquiry && inquiry->encrypts_us ? (engine->now_us - inquiry->encrypts_us) / 1000 : 0;
+    return passed_ms < UINT32_MAX ? (uint32_t)passed_ms : UINT32_MAX;
 }
 
 void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up,
@@ -693,10 +703,10 @@ void inquiry_note_reply(struct engine *engine, uint32_t index, const struct smtp
     case SMTP_VERB_RCPT:
         if (spoiled)
             break; /* the server has not heard of the recipient */
-        if (asked) {
+        /* Whose mail may be cut was asked about, though that may be noted no more: see note_asked. */
+        if (asked || (!success && flow->facts.content_counts))
             teach(engine, index, LESSON_RECIPIENT, id_of(flow, exchange), recipient_code(inquiry, code));
-            inquiry->open = true;
-        }
+        inquiry->open = inquiry->open || asked;
         inquiry->open = inquiry->open || (success && is_outbound(flow) && wanted(engine, LESSON_ADDRESSED));
         break;
     case SMTP_VERB_END_OF_DATA:

@@ -67,6 +67,8 @@ void inquiry_note_reply(struct engine *engine, uint32_t index, const struct smtp
                         bool spoiled);
 /* The question that the refusal of this exchange goes back to; 0 where there is none. */
 uint64_t inquiry_about(const struct engine *engine, const struct flow *flow, enum smtp_verb verb, uint32_t exchange);
+/* How long its client has waited for the server's reply to STARTTLS, once that has come. */
+uint32_t inquiry_encrypts_ms(const struct engine *engine, const struct flow *flow);
 /* That refusal has left, or its client with it; `consents`: it was the server's consent. */
 void inquiry_waited(struct engine *engine, uint32_t index, uint64_t about, uint32_t waited_ms, bool hung_up,
                     bool consents);

@@ -409,6 +409,16 @@ static void note_resend(struct engine *engine, struct flow *flow, enum smtp_side
         flow->differs_told = (flow->differs_told | 1u << side) & 3u;
 }
 
+/* Whether the server closes while its consent to STARTTLS waits, be it behind other octets. */
+static bool closes_on_consent(const struct engine *engine, const struct flow *flow, enum smtp_side side,
+                              const struct packet *packet)
+{
+    const struct half *half = &flow->halves[side];
+    uint32_t end = packet->seq + packet_seq_len(packet);
+    return packet->flags & PACKET_FIN && tarpit_holds(engine, flow, side) && tarpit_holds_consent(engine, flow) &&
+           seq_after(end, half->next) && is_of_stream(engine, half, packet->seq, end);
+}
+
 static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_side side, struct packet *packet)
 {
     struct flow *flow = flow_at(&engine->table, index);
@@ -424,8 +434,7 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
         engine->counters.malformed++;
         return FATE_DROP; /* behind the FIN there is nothing (RFC 9293 3.10.7.4, seventh) */
     }
-    if (tarpit_holds(engine, flow, side) && packet->flags & PACKET_FIN &&
-        packet->seq + packet->payload_len == half->next && tarpit_holds_consent(engine, flow)) {
+    if (closes_on_consent(engine, flow, side, packet)) {
         tarpit_reset_consent(engine, index);
         return FATE_DROP; /* it becomes the reset */
     }
@@ -478,6 +487,8 @@ static enum fate take_reset(struct engine *engine, uint32_t index, enum smtp_sid
         for (int one = SMTP_CLIENT; one <= SMTP_SERVER; one++)
             look_for_missing(engine, index, (enum smtp_side)one, true);
     /* The receiver may yet answer with a challenge (RFC 5961 3.2), so the flow is followed on, but not for long. */
+    if (tarpit_holds(engine, flow, side) && tarpit_holds_consent(engine, flow) && packet->seq == half->next)
+        tarpit_reset_consent(engine, index); /* the client may take it for forged, for it stands behind the consent */
     tarpit_hung_up(engine, index, side);
     flow->state = FLOW_CLOSED;
     flow->changed = true;

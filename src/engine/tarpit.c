@@ -49,12 +49,13 @@ enum {
        piece, sooner. */
     RESENDS = 4,
     RESENDS_LOSSY = 3,
-    TIMEOUTS_LEAST = 5,    /* so many resends every server sends */
-    ANSWER_US = 100000,    /* so soon behind a piece it is not a timer, but the progress that makes a server resend */
-    LAST_OCTETS = 2,       /* CRLF: no client goes on without it */
-    CODE_OCTETS = 4,       /* with the hyphen or blank behind it */
-    GROUP_MS_MAX = 240000, /* of what a client waits for at once: RFC 5321 4.5.3.2 gives it five minutes */
-    DATA_MS_MAX = 100000,  /* DATA: two (RFC 5321 4.5.3.2.4) */
+    TIMEOUTS_LEAST = 5,      /* so many resends every server sends */
+    ANSWER_US = 100000,      /* so soon behind a piece it is not a timer, but the progress that makes a server resend */
+    LAST_OCTETS = 2,         /* CRLF: no client goes on without it */
+    CODE_OCTETS = 4,         /* with the hyphen or blank behind it */
+    GROUP_MS_MAX = 240000,   /* of what a client waits for at once: RFC 5321 4.5.3.2 gives it five minutes */
+    DATA_MS_MAX = 100000,    /* DATA: two (RFC 5321 4.5.3.2.4) */
+    CONSENT_MS_MAX = 270000, /* STARTTLS: five, and what the server has taken for its reply counts */
 };
 
 size_t tarpit_bytes(const struct engine_settings *settings)
@@ -164,11 +165,15 @@ uint32_t tarpit_delay_ms(const struct flow *flow, const struct smtp_context *con
 }
 
 /* So much of a delay that the client, which may wait for a whole group of replies at once, does not give up. */
-static uint32_t bounded(struct tarpit *tarpit, const struct smtp_unit *unit, uint32_t exchange, uint32_t delay_ms)
+static uint32_t bounded(struct tarpit *tarpit, const struct smtp_unit *unit, const struct tarpit_reply *reply,
+                        uint32_t passed_ms)
 {
-    if (exchange >= tarpit->group_end)
+    if (reply->exchange >= tarpit->group_end)
         tarpit->group_ms = 0;
-    uint32_t left_ms = GROUP_MS_MAX - tarpit->group_ms;
+    uint32_t left_ms = GROUP_MS_MAX - tarpit->group_ms, delay_ms = reply->delay_ms;
+    uint32_t consent_ms = passed_ms < CONSENT_MS_MAX ? CONSENT_MS_MAX - passed_ms : 0;
+    if (reply->consents && left_ms > consent_ms)
+        left_ms = consent_ms;
     if (unit->verb == SMTP_VERB_DATA && left_ms > DATA_MS_MAX)
         left_ms = DATA_MS_MAX;
     return delay_ms < left_ms ? delay_ms : left_ms;
@@ -198,7 +203,7 @@ static void begin(struct engine *engine, uint32_t index, const struct smtp_unit 
     struct tarpit *tarpit = tarpit_at(engine, flow->tarpit);
     if (tarpit->state == TARPIT_LEFT)
         settle_lesson(engine, index, tarpit, false);
-    uint32_t delay_ms = bounded(tarpit, unit, reply->exchange, reply->delay_ms);
+    uint32_t delay_ms = bounded(tarpit, unit, reply, inquiry_encrypts_ms(engine, flow));
     /* Who shares the lot of another recipient does not wait for it again. */
     bool shares = reply->shared || (flow->smtp.void_refusal && unit->verb == SMTP_VERB_RCPT);
     /* Nor does what an older process may have held: its server has been sending it again since, and gives up. */

@@ -424,7 +424,8 @@ bool policy_refuses_content(const struct policy *policy, const struct policy_fac
 
 const struct rule *policy_content_rule(const struct policy *policy, const struct policy_facts *facts, uint32_t tag)
 {
-    return policy->dry_run ? NULL : first_for(policy, facts, &policy->refusing_content, &tag);
+    const struct rule *rule = policy->dry_run ? NULL : first_for(policy, facts, &policy->refusing_content, &tag);
+    return rule && rule_is_for(rule, facts) ? rule : NULL;
 }
 
 bool policy_would_act(const struct policy *policy, const struct policy_facts *facts)

@@ -183,7 +183,8 @@ bool policy_refuses_content(const struct policy *policy, const struct policy_fac
 /* What a store has in place of a rule's name. */
 uint32_t policy_rule_tag(const char *name);
 
-/* The rule with this tag that may refuse mail of this connection for what it contains; NULL: there is none. */
+/* The rule with this tag that may refuse mail of this client, as it is known now, for what it contains; NULL: there is
+   none. */
 const struct rule *policy_content_rule(const struct policy *policy, const struct policy_facts *facts, uint32_t tag);
 
 /* Whether a connection ends that nobody can read any more, for a reason that has no verdict of its own. */

@@ -99,12 +99,17 @@ static bool bit_holds(uint8_t number, uint32_t holds)
     return number == 0 || holds >> (number - 1) & 1;
 }
 
-static bool facts_hold(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts)
+bool rule_is_for(const struct rule *rule, const struct policy_facts *facts)
 {
     return (rule->directions == 0 || rule->directions >> facts->direction & 1) &&
            bit_holds(rule->helo_number, facts->helo_holds) && bit_holds(rule->name_number, facts->name_holds) &&
            choice_holds(rule->known, facts->known) && choice_holds(rule->authenticated, facts->authenticated) &&
-           choice_holds(rule->early_talker, facts->early_talker) && is_over(rule->after, facts->errors) &&
+           choice_holds(rule->early_talker, facts->early_talker);
+}
+
+static bool facts_hold(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts)
+{
+    return rule_is_for(rule, facts) && is_over(rule->after, facts->errors) &&
            is_over(rule->refused_over, facts->refused) && is_over(rule->commands_over, facts->commands) &&
            is_over(rule->recipients_over, what->recipients);
 }

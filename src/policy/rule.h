@@ -136,6 +136,9 @@ struct rule_case {
 bool rule_holds(const struct rule *rule, const struct rule_case *what, const struct policy_facts *facts, bool named,
                 bool *undecided);
 
+/* Whether what it says of the connection and of the client, besides networks, holds now; not what it counts. */
+bool rule_is_for(const struct rule *rule, const struct policy_facts *facts);
+
 /* Whether it refuses a mail for what the mail contains: the connection is cut, its next attempt refused. */
 bool rule_refuses_content(const struct rule *rule);
 

@@ -256,6 +256,36 @@ static void test_recipients(void **state)
     end();
 }
 
+/* Of a group of a hundred those that the server refused are not. */
+static void test_many_recipients(void **state)
+{
+    enum { RECIPIENTS = 100, REFUSED = 3, BYTES = 64 * RECIPIENTS };
+    static char commands[BYTES], replies[BYTES];
+    (void)state;
+    begin(false);
+    greet();
+    say(SIZED, "250 2.1.0 ok\r\n");
+    size_t said = 0, replied = 0;
+    for (int i = 0; i < RECIPIENTS; i++) {
+        const char *reply = i % 50 == REFUSED ? "550 5.1.1 Nobody here\r\n" : "250 2.1.5 ok\r\n";
+        said += (size_t)snprintf(commands + said, BYTES - said, "RCPT TO:<r%d@example.com>\r\n", i);
+        replied += (size_t)snprintf(replies + replied, BYTES - replied, "%s", reply);
+    }
+    for (size_t at = 0; at < said; at += 1000) {
+        char part[1001];
+        snprintf(part, sizeof part, "%.1000s", commands + at);
+        drive_say_text(drive, SMTP_CLIENT, part);
+    }
+    drive_say_text(drive, SMTP_SERVER, replies);
+    assert_false(message(BAD, 0));
+    hang_up();
+    expect(SIZED, "RCPT TO:<r3@example.com>\r\n", GOOD, 250, true);
+    expect(SIZED, "RCPT TO:<r53@example.com>\r\n", GOOD, 250, true);
+    expect(SIZED, "RCPT TO:<r2@example.com>\r\n", BAD, 550, false);
+    expect(SIZED, "RCPT TO:<r99@example.com>\r\n", BAD, 550, false);
+    end();
+}
+
 /* Of the transaction before, which the server took, nothing is said. */
 static void test_transactions(void **state)
 {
@@ -418,6 +448,27 @@ static void test_other_rules(void **state)
     end();
 }
 
+/* Nor is it for this client, by what is known of that. */
+static void test_other_clients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        begin(false);
+        expect(SIZED, B, BAD, 250, false);
+        struct rule *rule = &policy.rules[0];
+        rule->authenticated = i == 0 ? RULE_YES : RULE_EITHER;
+        rule->early_talker = i == 1 ? RULE_YES : RULE_EITHER;
+        rule->known = i == 2 ? RULE_YES : RULE_EITHER;
+        rule->helo_number = i == 3;
+        rule->name_number = i == 4;
+        expect(SIZED, B, BAD, 250, true);
+        rule->authenticated = rule->early_talker = rule->known = i < 3 ? RULE_NO : RULE_EITHER;
+        rule->helo_number = rule->name_number = 0;
+        expect(SIZED, B, BAD, 550, false);
+        end();
+    }
+}
+
 static void test_dry_run(void **state)
 {
     (void)state;
@@ -496,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_no_greylist),   cmocka_unit_test(test_moments),
         cmocka_unit_test(test_last_chunk),    cmocka_unit_test(test_group),
         cmocka_unit_test(test_outbound),      cmocka_unit_test(test_greylist_lessons),
+        cmocka_unit_test(test_other_clients), cmocka_unit_test(test_many_recipients),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests_name("content", tests, NULL, NULL);

@@ -262,6 +262,79 @@ static void test_server_gives_up(void **state)
     }
 }
 
+/* The same, behind other octets: of the same packet, or of a later one. */
+static void test_server_says_why(void **state)
+{
+    (void)state;
+    static const char reason[] = "421 4.4.2 Timeout\r\n";
+    for (int together = 0; together < 2; together++) {
+        uint32_t said, replied;
+        struct drive *drive = begin("server says why", &waiting, "stranger.example.net", "", &said, &replied);
+        uint32_t at = together ? replied : replied + (uint32_t)sizeof READY - 1;
+        if (!together) {
+            drive_send_text(drive, SMTP_SERVER, replied, READY);
+            drive_wait(drive, DELAY_MS / 2 * MS);
+        }
+        struct segment last = drive_segment(drive, SMTP_SERVER, at, span_of(together ? READY "421 no\r\n" : reason));
+        last.flags |= PACKET_FIN;
+        uint64_t number = drive_send(drive, SMTP_SERVER, &last);
+        if (together) {
+            drive_wait(drive, RTO_US);
+            number = drive_send(drive, SMTP_SERVER, &last);
+        }
+        const struct packet *left = drive_left(drive, number);
+        assert_true(left && left->flags & PACKET_RST);
+        drive_wait(drive, DELAY_MS * MS);
+        assert_false(is_in(drive_read(drive, SMTP_CLIENT), READY));
+        end(drive);
+    }
+}
+
+/* And one that resets: of the client, which knows of no octets before the reset, it is not the last word. */
+static void test_server_resets(void **state)
+{
+    (void)state;
+    for (int forged = 0; forged < 2; forged++) {
+        uint32_t said, replied;
+        struct drive *drive = begin("server resets", &waiting, "stranger.example.net", "", &said, &replied);
+        drive_send_text(drive, SMTP_SERVER, replied, READY);
+        drive_wait(drive, DELAY_MS / 2 * MS);
+        uint32_t at = replied + (uint32_t)sizeof READY - 1 + (forged ? 100 : 0);
+        struct segment reset = drive_segment(drive, SMTP_SERVER, at, (struct span){0});
+        reset.flags = PACKET_RST | PACKET_ACK;
+        const struct packet *left = drive_left(drive, drive_send(drive, SMTP_SERVER, &reset));
+        assert_true(left && left->flags & PACKET_RST);
+        drive_wait(drive, DELAY_MS * MS);
+        assert_int_equal(is_in(drive_read(drive, SMTP_CLIENT), READY), forged);
+        end(drive);
+    }
+}
+
+/* A client waits for five minutes, for the server and for us together. */
+static void test_slow_server(void **state)
+{
+    (void)state;
+    static const struct {
+        int server_s, all_s;
+    } rows[] = {{0, 240}, {20, 260}, {200, 270}, {280, 280}};
+    uint32_t *delay_ms = &waiting.refusals.texts[waiting.rules[waiting.rule_count - 1].action.refusal].delay_ms;
+    *delay_ms = 240000;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t said, replied;
+        struct drive *drive = begin("slow server", &waiting, "stranger.example.net", "", &said, &replied);
+        drive_wait(drive, (int64_t)rows[i].server_s * 1000 * MS);
+        drive_send_text(drive, SMTP_SERVER, replied, READY);
+        drive_wait(drive, ((int64_t)(rows[i].all_s - rows[i].server_s) * 1000 - 50) * MS);
+        assert_int_equal(is_in(drive_read(drive, SMTP_CLIENT), READY), rows[i].all_s == rows[i].server_s);
+        drive_wait(drive, 100 * MS);
+        assert_true(is_in(drive_read(drive, SMTP_CLIENT), READY));
+        drive_send_text(drive, SMTP_CLIENT, said, HELLO);
+        assert_int_equal(drive_counters(drive)->connections_reset, 0);
+        end(drive);
+    }
+    *delay_ms = DELAY_MS;
+}
+
 /* Nobody who is denied passes by waiting, nor goes on in clear; nor does anybody with `close`. */
 static void test_closed(void **state)
 {
@@ -336,6 +409,9 @@ int main(void)
         cmocka_unit_test(test_case_52_octets_meanwhile),
         cmocka_unit_test(test_case_52_octets_behind),
         cmocka_unit_test(test_server_gives_up),
+        cmocka_unit_test(test_server_says_why),
+        cmocka_unit_test(test_server_resets),
+        cmocka_unit_test(test_slow_server),
         cmocka_unit_test(test_closed),
         cmocka_unit_test(test_lost_store),
         cmocka_unit_test(test_stop),

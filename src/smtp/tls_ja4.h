@@ -2,10 +2,10 @@
  * smtp/tls_ja4 - the JA4 fingerprint of a ClientHello: who has the same has the same TLS library, set up alike.
  *
  * In:     lists of the hello as they are on the wire, two octets an entry.
- * Out:    TLS_JA4_BYTES characters with their NUL; "" where a list is longer than JA4_LIST_MAX.
- * Note:   JA4, of TLS clients, is published by FoxIO under the 3-clause BSD licence, without patent claims. JA4S and the
- *         others of JA4+ are under the FoxIO License 1.1, which is not compatible with this project's (GNU GPL 2): they
- *         are not computed here.
+ * Out:    36 characters and a NUL; "" where a list is longer than JA4_LIST_MAX.
+ * Note:   JA4, of TLS clients, is published by FoxIO under the 3-clause BSD licence, without patent claims. JA4S and
+ *         the others of JA4+ are under the FoxIO License 1.1, with patents pending; it forbids to sell, which the GNU
+ *         GPL 2 of this project must allow. So they are not computed here.
  * Source: github.com/FoxIO-LLC/ja4, technical_details/JA4.md; RFC 8701 (GREASE).
  */
 #ifndef POSTERN_SMTP_TLS_JA4_H

@@ -4,11 +4,12 @@ bool tls_failed(const struct tls_seen *seen)
 {
     enum { FATAL = 2, CLOSE_NOTIFY = 0, USER_CANCELED = 90 };
     const struct tls_alert *alert = &seen->alert;
-    bool error = seen->version >= TLS_1_3 && alert->description != CLOSE_NOTIFY && alert->description != USER_CANCELED;
+    bool goodbye = alert->description == CLOSE_NOTIFY || alert->description == USER_CANCELED;
+    bool error = seen->version >= TLS_1_3 && !goodbye;
     return alert->level == FATAL || (alert->level && error); /* RFC 8446 6: the level means nothing */
 }
 
-/* What is in use with mail, by number: of the registry those without pre-shared keys, export, NULL, DES and the like. */
+/* What is in use with mail, by number: of the registry those without pre-shared keys, export, NULL and DES. */
 static const struct {
     uint16_t number;
     const char *name;

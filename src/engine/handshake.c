@@ -102,10 +102,10 @@ static void keep_ahead(struct handshake *handshake, enum smtp_side side, uint32_
     handshake->ahead_bytes += (uint32_t)octets.len;
 }
 
-/* Octets of which the first is not behind the next one in order. */
+/* Octets of which the first is not behind the next one in order; or of a side that is over. */
 static void take_next(struct handshake *handshake, enum smtp_side side, uint32_t seq, struct span octets)
 {
-    struct span fresh = span_tail(octets, handshake->next[side] - seq);
+    struct span fresh = seq_after(seq, handshake->next[side]) ? octets : span_tail(octets, handshake->next[side] - seq);
     tls_take(&handshake->tls, side == SMTP_SERVER, fresh);
     handshake->next[side] += (uint32_t)fresh.len;
 }
@@ -139,9 +139,10 @@ void handshake_take(struct engine *engine, uint32_t index, enum smtp_side side, 
     if (flow->handshake == POOL_NONE || octets.len == 0)
         return;
     struct handshake *handshake = handshake_of(engine, flow);
-    if (!seq_after(seq + (uint32_t)octets.len, handshake->next[side]) || handshake->tls.sides[side].over)
+    if (!seq_after(seq + (uint32_t)octets.len, handshake->next[side]))
         return;
-    if (seq_after(seq, handshake->next[side])) {
+    bool over = handshake->tls.sides[side].over; /* octets are counted, in any order */
+    if (seq_after(seq, handshake->next[side]) && !over) {
         keep_ahead(handshake, side, seq, octets);
     } else {
         take_next(handshake, side, seq, octets);

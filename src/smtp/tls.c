@@ -169,7 +169,7 @@ static void take_content(struct tls *tls, bool from_server, struct span octets)
         take_alert(tls, from_server, octets);
 }
 
-void tls_take(struct tls *tls, bool from_server, struct span octets)
+static void take_octets(struct tls *tls, bool from_server, struct span octets)
 {
     struct tls_side *side = &tls->sides[from_server];
     while (octets.len && !side->over) {
@@ -185,8 +185,16 @@ void tls_take(struct tls *tls, bool from_server, struct span octets)
             side->record_left = (uint16_t)(side->record_left - part.len);
             take_content(tls, from_server, part);
         }
-        side->octets += (uint32_t)part.len;
-        side->over = side->over || side->octets > TLS_OCTETS_MAX;
         octets = span_tail(octets, part.len);
     }
+}
+
+void tls_take(struct tls *tls, bool from_server, struct span octets)
+{
+    struct tls_side *side = &tls->sides[from_server];
+    struct span within = span_head(octets, TLS_OCTETS_MAX - side->octets);
+    take_octets(tls, from_server, within);
+    side->octets += (uint32_t)within.len;
+    if (within.len < octets.len)
+        tls->sides[false].over = tls->sides[true].over = true; /* nobody says so much before its end */
 }

@@ -11,7 +11,8 @@
 #   mta_queued NAME                   print what that server has in its queue, a line each
 #   mta_tls ADDRESS                   does its STARTTLS work at all, asked from beside it?
 #   mta_start_sender ROUTE...         Postfix in the client namespace, which sends, and tries again every few seconds
-#   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT
+#   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT. In clear, but with
+#                                     an empty mta_exim_in_clear
 #   mta_send SENDER FILE RECIPIENT... give the sending Postfix a message
 #   mta_exim_send SENDER FILE RECIPIENT...
 #
@@ -40,6 +41,7 @@ mta_relays=
 mta_slow_s=
 mta_proxied=
 mta_exim_when=-odq
+mta_exim_in_clear='*'
 mta_lenient=
 mta_postfix_strict='smtpd_data_restrictions = reject_unauth_pipelining
 smtpd_forbid_unauth_pipelining = yes
@@ -376,7 +378,7 @@ others:
 begin transports
 smtp:
   driver = smtp
-  hosts_avoid_tls = *
+  hosts_avoid_tls = $mta_exim_in_clear
 begin retry
 * * F,1h,3s
 END

@@ -5,9 +5,9 @@
  * Out:    struct tls_seen, filled in as it is read; whether more can still come of reading on.
  * Owner:  the caller owns struct tls; nothing points into the octets.
  * Thread: one worker, nothing shared.
- * Limits: a hello of TLS_MESSAGE_BYTES, of a longer certificate message so many of its first octets. What is beyond, and
- *         what is no TLS, ends the reading of its side, more than TLS_OCTETS_MAX of one side that of both: what was seen
- *         before holds.
+ * Limits: a hello of TLS_MESSAGE_BYTES, of a longer certificate message so many of its first octets. What is beyond,
+ *         and what is no TLS, ends the reading of its side, more than TLS_OCTETS_MAX of one side that of both: what was
+ *         seen before holds.
  * Note:   nothing is judged here: a field says what the peer wrote, and peers may write anything. TLS 1.3 encrypts
  *         what follows the ServerHello: certificates and the protocol that the server chose are seen up to TLS 1.2.
  * Source: RFC 8446 4 and 5, RFC 5246 6 and 7, RFC 6066 3 (server_name), RFC 7301 (ALPN), RFC 8701 (GREASE).

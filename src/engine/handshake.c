@@ -59,9 +59,9 @@ static struct handshake *handshake_of(const struct engine *engine, const struct 
     return pool_at(&engine->handshakes, flow->handshake);
 }
 
-int64_t handshake_due_us(const struct engine *engine, const struct flow *flow)
+int64_t handshake_over_us(const struct engine *engine, const struct flow *flow)
 {
-    return flow->handshake == POOL_NONE ? INT64_MAX : handshake_of(engine, flow)->due_us;
+    return handshake_of(engine, flow)->due_us;
 }
 
 void handshake_begin(struct engine *engine, uint32_t index)

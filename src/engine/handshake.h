@@ -24,7 +24,13 @@ void handshake_take(struct engine *engine, uint32_t index, enum smtp_side side, 
 /* Nothing more comes of it, or is waited for: tell what was seen. Does nothing where none is read. */
 void handshake_end(struct engine *engine, struct flow *flow);
 
-/* When it is over at the latest; INT64_MAX where none is read. */
-int64_t handshake_due_us(const struct engine *engine, const struct flow *flow);
+/* When the handshake that is read is over at the latest. */
+int64_t handshake_over_us(const struct engine *engine, const struct flow *flow);
+
+/* The same; INT64_MAX where none is read, as nearly always. */
+static inline int64_t handshake_due_us(const struct engine *engine, const struct flow *flow)
+{
+    return flow->handshake == POOL_NONE ? INT64_MAX : handshake_over_us(engine, flow);
+}
 
 #endif

@@ -129,7 +129,8 @@ static int64_t deadline_us(const struct engine *engine, uint32_t index)
     due = tarpit_due_us(engine, flow) < due ? tarpit_due_us(engine, flow) : due;
     if (flow->await_due_us && flow->await_due_us < due)
         due = flow->await_due_us;
-    due = handshake_due_us(engine, flow) < due ? handshake_due_us(engine, flow) : due;
+    int64_t handshake_us = handshake_due_us(engine, flow);
+    due = handshake_us < due ? handshake_us : due;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] < due)
             due = flow->line_due_us[side];

@@ -82,7 +82,6 @@ struct flow {
     uint32_t told;          /* the client of whom a balancer told, see engine/client; POOL_NONE: nobody told of any */
     uint32_t mark;          /* that a rule gave it; 0: none */
     uint32_t marked_s;      /* while promised and marked: since when, in seconds of now_us; 0: not yet */
-    uint32_t handshake;     /* that is read in passing, see engine/handshake; POOL_NONE: none */
     uint32_t content;       /* block with the struct content of the message that goes on; POOL_NONE: none */
     uint64_t id;            /* never used twice */
     int64_t last_us;        /* when its last packet came */
@@ -93,6 +92,7 @@ struct flow {
     uint32_t message_octets;       /* of the message that goes on; no more is counted than fits */
     struct smtp_session smtp;
     struct policy_facts facts;
+    uint16_t handshake;     /* that is read in passing, see engine/handshake; POOL_NONE: none */
     struct half_syn reopen; /* that SYN: the connection is a new one once the server acknowledges it */
 };
 

@@ -69,7 +69,9 @@ void handshake_begin(struct engine *engine, uint32_t index)
     struct flow *flow = flow_at(&engine->table, index);
     if (!engine->settings.handshakes || flow->handshake != POOL_NONE)
         return;
-    flow->handshake = room_allows(engine, ROOM_HANDSHAKES, 1) ? pool_borrow(&engine->handshakes) : POOL_NONE;
+    static_assert(HANDSHAKES_MAX <= UINT16_MAX, "a flow has so much room for the index");
+    uint32_t borrowed = room_allows(engine, ROOM_HANDSHAKES, 1) ? pool_borrow(&engine->handshakes) : POOL_NONE;
+    flow->handshake = (uint16_t)borrowed;
     if (flow->handshake == POOL_NONE) {
         engine->counters.handshakes_unseen++;
         return;

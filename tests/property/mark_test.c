@@ -199,6 +199,23 @@ static void test_it_is_released_where_a_handshake_does_not_end(void **state)
     end(drive);
 }
 
+/* What is no TLS on one side, while the other says nothing, does not stay for its octets. */
+static void test_it_is_released_behind_many_octets(void **state)
+{
+    (void)state;
+    static uint8_t octets[8192];
+    struct drive *drive = begin_reading("bulk", true, DRIVE_WHOLE, false);
+    drive_say_text(drive, SMTP_SERVER, "250 host\r\n");
+    encrypt(drive);
+    for (int i = 0; i < 8; i++)
+        drive_say(drive, SMTP_CLIENT, (struct span){octets, sizeof octets});
+    assert_int_equal(mark_now(drive), ENGINE_MARK_NONE);
+    drive_say(drive, SMTP_CLIENT, (struct span){octets, 1});
+    assert_int_equal(mark_now(drive), ENGINE_MARK_RELEASED);
+    assert_int_equal(drive_sessions(drive)->handshakes[ENGINE_TLS_UNKNOWN], 1);
+    end(drive);
+}
+
 /* In any order, some twice: each leaves at once, and the same is seen. */
 static void test_segments_of_a_hello_out_of_order(void **state)
 {
@@ -311,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_it_is_released_behind_its_handshake),
         cmocka_unit_test(test_it_is_released_where_a_handshake_does_not_end),
         cmocka_unit_test(test_segments_of_a_hello_out_of_order),
+        cmocka_unit_test(test_it_is_released_behind_many_octets),
         cmocka_unit_test(test_offset_is_never_released),
         cmocka_unit_test(test_what_may_be_sent_again_is_not_released),
         cmocka_unit_test(test_case_92_only_both_ends_show_an_older_connection),

@@ -17,7 +17,7 @@
 #include "base/siphash.h"
 
 #define SHARE_NETWORKS      4096
-#define SHARE_RESOURCES_MAX 12
+#define SHARE_RESOURCES_MAX 13
 
 struct share {
     uint32_t (*counts)[SHARE_NETWORKS];   /* by resource, by network */

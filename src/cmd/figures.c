@@ -85,6 +85,8 @@ const struct figure worker_figures[] = {
     {ENGINE(guarded), "mails of guarded servers, by recipients, that a server outside put off", false},
     {ENGINE(guarded_unknown), "recipients of mails of guarded servers of whom nothing could be kept, for want of room",
      false},
+    {ENGINE(handshakes_failed), "handshakes, of TLS, that one end gave up, as far as an alert in clear says so", false},
+    {ENGINE(handshakes_unseen), "handshakes, of TLS, that were not read, for want of room", false},
     {ENGINE(events_lost), "events that nobody fetched in time", false},
     {"queue_received", QUEUE(received), "packets that came from the kernel", false},
     {"queue_verdicts", QUEUE(verdicts), "verdicts given to the kernel", false},
@@ -149,12 +151,20 @@ const char *figures_outcome(enum engine_outcome outcome)
     return names[outcome];
 }
 
+const char *figures_tls(enum engine_tls version)
+{
+    static const char *const names[ENGINE_TLS_VERSIONS] = {"none", "older", "TLS 1.2", "TLS 1.3"};
+    return names[version];
+}
+
 static void add_sessions(struct engine_sessions *sum, const struct engine_sessions *one)
 {
     for (int direction = 0; direction < POLICY_DIRECTIONS; direction++)
         for (int outcome = 0; outcome < ENGINE_OUTCOMES; outcome++)
             for (int encrypted = 0; encrypted < 2; encrypted++)
                 sum->ended[direction][outcome][encrypted] += one->ended[direction][outcome][encrypted];
+    for (int version = 0; version < ENGINE_TLS_VERSIONS; version++)
+        sum->handshakes[version] += one->handshakes[version];
 }
 
 uint64_t figure_value(const struct figure *figure, const void *structure)

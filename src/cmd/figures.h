@@ -47,9 +47,15 @@ extern const size_t common_figure_count;
 #define FIGURES_SESSIONS      "sessions"
 #define FIGURES_SESSIONS_HELP "connections that ended, by direction, outcome, and whether they were encrypted"
 
+/* The same by the version of TLS that their servers chose. */
+#define FIGURES_TLS "tls_handshakes"
+#define FIGURES_TLS_HELP                                                                                               \
+    "handshakes, of TLS, that were read, by the version that the server chose; none: it did not answer"
+
 /* Words for these. */
 const char *figures_direction(enum policy_direction direction);
 const char *figures_outcome(enum engine_outcome outcome);
+const char *figures_tls(enum engine_tls version);
 
 /* The figure in that structure. */
 uint64_t figure_value(const struct figure *figure, const void *structure);

@@ -127,6 +127,18 @@ static void write_sessions(FILE *out, const struct worker_status *workers, unsig
             }
 }
 
+static void write_handshakes(FILE *out, const struct worker_status *workers, unsigned count)
+{
+    head(out, FIGURES_TLS, "_total", "counter", FIGURES_TLS_HELP);
+    for (int version = 0; version < ENGINE_TLS_VERSIONS; version++) {
+        uint64_t sum = 0;
+        for (unsigned i = 0; i < count; i++)
+            sum += workers[i].sessions.handshakes[version];
+        fprintf(out, "postern_" FIGURES_TLS "_total{version=\"%s\"} %" PRIu64 "\n",
+                figures_tls((enum engine_tls)version), sum);
+    }
+}
+
 static void write_gauge(FILE *out, const char *name, const char *help, int64_t value)
 {
     head(out, name, "", "gauge", help);
@@ -174,6 +186,7 @@ static void write_page(FILE *out, struct service *service)
         write_workers(out, &worker_figures[i], workers, service->queues.workers);
     write_reasons(out, workers, service->queues.workers);
     write_sessions(out, workers, service->queues.workers);
+    write_handshakes(out, workers, service->queues.workers);
     write_rule_hits(out, &service->rules->now->policy, workers, service->queues.workers);
     for (size_t i = 0; i < common_figure_count; i++) {
         char name[96];

@@ -137,6 +137,7 @@ static const char *not_changed(const struct conf *conf_now, const struct conf *c
                 now->prefix_v6 == then->prefix_v6 && now->flow_blocks_max == then->flow_blocks_max &&
                 now->line_hold_ms == then->line_hold_ms && now->order_hold_ms == then->order_hold_ms &&
                 now->ports_count == then->ports_count && memcmp(now->ports, then->ports, sizeof now->ports) == 0 &&
+                now->tls_ports == then->tls_ports && now->handshakes == then->handshakes &&
                 now->liberal_conntrack == then->liberal_conntrack && now->strip_mptcp == then->strip_mptcp &&
                 now->pass_on_overload == then->pass_on_overload && now->ask_hold_ms == then->ask_hold_ms &&
                 now->idle_s == then->idle_s && now->offset_idle_s == then->offset_idle_s &&

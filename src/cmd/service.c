@@ -86,6 +86,17 @@ static json_t *sessions_of(const struct engine_sessions *sessions)
     return list;
 }
 
+/* Handshakes of TLS that were read, by version: those of which there were any. */
+static json_t *handshakes_of(const struct engine_sessions *sessions)
+{
+    json_t *list = json_array();
+    for (int version = 0; version < ENGINE_TLS_VERSIONS; version++)
+        if (sessions->handshakes[version])
+            json_array_append_new(list, json_pack("{s:s, s:I}", "version", figures_tls((enum engine_tls)version),
+                                                  "count", (json_int_t)sessions->handshakes[version]));
+    return list;
+}
+
 static json_t *describe_worker(struct service *service, unsigned number, struct worker_status *sum)
 {
     struct worker_status status;
@@ -127,6 +138,7 @@ json_t *service_describe(struct service *service)
     free(rules);
     struct rules_about about = rules_about(service->rules);
     json_object_set_new(object, FIGURES_SESSIONS, sessions_of(&sum.sessions));
+    json_object_set_new(object, FIGURES_TLS, handshakes_of(&sum.sessions));
     json_object_set_new(object, FIGURES_RULES, rules_of(&service->rules->now->policy, &sum));
     json_object_set_new(object, "rules_hash", json_string(about.hash));
     json_object_set_new(object, "dry_run", json_boolean(about.dry_run));

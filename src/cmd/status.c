@@ -21,6 +21,7 @@ static void print_list(void)
                worker_figures[i].help);
     printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_REASONS, "counter", FIGURES_REASONS_HELP);
     printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_SESSIONS, "counter", FIGURES_SESSIONS_HELP);
+    printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_TLS, "counter", FIGURES_TLS_HELP);
     printf("%-*s %-8s %s\n", NAME_WIDTH, FIGURES_RULES, "counter", FIGURES_RULES_HELP);
     for (size_t i = 0; i < common_figure_count; i++)
         printf("%-*s %-8s %s\n", NAME_WIDTH, common_figures[i].name, common_figures[i].gauge ? "gauge" : "counter",
@@ -57,6 +58,34 @@ static void print_sessions(const json_t *status)
 }
 
 /* The counters of what a dry run did are all 0; those of the greylist say what it would have done. */
+static double percent(uint64_t part, uint64_t all)
+{
+    return all ? 100.0 * (double)part / (double)all : 0;
+}
+
+/* Of the sessions that ended: which could be read to their end, and which versions of TLS the others had. */
+static void print_encrypted(const json_t *status)
+{
+    size_t index;
+    json_t *one;
+    uint64_t ended = 0, encrypted = 0;
+    json_array_foreach(json_object_get(status, FIGURES_SESSIONS), index, one)
+    {
+        uint64_t count = (uint64_t)json_integer_value(json_object_get(one, "count"));
+        ended += count;
+        encrypted += json_is_true(json_object_get(one, "encrypted")) ? count : 0;
+    }
+    printf("Of those that ended %.1f %% were encrypted", percent(encrypted, ended));
+    json_array_foreach(json_object_get(status, FIGURES_TLS), index, one)
+    {
+        const char *version = json_string_value(json_object_get(one, "version"));
+        printf("%s%s %" JSON_INTEGER_FORMAT, index ? ", " : " (", version ? version : "?",
+               json_integer_value(json_object_get(one, "count")));
+    }
+    printf("%s, and %.1f %% were let go; %" PRIu64 " handshakes failed.\n", index ? ")" : "",
+           percent(figure(status, "flows_released"), ended), figure(status, "handshakes_failed"));
+}
+
 static void print_dry_run(const json_t *status)
 {
     printf("A dry run, nothing is changed: %" PRIu64 " strangers would have waited; %" PRIu64 " of %" PRIu64
@@ -195,6 +224,7 @@ static void print_table(const json_t *status)
     size_t all = json_array_size(json_object_get(status, "workers"));
     size_t workers = all < WORKER_COLUMNS_MAX ? all : WORKER_COLUMNS_MAX;
     print_sessions(status);
+    print_encrypted(status);
     print_deeds(status);
     print_wrong(status);
     print_head(status, workers);

@@ -62,8 +62,8 @@ static int check_port(cfg_t *cfg, cfg_opt_t *option)
     long port = strtol(text, &end, 10);
     if (end == text || *end || port < 1 || port > 65535)
         return complain(cfg, "%.20s is no TCP port; write numbers from 1 to 65535", text);
-    if (cfg_opt_size(option) > 16)
-        return complain(cfg, "more than 16 ports");
+    if (cfg_opt_size(option) > ENGINE_PORTS_MAX)
+        return complain(cfg, "more than %d ports", ENGINE_PORTS_MAX);
     return 0;
 }
 
@@ -212,6 +212,19 @@ static void take_stutter(struct conf *conf)
     }
 }
 
+/* The filter sees it as one of its ports, of another kind. Where there is no place for it check_together complains. */
+static void take_tls_port(struct engine_settings *settings, uint16_t port)
+{
+    uint32_t at = 0;
+    while (at < settings->ports_count && settings->ports[at] != port)
+        at++;
+    if (at == ENGINE_PORTS_MAX)
+        return;
+    settings->ports[at] = port;
+    settings->ports_count = at == settings->ports_count ? at + 1 : settings->ports_count;
+    settings->tls_ports = (uint16_t)(settings->tls_ports | 1u << at);
+}
+
 static void take_settings(struct conf *conf, cfg_t *cfg)
 {
     key_store("", cfg, conf);
@@ -236,6 +249,8 @@ static void take_settings(struct conf *conf, cfg_t *cfg)
     conf->engine.ports_count = cfg_size(cfg, "ports");
     for (unsigned i = 0; i < conf->engine.ports_count; i++)
         conf->engine.ports[i] = (uint16_t)strtol(cfg_getnstr(cfg, "ports", i), NULL, 10);
+    for (unsigned i = 0; i < cfg_size(cfg, "tls-ports"); i++)
+        take_tls_port(&conf->engine, (uint16_t)strtol(cfg_getnstr(cfg, "tls-ports", i), NULL, 10));
     for (unsigned i = 0; i < cfg_size(cfg, "strip"); i++)
         policy_strip(&conf->policy, span_of(cfg_getnstr(cfg, "strip", i)));
 }
@@ -276,9 +291,24 @@ static void check_directions(cfg_t *cfg)
     }
 }
 
+/* Ports named by either key. */
+static unsigned ports_together(cfg_t *cfg)
+{
+    unsigned count = cfg_size(cfg, "ports"), others = cfg_size(cfg, "tls-ports");
+    for (unsigned i = 0; i < others; i++) {
+        bool known = false;
+        for (unsigned j = 0; j < cfg_size(cfg, "ports"); j++)
+            known = known || strcmp(cfg_getnstr(cfg, "ports", j), cfg_getnstr(cfg, "tls-ports", i)) == 0;
+        count += !known;
+    }
+    return count;
+}
+
 /* Settings that are good alone, and not together. */
 static void check_together(cfg_t *cfg)
 {
+    if (ports_together(cfg) > ENGINE_PORTS_MAX)
+        complain(cfg, "ports and tls-ports are more than %d together", ENGINE_PORTS_MAX);
     if (cfg_size(cfg, "ports") == 0)
         complain(cfg, "ports is empty: no connection would be SMTP; write for example ports = {25}");
     if (blocks_for(cfg, "memory") < blocks_for(cfg, "flow-memory"))
@@ -331,6 +361,7 @@ static cfg_t *set_up(struct options *options)
     }
     cfg_set_validate_func(cfg, "strip", check_keyword);
     cfg_set_validate_func(cfg, "ports", check_port);
+    cfg_set_validate_func(cfg, "tls-ports", check_port);
     cfg_set_validate_func(cfg, "store", check_store);
     cfg_set_validate_func(cfg, "event-types", check_event_type);
     cfg_set_validate_func(cfg, "protected", check_network);

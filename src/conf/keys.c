@@ -31,6 +31,14 @@ const struct key keys[] = {
     {"", "ports", KEY_LIST, "{25, 587, 2525}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "A connection to one of these TCP ports is SMTP. The rules of the kernel must send the same ports to the queues: "
      "`postern setup -r` takes them from here. Not changed by a reload."},
+    {"", "tls-ports", KEY_LIST, NULL, NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
+     "TCP ports of `ports`, or besides them, on which TLS begins with the first octet (465). Nothing is read there but "
+     "the handshake, and no rule holds but those with `on = connect`; the connection leaves the queue behind it. Not "
+     "changed by a reload."},
+    {"", "tls-handshakes", KEY_CHOICE, "yes", NO_RANGE, NULL, SETTING(engine.handshakes), 0, NARROWS_NOT,
+     "The handshake of a session that encrypts is read in passing, and told in its record (`tls` in docs/events.md): "
+     "version, cipher, the name that the client asked for, its fingerprint. The octets leave as they come. With no, a "
+     "session is let go as soon as it encrypts. Not changed by a reload."},
     {"", "strip", KEY_LIST, "{XEXCH50, X-LINK2STATE}", NO_RANGE, NULL, BY_ITS_OWN, 0, NARROWS_NOT,
      "EHLO keywords that neither side of the gateway sees of the other, where no rule decides otherwise. A client that "
      "all the same uses what such a keyword offers (STARTTLS, AUTH, ETRN, VRFY, XEXCH50; CHUNKING: BDAT) is refused in "
@@ -59,8 +67,8 @@ const struct key keys[] = {
      "{anomaly, rule, greylist, tarpit, guard, resend-differs, unedited, smtp, smtp-session}", NO_RANGE, NULL,
      BY_ITS_OWN, 0, NARROWS_NOT,
      "Which types of lines are written of what happens, by the names of docs/events.md. `dialogue` stands for those "
-     "that show sessions line by line (flow-start, command, reply, payload, flow-end), `all` for every type. `postern "
-     "track` and `postern report` read smtp, smtp-session, greylist, rule, anomaly and unedited. `postern "
+     "that show sessions line by line (flow-start, command, reply, payload, tls, flow-end), `all` for every type. "
+     "`postern track` and `postern report` read smtp, smtp-session, greylist, rule, anomaly and unedited. `postern "
      "replay` writes all. Not changed by a reload."},
     {"", "flows", KEY_NUMBER, "65536", 16, 16777216, NULL, SETTING(engine.flows_max), 0, NARROWS_NOT,
      "Connections followed at once; beyond, the one that needs us least makes room. Not changed by a reload."},

@@ -8,6 +8,7 @@
 #define POSTERN_ENGINE_EVENT_H
 
 #include "base/span.h"
+#include "smtp/tls_seen.h"
 #include "smtp/verb.h"
 
 enum event_kind {
@@ -28,6 +29,7 @@ enum event_kind {
     EVENT_GUARD, /* a server outside has put off (`action` is "refused") or taken ("taken") mail of one of ours that is
                     guarded: `text` is the first line of its reply, `sender` and `recipient` say whose mail; of a
                     reply to the message there is an event for each recipient. See policy/guard */
+    EVENT_TLS,   /* `tls` is what was seen of the handshake of a connection that encrypts; nothing more will be */
     EVENT_RESEND_DIFFERS, /* `octets` octets came again as others, or among others; those of the first time leave */
     EVENT_UNEDITED,       /* editing was switched off for this flow; `reason` says why */
     EVENT_KINDS
@@ -96,6 +98,8 @@ struct event {
     int64_t first_seen_us;  /* EVENT_GREYLIST: when it was tried first, and `attempt` says how often since, this time
                                included; 0: by its attempts nothing was decided */
     struct span rule;       /* EVENT_GREYLIST: the rule that asked */
+
+    const struct tls_seen *tls; /* EVENT_TLS; else NULL */
 };
 
 /* The kind's name in JSON and in counters, for example "command"; static. */

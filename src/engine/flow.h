@@ -92,6 +92,7 @@ struct flow {
     uint32_t message_octets;       /* of the message that goes on; no more is counted than fits */
     struct smtp_session smtp;
     struct policy_facts facts;
+    uint16_t handshake;     /* that is read in passing, see engine/handshake; POOL_NONE: none */
     struct half_syn reopen; /* that SYN: the connection is a new one once the server acknowledges it */
 };
 

@@ -4,6 +4,7 @@
 #include "engine/client.h"
 #include "engine/decision.h"
 #include "engine/guard.h"
+#include "engine/handshake.h"
 #include "engine/held.h"
 #include "engine/inquiry.h"
 #include "engine/message.h"
@@ -504,6 +505,8 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         leave_encrypted(engine, flow);
     else if (flow->smtp.opaque && !was_opaque)
         leave_unread(engine, flow, unit, outstanding);
+    if (flow->smtp.tls_awaited && !was_opaque && !flow->reset)
+        handshake_begin(engine, index);
     return change->changed;
 }
 
@@ -673,4 +676,11 @@ void judge_give_up(struct engine *engine, uint32_t index, const char *reason)
         judge_feed(engine, index, (enum smtp_side)side, (struct span){0}, true);
         flow_resume(flow, (enum smtp_side)side);
     }
+}
+
+void judge_tls(struct engine *engine, uint32_t index)
+{
+    flow_at(&engine->table, index)->encrypted = true;
+    judge_give_up(engine, index, "encrypted");
+    handshake_begin(engine, index);
 }

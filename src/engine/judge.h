@@ -31,6 +31,9 @@ void judge_note_awaits(struct flow *flow);
 /* What waits on both sides is to have its last form, at the end of editing or of the filter. */
 void judge_release(struct engine *engine, uint32_t index);
 
+/* The connection is encrypted from its first octet on. */
+void judge_tls(struct engine *engine, uint32_t index);
+
 /* The flow is not edited from here on, and what waited is decided; `reason` is told once. */
 void judge_give_up(struct engine *engine, uint32_t index, const char *reason);
 

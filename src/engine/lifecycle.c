@@ -4,6 +4,7 @@
 #include "engine/client.h"
 #include "engine/guard.h"
 #include "engine/handover.h"
+#include "engine/handshake.h"
 #include "engine/held.h"
 #include "engine/inquiry.h"
 #include "engine/judge.h"
@@ -78,6 +79,7 @@ static int64_t idle_us(const struct engine *engine, const struct flow *flow)
 
 static void tell_end(struct engine *engine, struct flow *flow, const char *reason)
 {
+    handshake_end(engine, flow);
     if (!flow->owes_end)
         return;
     engine->counters.flows_ended++;
@@ -127,6 +129,8 @@ static int64_t deadline_us(const struct engine *engine, uint32_t index)
     due = tarpit_due_us(engine, flow) < due ? tarpit_due_us(engine, flow) : due;
     if (flow->await_due_us && flow->await_due_us < due)
         due = flow->await_due_us;
+    int64_t handshake_us = handshake_due_us(engine, flow);
+    due = handshake_us < due ? handshake_us : due;
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++) {
         if (flow->line_due_us[side] && flow->line_due_us[side] < due)
             due = flow->line_due_us[side];
@@ -185,7 +189,7 @@ static bool is_settled(const struct half *half)
 static bool may_pass_by(const struct engine *engine, const struct flow *flow)
 {
     return flow->state == FLOW_OPEN && flow->smtp.opaque && !flow->smtp.tls_awaited && !flow->reset &&
-           engine->after.head == POOL_NONE && is_settled(&flow->halves[SMTP_CLIENT]) &&
+           flow->handshake == POOL_NONE && engine->after.head == POOL_NONE && is_settled(&flow->halves[SMTP_CLIENT]) &&
            is_settled(&flow->halves[SMTP_SERVER]);
 }
 
@@ -227,6 +231,7 @@ void lifecycle_end(struct engine *engine, uint32_t index, const char *reason)
     tarpit_forget(engine, index);
     if (flow->state == FLOW_OPEN)
         tell_end(engine, flow, reason);
+    handshake_end(engine, flow);
     inquiry_end(engine, index);
     guard_forget(engine, index);
     handover_forget(engine, index);
@@ -374,6 +379,14 @@ uint32_t lifecycle_take_over(struct engine *engine, const struct packet *ends, b
     return index;
 }
 
+static bool begins_with_tls(const struct engine *engine, const struct flow *flow)
+{
+    for (uint32_t i = 0; engine->settings.tls_ports >> i; i++)
+        if (engine->settings.tls_ports >> i & 1 && engine->settings.ports[i] == flow->ends[SMTP_SERVER].port)
+            return !flow->reset;
+    return false;
+}
+
 /* Both SYNs are known: the connection is followed from here on. */
 static void open_flow(struct engine *engine, uint32_t index)
 {
@@ -388,6 +401,8 @@ static void open_flow(struct engine *engine, uint32_t index)
     tell(engine, EVENT_FLOW_START, flow);
     flow->owes_end = true;
     judge_connect(engine, index);
+    if (begins_with_tls(engine, flow))
+        judge_tls(engine, index);
     flow->changed = true;
 }
 

@@ -2,6 +2,7 @@
 
 #include "engine/client.h"
 #include "engine/guard.h"
+#include "engine/handshake.h"
 #include "engine/held.h"
 #include "engine/inquiry.h"
 #include "engine/offer.h"
@@ -30,6 +31,7 @@ struct engine_settings engine_settings_default(void)
         .idle_s = 3600,
         .offset_idle_s = 5 * 24 * 3600,
         .ask_hold_ms = 500,
+        .handshakes = true,
         .ports_count = 3,
         .ports = {25, 587, 2525},
         .peers = ENGINE_PEERS_LIVE,
@@ -52,7 +54,7 @@ static void *lay_out(struct layout *layout, size_t octets)
 struct pieces {
     struct engine *engine;
     void *flows, *buckets, *nodes, *entries, *blocks, *pieces, *held, *events, *arena, *scratch, *original;
-    void *inquiries, *inquiry_buckets, *questions, *tarpits, *offers, *guarded, *guarded_buckets;
+    void *handshakes, *inquiries, *inquiry_buckets, *questions, *tarpits, *offers, *guarded, *guarded_buckets;
     void *middle_blocks, *small_blocks, *room, *told;
     size_t bytes;
 };
@@ -107,6 +109,7 @@ static struct pieces lay_out_all(void *memory, const struct engine_settings *s)
     p.guarded_buckets = lay_out(&layout, guard_buckets_bytes());
     p.events = lay_out(&layout, tell_events_bytes());
     p.arena = lay_out(&layout, tell_texts_bytes());
+    p.handshakes = lay_out(&layout, handshake_bytes(s));
     p.tarpits = lay_out(&layout, tarpit_bytes(s));
     p.offers = lay_out(&layout, offer_bytes());
     p.inquiries = lay_out(&layout, inquiry_bytes(s));
@@ -145,6 +148,7 @@ struct engine *engine_init(void *memory, const struct engine_settings *settings,
     }
     pool_init(&engine->pieces, p.pieces, RETAIN_BLOCK_BYTES, pieces_count(settings));
     pool_init(&engine->held, p.held, sizeof(struct held), settings->held_max);
+    handshake_init(engine, p.handshakes);
     tarpit_init(engine, p.tarpits);
     inquiry_init(engine, p.inquiries, p.inquiry_buckets, p.questions);
     guard_init(engine, p.guarded, p.guarded_buckets);

@@ -1,5 +1,6 @@
 #include "engine/progress.h"
 
+#include "engine/handshake.h"
 #include "engine/held.h"
 #include "engine/judge.h"
 #include "engine/lifecycle.h"
@@ -70,6 +71,8 @@ void progress_due(struct engine *engine, uint32_t index)
     room_turn_to(engine, index);
     if (tarpit_due_us(engine, flow) <= engine->now_us)
         tarpit_end(engine, index, TARPIT_END_TIME);
+    if (handshake_due_us(engine, flow) <= engine->now_us)
+        handshake_end(engine, flow);
     if (flow->await_due_us && flow->await_due_us <= engine->now_us)
         judge_await_no_more(flow);
     for (int side = SMTP_CLIENT; side <= SMTP_SERVER; side++)

@@ -48,6 +48,7 @@ void room_init(struct engine *engine, void *storage)
         {ROOM_QUESTIONS, ENGINE_QUESTIONS_MAX, LEAST_OTHERS},
         {ROOM_ENVELOPES, settings->guarded_max, LEAST_ENVELOPES},
         {ROOM_EDITS, engine->entries.count, LEAST_EDITS},
+        {ROOM_HANDSHAKES, engine->handshakes.count, LEAST_OTHERS},
     };
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
         share_bound(&room->share, bounds[i].resource, bounds[i].total, settings->network_percent, bounds[i].least);
@@ -77,6 +78,7 @@ void room_settle(struct engine *engine)
     settle(engine, ROOM_QUESTIONS);
     settle(engine, ROOM_ENVELOPES);
     settle(engine, ROOM_EDITS);
+    settle(engine, ROOM_HANDSHAKES);
 }
 
 void room_change_network(struct engine *engine, uint16_t network)

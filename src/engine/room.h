@@ -75,6 +75,8 @@ static inline uint32_t room_in_use(const struct engine *engine, enum room_resour
         return engine->guarded.used;
     case ROOM_EDITS:
         return engine->entries.used;
+    case ROOM_HANDSHAKES:
+        return engine->handshakes.used;
     case ROOM_CHEAP:
     case ROOM_PLAIN:
     case ROOM_PROMISED:

@@ -1,6 +1,7 @@
 #include "engine/segment.h"
 
 #include "engine/budget.h"
+#include "engine/handshake.h"
 #include "engine/judge.h"
 #include "engine/names.h"
 #include "engine/promise.h"
@@ -426,6 +427,8 @@ static enum fate take_octets(struct engine *engine, uint32_t index, enum smtp_si
     uint32_t end = packet->seq + packet_seq_len(packet);
     if (packet->payload_len > half->largest)
         half->largest = (uint16_t)packet->payload_len;
+    if (flow->handshake != POOL_NONE && is_of_stream(engine, half, packet->seq, end))
+        handshake_take(engine, index, side, packet->seq, packet_payload(packet));
     if (is_unread(flow))
         return take_unread(engine, index, side, packet);
     if (packet->payload_len > 0 && seq_before(packet->seq, half->next))

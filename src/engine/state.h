@@ -54,12 +54,13 @@ enum room_resource {
     ROOM_BLOCKS, /* unfinished lines, long ledgers, messages that are looked into: of ENGINE_BLOCK_BYTES */
     ROOM_MIDDLE_BLOCKS,
     ROOM_SMALL_BLOCKS,
-    ROOM_PIECES,    /* octets that are not acknowledged, or held; with those that the release of lines will need */
-    ROOM_HELD,      /* packets without verdict */
-    ROOM_TARPITS,   /* replies that leave later */
-    ROOM_QUESTIONS, /* lines that wait for an answer */
-    ROOM_ENVELOPES, /* senders and recipients of guarded connections */
-    ROOM_EDITS,     /* changes of length that are not acknowledged */
+    ROOM_PIECES,     /* octets that are not acknowledged, or held; with those that the release of lines will need */
+    ROOM_HELD,       /* packets without verdict */
+    ROOM_TARPITS,    /* replies that leave later */
+    ROOM_QUESTIONS,  /* lines that wait for an answer */
+    ROOM_ENVELOPES,  /* senders and recipients of guarded connections */
+    ROOM_EDITS,      /* changes of length that are not acknowledged */
+    ROOM_HANDSHAKES, /* of TLS, that are read in passing */
     ROOM_RESOURCES
 };
 
@@ -118,6 +119,7 @@ struct engine {
     struct pool guarded;
     uint32_t *guarded_buckets; /* by flow */
     struct pool tarpits;
+    struct pool handshakes;
     uint32_t tarpitted; /* that hold */
     bool stopping;      /* nothing new waits */
     bool marks_seen[2]; /* of IPv4 and IPv6: packets come with marks that were set, here or in an older process */

@@ -1,5 +1,7 @@
 #include "engine/tell.h"
 
+#include <stdalign.h>
+
 #include "engine/client.h"
 
 enum {
@@ -21,10 +23,19 @@ size_t tell_texts_bytes(void)
 const char *event_kind_name(enum event_kind kind)
 {
     static const char *const names[EVENT_KINDS] = {
-        [EVENT_FLOW_START] = "flow-start", [EVENT_FLOW_END] = "flow-end", [EVENT_COMMAND] = "command",
-        [EVENT_REPLY] = "reply",           [EVENT_PAYLOAD] = "payload",   [EVENT_ANOMALY] = "anomaly",
-        [EVENT_UNEDITED] = "unedited",     [EVENT_RULE] = "rule",         [EVENT_GREYLIST] = "greylist",
-        [EVENT_TARPIT] = "tarpit",         [EVENT_GUARD] = "guard",       [EVENT_RESEND_DIFFERS] = "resend-differs",
+        [EVENT_FLOW_START] = "flow-start",
+        [EVENT_FLOW_END] = "flow-end",
+        [EVENT_COMMAND] = "command",
+        [EVENT_REPLY] = "reply",
+        [EVENT_PAYLOAD] = "payload",
+        [EVENT_ANOMALY] = "anomaly",
+        [EVENT_UNEDITED] = "unedited",
+        [EVENT_RULE] = "rule",
+        [EVENT_GREYLIST] = "greylist",
+        [EVENT_TARPIT] = "tarpit",
+        [EVENT_GUARD] = "guard",
+        [EVENT_RESEND_DIFFERS] = "resend-differs",
+        [EVENT_TLS] = "tls",
     };
     return names[kind];
 }
@@ -83,6 +94,17 @@ struct span tell_keep(struct engine *engine, struct span octets)
         memcpy(copy, octets.ptr, octets.len);
     engine->event_arena_used += (uint32_t)octets.len;
     return (struct span){copy, octets.len};
+}
+
+static_assert(sizeof(struct tls_seen) + alignof(struct tls_seen) <= 2 * EVENT_TEXT_BYTES_MAX, "it takes no more room");
+
+const struct tls_seen *tell_keep_tls(struct engine *engine, const struct tls_seen *seen)
+{
+    uint32_t at = (engine->event_arena_used + alignof(struct tls_seen) - 1) & ~(uint32_t)(alignof(struct tls_seen) - 1);
+    struct tls_seen *copy = (void *)(engine->event_arena + at);
+    *copy = *seen;
+    engine->event_arena_used = at + (uint32_t)sizeof *copy;
+    return copy;
 }
 
 void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, const char *name, struct span text,

@@ -38,5 +38,7 @@ void tell_anomaly(struct engine *engine, struct flow *flow, bool from_server, co
                   bool complete);
 /* Keep a copy of octets for the event, capped. */
 struct span tell_keep(struct engine *engine, struct span octets);
+/* The same of what was seen of a handshake. */
+const struct tls_seen *tell_keep_tls(struct engine *engine, const struct tls_seen *seen);
 
 #endif

@@ -15,6 +15,8 @@
 
 #define ENGINE_BLOCK_BYTES 2048 /* the unit in which memory for octets is given */
 
+#define ENGINE_PORTS_MAX 16 /* TCP ports of SMTP */
+
 #define ENGINE_POLICIES_MAX 16 /* sets of rules that connections may have begun under */
 
 /* Whether the TCP checksum in a packet is to be believed. */
@@ -92,12 +94,14 @@ struct engine_settings {
     bool pass_on_overload;  /* without room to follow it, a flow passes unedited; else its packets are dropped, for
                                their senders to send them again */
     bool strip_mptcp;       /* take the offer of MPTCP out of SYNs; else such a connection passes as it is */
+    bool handshakes;        /* of TLS are read in passing; else a connection is let go as soon as it encrypts */
     bool release;           /* connections may pass without the engine: tell which, and forget them */
     uint32_t ports_count;   /* how many of `ports` are meant */
-    uint16_t ports[16];     /* a connection to one of these TCP ports is SMTP */
-    enum engine_peers peers; /* see above */
-    uint32_t events;         /* bit set of 1u << enum event_kind that are wanted */
-    uint64_t seed;           /* secret of the flow table's hash; random, so that nobody can choose collisions */
+    uint16_t ports[ENGINE_PORTS_MAX]; /* a connection to one of these TCP ports is SMTP */
+    uint16_t tls_ports;               /* bits by the place in `ports`: of which the first octet is TLS (RFC 8314 3.3) */
+    enum engine_peers peers;          /* see above */
+    uint32_t events;                  /* bit set of 1u << enum event_kind that are wanted */
+    uint64_t seed; /* secret of the flow table's hash; random, so that nobody can choose collisions */
 };
 
 /* Everything counted, each since engine_init. The name of a counter is its field's name everywhere. */
@@ -160,6 +164,8 @@ struct engine_counters {
     uint64_t questions;            /* asked */
     uint64_t questions_unanswered; /* actions that depended on an answer which nobody gave in time, or could be asked */
     uint64_t questions_lost;       /* questions and lessons that nobody fetched, so that there was no room for more */
+    uint64_t handshakes_failed;    /* of TLS: one end gave up, and said so in clear */
+    uint64_t handshakes_unseen;    /* of TLS, that were not read, for there was no room */
     uint64_t events_lost;          /* events that nobody fetched in time */
 
     /* Of flows_created, by enum policy_direction. */
@@ -177,10 +183,20 @@ enum engine_outcome {
     ENGINE_OUTCOMES
 };
 
+/* What a server chose of TLS. */
+enum engine_tls {
+    ENGINE_TLS_UNKNOWN, /* it said nothing, or nothing that is known */
+    ENGINE_TLS_OLDER,   /* than 1.2 */
+    ENGINE_TLS_1_2,
+    ENGINE_TLS_1_3,
+    ENGINE_TLS_VERSIONS
+};
+
 /* Connections followed from their SYN on that have ended: by enum policy_direction, by outcome, and whether the server
-   agreed to encryption. */
+   agreed to encryption. Of those whose handshake was read, the versions. */
 struct engine_sessions {
     uint64_t ended[POLICY_DIRECTIONS][ENGINE_OUTCOMES][2];
+    uint64_t handshakes[ENGINE_TLS_VERSIONS];
 };
 
 /* What there is now, as opposed to what has been. */

@@ -1,5 +1,6 @@
 #include "report/dialogue.h"
 
+#include "report/handshake.h"
 #include "report/text.h"
 
 #define RED   "\033[31m"
@@ -71,7 +72,7 @@ static void show_payload(struct dialogue *dialogue, const struct event *event)
 
 bool dialogue_remark(const struct event *event, char *text, size_t size)
 {
-    char time[TEXT_TIME_BYTES];
+    char time[TEXT_TIME_BYTES], words[TEXT_BYTES(TLS_NAME_BYTES) + 256];
     switch (event->kind) {
     case EVENT_ANOMALY:
         snprintf(text, size, "(anomaly from the %s: %s)", event->from_server ? "server" : "client", event->reason);
@@ -90,6 +91,9 @@ bool dialogue_remark(const struct event *event, char *text, size_t size)
         return true;
     case EVENT_GUARD:
         snprintf(text, size, "(guard: %s, attempt %u of %u)", event->action, event->attempt, event->attempts);
+        return true;
+    case EVENT_TLS:
+        snprintf(text, size, "(%s)", handshake_words(event->tls, words, sizeof words));
         return true;
     case EVENT_RESEND_DIFFERS:
         snprintf(text, size, "(the %s sent %llu octets again as others; the first ones left)",

@@ -70,13 +70,15 @@ static uint8_t *put_octets(uint8_t *at, const void *octets, size_t len)
 static bool append(struct feed *feed, const struct event *event, uint32_t keep_free)
 {
     size_t reason_len = has_own_reason(event) ? strlen(event->reason) + 1 : 0;
-    size_t len = sizeof *event + event->text.len + event->shown.len + event->sender.len + event->recipient.len +
-                 event->rule.len + reason_len;
+    size_t tls_len = event->tls ? sizeof *event->tls : 0;
+    size_t len = sizeof *event + tls_len + event->text.len + event->shown.len + event->sender.len +
+                 event->recipient.len + event->rule.len + reason_len;
     size_t kept = keep_free * ring_record_bytes(sizeof *event);
     if (ring_room(feed->ring) < ring_record_bytes(len) + kept)
         return false;
     uint8_t *at = ring_reserve(feed->ring, len);
     at = put_octets(at, event, sizeof *event);
+    at = put_octets(at, event->tls, tls_len);
     at = put_octets(at, event->text.ptr, event->text.len);
     at = put_octets(at, event->shown.ptr, event->shown.len);
     at = put_octets(at, event->sender.ptr, event->sender.len);
@@ -142,7 +144,12 @@ bool feed_take(struct feed *feed, struct event *event)
     if (!at)
         return false;
     memcpy(event, at, sizeof *event);
-    event->text.ptr = at + sizeof *event;
+    at += sizeof *event;
+    if (event->tls) {
+        event->tls = (const void *)at;
+        at += sizeof *event->tls;
+    }
+    event->text.ptr = at;
     event->shown.ptr = event->text.ptr + event->text.len;
     event->sender.ptr = event->shown.ptr + event->shown.len;
     event->recipient.ptr = event->sender.ptr + event->sender.len;

@@ -1,5 +1,6 @@
 #include "report/json.h"
 
+#include "report/handshake.h"
 #include "report/text.h"
 
 json_t *json_text(struct span octets)
@@ -198,6 +199,9 @@ bool json_write_event(FILE *out, const struct event *event)
         break;
     case EVENT_GUARD:
         set_guarded(record, event);
+        break;
+    case EVENT_TLS:
+        json_object_set_new(record, "tls", handshake_json(event->tls));
         break;
     case EVENT_RESEND_DIFFERS:
         json_object_set_new(record, "from", json_string(event->from_server ? "server" : "client"));

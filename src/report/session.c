@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "report/exchanges.h"
+#include "report/handshake.h"
 #include "report/json.h"
 #include "report/text.h"
 #include "report/transaction.h"
@@ -23,6 +24,7 @@ struct session {
     struct list changes; /* outside transactions */
     struct list anomalies;
     const char *unedited; /* why nothing more was edited; NULL while it was */
+    json_t *tls;          /* what was seen of its handshake; NULL: nothing */
     bool encrypted;       /* STARTTLS or X-ANONYMOUSTLS was accepted */
     bool events_lost;
     uint32_t transactions, accepted;
@@ -128,6 +130,8 @@ static bool write_session(const struct sessions *sessions, const struct session 
     json_object_set_new(postern, "unedited", session->unedited ? json_string(session->unedited) : json_null());
     list_write(&session->anomalies, postern, "anomalies", "anomalies_omitted");
     list_write(&session->changes, postern, "changes", "changes_omitted");
+    if (session->tls)
+        json_object_set(made.record, "tls", session->tls);
     return write_record(sessions, session, TYPES_RECORD_SMTP_SESSION, made, now_us - session->first.time_us, out);
 }
 
@@ -415,6 +419,7 @@ static void free_session(struct sessions *sessions, struct session *session)
     list_clear(&session->anomalies, &sessions->account);
     account_give(&sessions->account, session->helo_bytes);
     json_decref(session->helo);
+    json_decref(session->tls);
     free(session);
 }
 
@@ -522,10 +527,15 @@ bool sessions_take(struct sessions *sessions, const struct event *event, FILE *o
         list_add(&session->anomalies, &sessions->account, ANOMALIES_MAX, json_text(span_of(event->reason)));
         break;
     case EVENT_UNEDITED:
+        session->encrypted = session->encrypted || strcmp(event->reason, "encrypted") == 0;
         session->unedited = event->reason;
         return break_off(sessions, session, event, "not-followed", out);
     case EVENT_FLOW_END:
         return end_session(sessions, place, event, event->offset, out);
+    case EVENT_TLS:
+        json_decref(session->tls);
+        session->tls = handshake_json(event->tls);
+        break;
     case EVENT_FLOW_START:
     case EVENT_RULE:
     case EVENT_GREYLIST:

@@ -15,8 +15,8 @@
 
 /* All but the lines of sessions: types that tell what the filter did, and the records. */
 #define TYPES_DEFAULT                                                                                                  \
-    (TYPES_ALL &                                                                                                       \
-     ~(1u << EVENT_FLOW_START | 1u << EVENT_FLOW_END | 1u << EVENT_COMMAND | 1u << EVENT_REPLY | 1u << EVENT_PAYLOAD))
+    (TYPES_ALL & ~(1u << EVENT_FLOW_START | 1u << EVENT_FLOW_END | 1u << EVENT_COMMAND | 1u << EVENT_REPLY |           \
+                   1u << EVENT_PAYLOAD | 1u << EVENT_TLS))
 
 /* Add what a word of a rule file means: an event type; `dialogue`, the lines of sessions; `all`. False where it means
    nothing. */

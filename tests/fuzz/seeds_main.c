@@ -1,11 +1,13 @@
 /*
  * Make seeds of a capture: seeds_main CAPTURE FOLDER writes FOLDER/TARGET/NAME-0, and of packets NAME-1 and so on.
+ * Beside them handshakes of TLS that no capture has.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../lib/tls_octets.h"
 #include "io/capture.h"
 #include "tcp/packet.h"
 
@@ -20,7 +22,8 @@ static FILE *create(const char *folder, const char *target, const char *name, un
 
 /* What one side says in one packet, as the targets take it. */
 struct seeds {
-    FILE *engine, *session, *line, *reply;
+    FILE *engine, *session, *line, *reply, *tls;
+    bool tls_begun;
 };
 
 static bool open_seeds(struct seeds *seeds, const char *folder, const char *name)
@@ -29,11 +32,13 @@ static bool open_seeds(struct seeds *seeds, const char *folder, const char *name
     seeds->session = create(folder, "session", name, 0);
     seeds->line = create(folder, "line", name, 0);
     seeds->reply = create(folder, "reply", name, 0);
-    if (!seeds->engine || !seeds->session || !seeds->line || !seeds->reply)
+    seeds->tls = create(folder, "tls", name, 0);
+    if (!seeds->engine || !seeds->session || !seeds->line || !seeds->reply || !seeds->tls)
         return false;
     fputc(0, seeds->engine); /* live peers, after a handshake */
     fwrite("\0\1", 1, 2, seeds->session);
     fputc(0, seeds->line);
+    fputc(0, seeds->tls);
     return true;
 }
 
@@ -43,6 +48,58 @@ static void close_seeds(struct seeds *seeds)
     fclose(seeds->session);
     fclose(seeds->line);
     fclose(seeds->reply);
+    fclose(seeds->tls);
+}
+
+/* As tls_fuzz takes it. */
+static void write_turns(FILE *file, bool from_server, struct span octets)
+{
+    enum { FROM_SERVER = 0x80, LENGTH_MAX = 0x7f };
+    for (struct span part; octets.len; octets = span_tail(octets, part.len)) {
+        part = span_head(octets, LENGTH_MAX);
+        fputc((int)part.len | (from_server ? FROM_SERVER : 0), file);
+        fwrite(part.ptr, 1, part.len, file);
+    }
+}
+
+/* TLS 1.2 with a certificate, which stands alone, too. */
+static bool write_made(const char *folder)
+{
+    static const struct der_certificate certificate = {.name = "mail.example.com",
+                                                       .from = "260101120000Z",
+                                                       .to = "20521231235959Z",
+                                                       .names = {"a.example", "*.b.example"}};
+    static const struct tls_client client = {.ciphers = {0xc030, 0x2f, 0x1a1a},
+                                             .extensions = {0, 16, 13, 43, 0x2a2a, TLS_END},
+                                             .versions = {0x0304, 0x0303},
+                                             .signatures = {0x0403, 0x0804},
+                                             .name = "mail.example.com",
+                                             .protocols = {"smtp", "h2"},
+                                             .session = "a session"};
+    static struct tls_octets message, octets;
+    FILE *file = create(folder, "tls", "made", 0), *alone = create(folder, "tls", "certificate", 0);
+    if (!file || !alone)
+        return false;
+    fputc(0, file);
+    tls_put_client_hello(&message, &client);
+    tls_put_records(&octets, TLS_RECORD_HANDSHAKE, (struct span){message.at, message.len}, 100);
+    write_turns(file, false, (struct span){octets.at, octets.len});
+    message.len = octets.len = 0;
+    tls_put_server_hello(&message, &(struct tls_server){.version = 0x0303, .cipher = 0xc030, .protocol = "smtp"});
+    tls_put_certificate(&message, &certificate, 10);
+    tls_put_records(&octets, TLS_RECORD_HANDSHAKE, (struct span){message.at, message.len}, 16384);
+    tls_put_alert(&octets, 1, 112);
+    tls_put_change_cipher(&octets);
+    write_turns(file, true, (struct span){octets.at, octets.len});
+    octets.len = 0;
+    tls_put_alert(&octets, 2, 48);
+    write_turns(file, false, (struct span){octets.at, octets.len});
+    message.len = 0;
+    der_put_certificate(&message, &certificate);
+    fwrite(message.at, 1, message.len, alone);
+    fclose(file);
+    fclose(alone);
+    return true;
 }
 
 static void write_payload(struct seeds *seeds, const struct packet *packet)
@@ -50,6 +107,10 @@ static void write_payload(struct seeds *seeds, const struct packet *packet)
     struct span payload = packet_payload(packet);
     bool from_server = packet->source_port == 25;
     fwrite(payload.ptr, 1, payload.len, from_server ? seeds->reply : seeds->line);
+    seeds->tls_begun =
+        seeds->tls_begun || (payload.len > 2 && payload.ptr[0] == TLS_RECORD_HANDSHAKE && payload.ptr[1] == 3);
+    if (seeds->tls_begun)
+        write_turns(seeds->tls, from_server, payload);
     while (payload.len) {
         struct span part = span_head(payload, 255);
         uint8_t of_engine[5] = {from_server, packet->flags & 0x3f, 0, 0, (uint8_t)part.len};
@@ -75,8 +136,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "seeds: %s\n", message);
         return 1;
     }
-    struct seeds seeds;
-    if (!open_seeds(&seeds, argv[2], name))
+    struct seeds seeds = {.tls_begun = false};
+    if (!open_seeds(&seeds, argv[2], name) || !write_made(argv[2]))
         return 1;
     for (unsigned i = 0; capture_next(reader, &frame, message, sizeof message) == CAPTURE_OK; i++) {
         struct packet packet;

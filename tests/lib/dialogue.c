@@ -164,6 +164,8 @@ static size_t print_event_word(char *out, size_t room, const struct event *event
                                 (int)event->recipient.len, (const char *)event->recipient.ptr, event->action);
     case EVENT_UNEDITED:
         return (size_t)snprintf(out, room, " #%s", event->reason);
+    case EVENT_TLS:
+        return (size_t)snprintf(out, room, " ^%s", tls_version_name(event->tls->version));
     case EVENT_FLOW_START:
     case EVENT_FLOW_END:
     case EVENT_TARPIT:

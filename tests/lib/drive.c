@@ -146,6 +146,7 @@ struct drive *drive_new(const struct drive_plan *plan)
     settings.events = plan->replies_untold ? ~(1u << EVENT_REPLY) : UINT32_MAX;
     settings.seed = plan->seed;
     settings.release = plan->release;
+    settings.handshakes = !plan->no_handshakes;
     settings.questions = plan->questions;
     settings.network_percent = 100; /* there is one connection */
     if (plan->flow_held_max)
@@ -343,6 +344,8 @@ static void take_events(struct drive *drive)
         event.shown = keep(event.shown);
         event.sender = keep(event.sender);
         event.recipient = keep(event.recipient);
+        if (event.tls)
+            event.tls = (const void *)keep((struct span){(const uint8_t *)event.tls, sizeof *event.tls}).ptr;
         drive->events = grow(drive->events, drive->event_count, &drive->event_room, sizeof *drive->events);
         drive->events[drive->event_count++] = (struct drive_event){event};
     }
@@ -794,7 +797,7 @@ static uint64_t sessions_ended(const struct drive *drive)
 {
     uint64_t sum = 0;
     const uint64_t *kinds = &drive_sessions(drive)->ended[0][0][0];
-    for (size_t i = 0; i < sizeof(struct engine_sessions) / sizeof *kinds; i++)
+    for (size_t i = 0; i < sizeof drive_sessions(drive)->ended / sizeof *kinds; i++)
         sum += kinds[i];
     return sum;
 }
@@ -831,6 +834,7 @@ void drive_free(struct drive *drive)
         free((void *)(uintptr_t)drive->events[i].event.shown.ptr);
         free((void *)(uintptr_t)drive->events[i].event.sender.ptr);
         free((void *)(uintptr_t)drive->events[i].event.recipient.ptr);
+        free((void *)(uintptr_t)drive->events[i].event.tls);
     }
     for (size_t i = 0; i < drive->question_count; i++) {
         free((void *)(uintptr_t)drive->questions[i].question.helo.ptr);

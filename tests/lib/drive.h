@@ -50,6 +50,7 @@ struct drive_plan {
     uint32_t blocks_max;         /* likewise */
     bool pass_on_overload;
     bool release;        /* connections may pass without the engine */
+    bool no_handshakes;  /* those of TLS are not read */
     bool replies_untold; /* nobody wants events of reply lines, so that most of an EHLO reply needs no units */
     uint32_t questions;  /* that are wanted: bits 1 << enum question_kind */
     /* The answer to a question, and how many microseconds later (0: at once; less: never). NULL: nobody answers. */

@@ -11,7 +11,8 @@
 #   mta_queued NAME                   print what that server has in its queue, a line each
 #   mta_tls ADDRESS                   does its STARTTLS work at all, asked from beside it?
 #   mta_start_sender ROUTE...         Postfix in the client namespace, which sends, and tries again every few seconds
-#   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT
+#   mta_start_exim_sender ADDRESS     Exim likewise, all of whose mail goes to that server; it sends BDAT. In clear,
+#                                     but with an empty mta_exim_avoids
 #   mta_start_opensmtpd_sender ADDRESS   OpenSMTPD likewise: it takes mail at 127.0.0.1:2526 in the client namespace
 #   mta_start_sendmail_sender ADDRESS    sendmail likewise, at 127.0.0.1:2527
 #   mta_submit PORT SENDER FILE RECIPIENT...   give one of these two a message

@@ -50,8 +50,8 @@ bool inquiry_next(struct engine *engine, struct question *question);
 bool inquiry_releases(const struct engine *engine, const struct flow *flow);
 /*
  * Of a flow that asks (flow->inquiry): what the answer makes of the unit that waited for it, which is told. False where
- * the unit is another one. *refuses, where true: the rule that refuses it for what the same mail contained before, which
- * is not told yet, or NULL.
+ * the unit is another one. *refuses, where true: the rule that refuses it for what the same mail contained before (this
+ * is not told yet), or NULL.
  */
 bool inquiry_take(struct engine *engine, uint32_t index, const struct smtp_unit *unit, struct smtp_action *action,
                   const struct rule **refuses);

@@ -622,8 +622,12 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     bool was_opaque = flow->smtp.opaque;
     uint32_t decided = flow->halves[side].log.end;
     bool other_awaited = flow->halves[!side].awaits;
-    if (flow->smtp.tls_waits && tarpit_is_over(engine, flow))
+    if (flow->smtp.tls_waits && tarpit_is_over(engine, flow)) {
         leave_encrypted(engine, flow);
+        if (!flow->reset)
+            handshake_begin(engine, index);
+        handshake_take(engine, index, side, flow->halves[side].next, octets); /* they have passed it already */
+    }
     if (release && flow->halves[side].awaits)
         smtp_session_await_no_more(&flow->smtp);
     if (release)

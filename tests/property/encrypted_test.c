@@ -6,6 +6,7 @@
 
 #include "../lib/dialogue.h"
 #include "../lib/rules.h"
+#include "../lib/tls_octets.h"
 
 #define GREET     S("220 mail.example.com ESMTP\r\n")
 #define EHLO      C("EHLO client.example.net\r\n")
@@ -183,6 +184,34 @@ static void test_who_waits(void **state)
     assert_non_null(last_lesson(drive, LESSON_END));
     assert_int_equal(drive_counters(drive)->connections_reset, 0);
     end(drive);
+}
+
+/* What the client says of itself is seen, though it comes with the acknowledgment that ends the wait. */
+static void test_its_hello_is_seen(void **state)
+{
+    (void)state;
+    static const struct tls_client client = {.ciphers = {0x1301, 0xc030},
+                                             .extensions = {0, 43, TLS_END},
+                                             .versions = {0x0304, 0x0303},
+                                             .name = "mail.example.com"};
+    static struct tls_octets message, records;
+    uint32_t said, replied;
+    struct drive *drive = begin("hello", &waiting, "stranger.example.net", "", &said, &replied);
+    drive_send_text(drive, SMTP_SERVER, replied, READY);
+    drive_wait(drive, (DELAY_MS + 1) * MS);
+    message.len = records.len = 0;
+    tls_put_client_hello(&message, &client);
+    tls_put_records(&records, TLS_RECORD_HANDSHAKE, (struct span){message.at, message.len}, 16384);
+    struct segment hello = drive_segment(drive, SMTP_CLIENT, said, (struct span){records.at, records.len});
+    drive_send(drive, SMTP_CLIENT, &hello);
+    drive_finish(drive);
+    const struct tls_seen *seen = NULL;
+    for (size_t i = 0; i < drive_event_count(drive); i++)
+        if (drive_event(drive, i)->event.kind == EVENT_TLS)
+            seen = drive_event(drive, i)->event.tls;
+    assert_non_null(seen);
+    assert_string_equal(seen->name, client.name);
+    drive_free(drive);
 }
 
 static void test_who_hangs_up(void **state)
@@ -405,6 +434,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_waits),
+        cmocka_unit_test(test_its_hello_is_seen),
         cmocka_unit_test(test_who_hangs_up),
         cmocka_unit_test(test_case_52_octets_meanwhile),
         cmocka_unit_test(test_case_52_octets_behind),

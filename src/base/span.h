@@ -66,6 +66,11 @@ static inline bool ascii_is_alnum(uint8_t octet)
     return bits[octet / 32] >> octet % 32 & 1;
 }
 
+static inline bool span_begins(struct span s, const char *prefix)
+{
+    return span_equal(span_head(s, strlen(prefix)), span_of(prefix));
+}
+
 /* Equal but for the case of ASCII letters. */
 static inline bool span_equal_nocase(struct span a, struct span b)
 {

@@ -39,18 +39,13 @@ static bool undump(const struct importer *importer, struct span from, uint8_t *t
     return true;
 }
 
-static bool begins(struct span line, const char *word)
-{
-    return span_equal(span_head(line, strlen(word)), span_of(word));
-}
-
 static enum import_status head_line(struct importer *importer, struct span line, const char **wrong)
 {
     if (span_equal(line, span_of("HEADER=END")))
         importer->dump = DUMP_KEY;
-    else if (begins(line, "format="))
+    else if (span_begins(line, "format="))
         importer->dump_hex = !span_equal(line, span_of("format=print"));
-    else if (begins(line, "type=") && !span_equal(line, span_of("type=btree")) &&
+    else if (span_begins(line, "type=") && !span_equal(line, span_of("type=btree")) &&
              !span_equal(line, span_of("type=hash")))
         return import_wrong(wrong, "a database of another type; postgrey's are btree");
     return IMPORT_NOTHING;
@@ -175,7 +170,7 @@ static enum import_status value_line(struct importer *importer, struct span line
 enum import_status import_postgrey_line(struct importer *importer, struct span line, struct import_entry *entry,
                                         const char **wrong)
 {
-    if (begins(line, "VERSION=")) {
+    if (span_begins(line, "VERSION=")) {
         importer->dump = DUMP_HEAD;
         importer->dump_hex = true;
         return IMPORT_NOTHING;

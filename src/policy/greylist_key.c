@@ -55,14 +55,6 @@ static const uint8_t classes[256] = {
     ['g' ... 'z'] = CLASS_ALNUM,
 };
 
-static bool begins(struct span s, const char *prefix)
-{
-    size_t at = 0;
-    while (prefix[at] && at < s.len && s.ptr[at] == (uint8_t)prefix[at])
-        at++;
-    return prefix[at] == '\0';
-}
-
 /* Where `text` is first found from `from` on; s.len where it is not. */
 static size_t find(struct span s, size_t from, const char *text)
 {
@@ -97,7 +89,7 @@ static struct span without_batv(struct span local)
         const char *name, *mark;
     } forms[] = {{"prvs=", "="}, {"msprvs1=", "="}, {"btv1==", "=="}};
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        size_t mark = begins(local, forms[i].name) ? find(local, strlen(forms[i].name), forms[i].mark) : local.len;
+        size_t mark = span_begins(local, forms[i].name) ? find(local, strlen(forms[i].name), forms[i].mark) : local.len;
         size_t rest = mark + strlen(forms[i].mark);
         if (mark < local.len && rest < local.len)
             return span_tail(local, rest);
@@ -111,8 +103,8 @@ static struct span without_batv(struct span local)
  */
 static struct span without_srs(struct span local)
 {
-    bool second = begins(local, "srs1");
-    if (!second && !begins(local, "srs0"))
+    bool second = span_begins(local, "srs1");
+    if (!second && !span_begins(local, "srs0"))
         return local;
     size_t at = 4;
     if (at >= local.len || (local.ptr[at] != '=' && local.ptr[at] != '-' && local.ptr[at] != '+'))

@@ -15,7 +15,7 @@
 
 #define BLOCKED "blocked@victim.example"
 
-enum { SAID_BYTES_MAX = 32768, LINE_MAX = 2048, A_PACKET = 1400 };
+enum { SAID_BYTES_MAX = 32768, LINE_MAX = 2048 };
 
 enum trait {
     CHUNKS = 1,       /* it offers CHUNKING, and takes BDAT */
@@ -210,13 +210,7 @@ static bool step(struct server *server)
 
 static void client_says(struct server *server, struct span octets)
 {
-    while (octets.len) {
-        struct span part = span_head(octets, A_PACKET);
-        uint32_t at = (uint32_t)drive_said(server->drive, SMTP_CLIENT).len;
-        struct segment segment = drive_segment(server->drive, SMTP_CLIENT, at, part);
-        drive_send(server->drive, SMTP_CLIENT, &segment);
-        octets = span_tail(octets, part.len);
-    }
+    drive_send_octets(server->drive, SMTP_CLIENT, octets);
     drive_wait(server->drive, 600000); /* what waits for its end, or for an answer, has gone on by then */
     while (step(server))
         continue;

@@ -562,6 +562,17 @@ uint64_t drive_send_text(struct drive *drive, enum smtp_side side, uint32_t at, 
     return drive_send(drive, side, &segment);
 }
 
+void drive_send_octets(struct drive *drive, enum smtp_side side, struct span octets)
+{
+    enum { PACKET_BYTES = 1400 };
+    while (octets.len) {
+        uint32_t at = (uint32_t)drive_said(drive, side).len;
+        struct segment segment = drive_segment(drive, side, at, span_head(octets, PACKET_BYTES));
+        drive_send(drive, side, &segment);
+        octets = span_tail(octets, PACKET_BYTES);
+    }
+}
+
 uint64_t drive_acknowledge(struct drive *drive, enum smtp_side side)
 {
     answer(drive, side);

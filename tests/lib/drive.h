@@ -111,6 +111,9 @@ uint64_t drive_send(struct drive *drive, enum smtp_side side, const struct segme
 /* drive_segment and drive_send of a C string. */
 uint64_t drive_send_text(struct drive *drive, enum smtp_side side, uint32_t at, const char *text);
 
+/* The same of octets behind all that `side` has said, in packets of 1,400 octets, whatever the plan's cuts. */
+void drive_send_octets(struct drive *drive, enum smtp_side side, struct span octets);
+
 /* An acknowledgment of all that `side` has read in order. */
 uint64_t drive_acknowledge(struct drive *drive, enum smtp_side side);
 

@@ -191,13 +191,7 @@ static void serve(struct server *server)
 static void client_says(struct server *server, struct span octets)
 {
     enum { A_PACKET = 1400, AGAIN = 4 };
-    while (octets.len) {
-        struct span part = span_head(octets, A_PACKET);
-        uint32_t at = (uint32_t)drive_said(server->drive, SMTP_CLIENT).len;
-        struct segment segment = drive_segment(server->drive, SMTP_CLIENT, at, part);
-        drive_send(server->drive, SMTP_CLIENT, &segment);
-        octets = span_tail(octets, part.len);
-    }
+    drive_send_octets(server->drive, SMTP_CLIENT, octets);
     serve(server);
     for (int i = 0; i < AGAIN; i++) {
         uint32_t at = drive_acknowledged(server->drive, SMTP_CLIENT);

@@ -23,7 +23,7 @@
 enum {
     REOPEN_AGAIN_MS = 1000,
     LOOK_MS = 100, /* while a reader is waited for: at whether the filter ends */
-    JOIN_MS = 200, /* for the thread to end once it has given up */
+    JOIN_MS = 500, /* for the thread to end once it has given up: on a busy machine it has to get its turn first */
     CHUNK_EVENTS = 256,
     CHUNK_BYTES = 32768, /* of lines, before they are written */
 };
@@ -109,9 +109,13 @@ static size_t send_to_syslog(const char *lines, size_t len)
 static bool wait_for_reader(struct log *log)
 {
     struct pollfd full = {.fd = log->fd, .events = POLLOUT};
-    while (!atomic_load(&log->reopen) && !(atomic_load(&log->stop) && clock_ms() >= log->until_ms))
-        if (poll(&full, 1, LOOK_MS) > 0)
+    while (!atomic_load(&log->reopen)) {
+        int64_t left_ms = atomic_load(&log->stop) ? log->until_ms - clock_ms() : LOOK_MS;
+        if (left_ms <= 0)
+            break;
+        if (poll(&full, 1, left_ms < LOOK_MS ? (int)left_ms : LOOK_MS) > 0)
             return true;
+    }
     errno = EAGAIN;
     return false;
 }

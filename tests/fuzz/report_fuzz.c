@@ -20,6 +20,7 @@
 #include "policy/policy.h"
 #include "report/json.h"
 #include "report/session.h"
+#include "smtp/tls.h"
 
 enum { RECORD = 5, RECORDS_MAX = 300, FEW_BYTES = 6000 };
 
@@ -78,6 +79,10 @@ static void send_event(struct world *world, struct span payload)
     const uint8_t *head = payload.ptr;
     struct span text = span_tail(payload, HEAD);
     size_t half = text.len * head[7] / 256;
+    static struct tls tls;
+    tls_begin(&tls);
+    tls_take(&tls, false, span_head(text, half));
+    tls_take(&tls, true, span_tail(text, half));
     struct event event = {
         .kind = (enum event_kind)(head[0] % EVENT_KINDS),
         .time_us = world->now_us,
@@ -101,6 +106,8 @@ static void send_event(struct world *world, struct span payload)
         .attempt = head[3] % 8,
         .attempts = 4,
     };
+    if (event.kind == EVENT_TLS)
+        event.tls = &tls.seen;
     write_event(world, &event);
 }
 

@@ -27,7 +27,7 @@ static char *end_joined(struct joined *joined, bool none, char *at)
     uint8_t value[SHA256_BYTES];
     sha256_end(&joined->hash, value);
     for (int i = 0; i < HASH_DIGITS; i++)
-        *at++ = none ? '0' : digits[value[i / 2] >> (i % 2 ? 0 : 4) & 15];
+        *at++ = digits[none ? 0 : value[i / 2] >> (i % 2 ? 0 : 4) & 15];
     return at;
 }
 
@@ -80,8 +80,8 @@ static char *put_protocol(struct span alpn, char *at)
     }
     uint8_t first = alpn.ptr[0], last = alpn.ptr[alpn.len - 1];
     bool plain = ascii_is_alnum(first) && ascii_is_alnum(last);
-    *at++ = plain ? (char)first : digits[first >> 4];
-    *at++ = plain ? (char)last : digits[last & 15];
+    *at++ = (char)(plain ? first : (uint8_t)digits[first >> 4]);
+    *at++ = (char)(plain ? last : (uint8_t)digits[last & 15]);
     return at;
 }
 

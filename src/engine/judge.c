@@ -244,13 +244,16 @@ static void leave_unread(struct engine *engine, struct flow *flow, const struct 
 }
 
 /* The client has read that it may encrypt, later than the server said so. */
-static void leave_encrypted(struct engine *engine, struct flow *flow)
+static void leave_encrypted(struct engine *engine, uint32_t index)
 {
+    struct flow *flow = flow_at(&engine->table, index);
     unsigned outstanding = smtp_session_promises(&flow->smtp) & ~KEPT_BY_ENCRYPTION;
     smtp_session_encrypt(&flow->smtp, &engine->blocks);
     message_forget(engine, flow);
     raise_outcome(flow, ENGINE_OUTCOME_UNREAD);
     promise_leave(engine, flow, outstanding, "encrypted");
+    if (!flow->reset)
+        handshake_begin(engine, index);
 }
 
 /* Which rule or verdict is behind what becomes of a unit; for a reply, of the command in `slot` that it answers. */
@@ -499,14 +502,15 @@ static bool judge_unit(struct engine *engine, uint32_t index, const struct smtp_
         inquiry_note_command(engine, index, unit, before.exchange, is_kept_back(engine, flow, unit, action));
     else if (flow->smtp.answered != before.answered)
         inquiry_note_reply(engine, index, unit, before.answered, before.spoiled);
-    if (change->reset)
+    if (change->reset) {
         flow->reset = unit->side == SMTP_CLIENT ? FLOW_RESET_CLIENT : FLOW_RESET_SERVER;
-    else if (flow->smtp.tls_waits && tarpit_is_over(engine, flow))
-        leave_encrypted(engine, flow);
-    else if (flow->smtp.opaque && !was_opaque)
+    } else if (flow->smtp.tls_waits && tarpit_is_over(engine, flow)) {
+        leave_encrypted(engine, index);
+    } else if (flow->smtp.opaque && !was_opaque) {
         leave_unread(engine, flow, unit, outstanding);
-    if (flow->smtp.tls_awaited && !was_opaque && !flow->reset)
-        handshake_begin(engine, index);
+        if (flow->smtp.tls_awaited && !flow->reset)
+            handshake_begin(engine, index);
+    }
     return change->changed;
 }
 
@@ -623,9 +627,7 @@ bool judge_feed(struct engine *engine, uint32_t index, enum smtp_side side, stru
     uint32_t decided = flow->halves[side].log.end;
     bool other_awaited = flow->halves[!side].awaits;
     if (flow->smtp.tls_waits && tarpit_is_over(engine, flow)) {
-        leave_encrypted(engine, flow);
-        if (!flow->reset)
-            handshake_begin(engine, index);
+        leave_encrypted(engine, index);
         handshake_take(engine, index, side, flow->halves[side].next, octets); /* they have passed it already */
     }
     if (release && flow->halves[side].awaits)

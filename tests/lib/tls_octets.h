@@ -59,6 +59,14 @@ static inline void tls_end(struct tls_octets *to, size_t begun, size_t octets)
         to->at[begun - 1 - i] = (uint8_t)(len >> i * 8);
 }
 
+/* A text behind its length, which has so many octets. */
+static inline void tls_put_vector(struct tls_octets *to, const char *text, size_t octets)
+{
+    size_t begun = tls_open(to, octets);
+    tls_put_text(to, text);
+    tls_end(to, begun, octets);
+}
+
 /* Two octets each, up to the first zero. */
 static inline void tls_put_list(struct tls_octets *to, const uint16_t *values)
 {
@@ -80,16 +88,14 @@ struct tls_client {
 
 static inline void tls_put_extension(struct tls_octets *to, const struct tls_client *client, uint16_t type)
 {
-    size_t list, part;
+    size_t list;
     tls_put_number(to, type, 2);
     size_t begun = tls_open(to, 2);
     switch (type) {
     case 0:
         list = tls_open(to, 2);
         tls_put_number(to, 0, 1);
-        part = tls_open(to, 2);
-        tls_put_text(to, client->name ? client->name : "");
-        tls_end(to, part, 2);
+        tls_put_vector(to, client->name ? client->name : "", 2);
         tls_end(to, list, 2);
         break;
     case 13:
@@ -99,11 +105,8 @@ static inline void tls_put_extension(struct tls_octets *to, const struct tls_cli
         break;
     case 16:
         list = tls_open(to, 2);
-        for (size_t i = 0; i < 4 && client->protocols[i]; i++) {
-            part = tls_open(to, 1);
-            tls_put_text(to, client->protocols[i]);
-            tls_end(to, part, 1);
-        }
+        for (size_t i = 0; i < 4 && client->protocols[i]; i++)
+            tls_put_vector(to, client->protocols[i], 1);
         tls_end(to, list, 2);
         break;
     case 43:
